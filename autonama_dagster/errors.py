@@ -1,0 +1,33 @@
+"""Errors that reach the user as one line. Every message names the thing, the value and what to do."""
+
+
+class AutonamaError(Exception):
+    """Base of the project's errors; the CLI prints its text and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(AutonamaError):
+    """The user gave something that cannot be used: a flag, a setting, a file."""
+
+    exit_code = 2
+
+
+class DatabaseError(AutonamaError):
+    """The database is out of reach or refuses its work."""
+
+
+class SchemaError(AutonamaError):
+    """A frame does not fit the table it is written to, or the table is unknown."""
+
+
+class ExchangeError(AutonamaError):
+    """The exchange is down, bans us or answers nonsense: the run ends."""
+
+
+class ExchangeBannedError(ExchangeError):
+    """HTTP 418: the exchange banned this address; every further call would lengthen the ban."""
+
+
+class SymbolFetchError(ExchangeError):
+    """One symbol's request failed for good; the other symbols go on."""
