@@ -1,0 +1,1 @@
+"""The replay exchange: Binance's spot REST protocol over recorded or synthetic candles."""

@@ -1,0 +1,33 @@
+"""Stage `alerts`."""
+
+from dataclasses import asdict
+
+import dagster as dg
+import pandas as pd
+
+from assets.stage import channel_params, stage, with_provenance
+from autonama_dagster.analytics.summary import alerts as build
+from autonama_dagster.schemas.decision import ALERTS
+from autonama_dagster.settings import Settings
+
+
+@stage(
+    "decision",
+    ALERTS,
+    "date_symbol",
+    deps=("ohlcv_1d",),
+    inputs=("signals", "indicators", "regression_bands"),
+)
+def alerts(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    signals: pd.DataFrame,
+    indicators: pd.DataFrame,
+    regression_bands: pd.DataFrame,
+) -> pd.DataFrame:
+    """One row per registered symbol and day, HOLD included, as a notifier wants it."""
+    params = channel_params(settings)
+    frame = build(signals, indicators, regression_bands, params)
+    return with_provenance(
+        frame.assign(input_hash=signals["input_hash"].to_numpy()), asdict(params)
+    )

@@ -1,0 +1,38 @@
+"""Stage `asset_analytics`."""
+
+from dataclasses import asdict
+
+import dagster as dg
+import pandas as pd
+
+from assets.stage import channel_params, run_scope, stage, with_provenance
+from assets.windows import read_windows
+from autonama_dagster.analytics.levels import compute
+from autonama_dagster.analytics.summary import asset_analytics as build
+from autonama_dagster.schemas.decision import ASSET_ANALYTICS
+from autonama_dagster.settings import Settings
+from resources.warehouse import Warehouse
+
+
+@stage(
+    "decision",
+    ASSET_ANALYTICS,
+    "date_symbol",
+    deps=("ohlcv_1d",),
+    inputs=("signals", "indicators", "regression_bands"),
+)
+def asset_analytics(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+    signals: pd.DataFrame,
+    indicators: pd.DataFrame,
+    regression_bands: pd.DataFrame,
+) -> pd.DataFrame:
+    """Per-symbol analytics of the day: levels, trend, and the three analyses as JSON."""
+    params = channel_params(settings)
+    run = read_windows(warehouse, run_scope(context), params.lookback)
+    levels = compute(run.candles, run.windows, indicators["natr_14"].to_numpy())
+    frame = build(signals, indicators, regression_bands, levels, params)
+    frame = frame.assign(input_hash=signals["input_hash"].to_numpy())
+    return with_provenance(frame, asdict(params))

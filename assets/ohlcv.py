@@ -1,0 +1,55 @@
+"""Stages `ohlcv_1d` and `ohlcv_1d_history`: closed daily candles, one table for both.
+
+Partitions begin at the start date; the candles that the first windows need from before it are the
+history, partitioned by symbol.
+"""
+
+from datetime import date, timedelta
+
+import dagster as dg
+
+from assets.stage import run_scope, stage
+from autonama_dagster.schemas.market import OHLCV_1D
+from autonama_dagster.settings import Settings
+from resources.candle_feed import Fetched, fetch_daily
+from resources.exchange.base import Exchange
+from resources.warehouse import Batch
+
+KINDS = frozenset({"binance", "postgres"})
+
+
+class HistoryConfig(dg.Config):
+    """How far back the history reaches."""
+
+    first_date: str | None = None
+    """First day to store, YYYY-MM-DD; default: where the window of the first partition begins."""
+
+
+@stage("market", OHLCV_1D, "symbol", kinds=KINDS)
+def ohlcv_1d_history(
+    context: dg.AssetExecutionContext,
+    config: HistoryConfig,
+    exchange: dg.ResourceParam[Exchange],
+    settings: dg.ResourceParam[Settings],
+) -> Batch:
+    """Daily candles before the start date that the first windows need, by symbol."""
+    default = settings.start_date - timedelta(days=settings.lookback - 1)
+    first = date.fromisoformat(config.first_date) if config.first_date else default
+    symbols = run_scope(context).symbols or ()
+    last = settings.start_date - timedelta(days=1)
+    return _batch(fetch_daily(exchange, symbols, first, last))
+
+
+@stage("market", OHLCV_1D, "date_symbol", kinds=KINDS)
+def ohlcv_1d(
+    context: dg.AssetExecutionContext,
+    exchange: dg.ResourceParam[Exchange],
+) -> Batch:
+    """Closed daily candles of each registered symbol and day."""
+    scope = run_scope(context)
+    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
+    return _batch(fetch_daily(exchange, scope.symbols or (), scope.first, scope.last))
+
+
+def _batch(fetched: Fetched) -> Batch:
+    return Batch(fetched.frame, fetched.rejected, fetched.log, fetched.failed)

@@ -1,0 +1,32 @@
+"""Stage `regression_bands`."""
+
+from dataclasses import asdict
+
+import dagster as dg
+import pandas as pd
+
+from assets.stage import channel_params, run_scope, stage, with_provenance
+from assets.windows import read_windows
+from autonama_dagster.analytics.channel import fit_channels
+from autonama_dagster.schemas.analysis import REGRESSION_BANDS
+from autonama_dagster.settings import Settings
+from resources.warehouse import Warehouse
+
+
+@stage(
+    "analysis",
+    REGRESSION_BANDS,
+    "date_symbol",
+    deps=("ohlcv_1d", "ohlcv_1d_history"),
+    kinds=frozenset({"postgres", "numpy"}),
+)
+def regression_bands(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+) -> pd.DataFrame:
+    """Each day's own polynomial regression channel of each symbol."""
+    params = channel_params(settings)
+    run = read_windows(warehouse, run_scope(context), params.lookback)
+    frame = fit_channels(run.candles, run.windows, params)
+    return with_provenance(frame.assign(input_hash=run.hashes()), asdict(params))

@@ -1,0 +1,139 @@
+"""What every stage of the pipeline shares: its place in the graph, its policy, its provenance.
+
+A stage module declares one function with `@stage(...)`. The decorator only records the policy;
+`autonama_dagster.definitions` builds the Dagster asset when the partitions are known, so that
+importing a stage reads no settings.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from autonama_dagster.analytics.channel import ChannelParams
+from autonama_dagster.analytics.hashing import code_version, params_hash
+from autonama_dagster.partitions import PartitionSet, rectangle
+from autonama_dagster.schemas.base import Table
+from autonama_dagster.schemas.registry import sql_type
+from autonama_dagster.settings import Settings
+from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA
+from resources.warehouse import Scope
+
+OWNERS = ("team:autonama",)
+GROUPS = ("market", "analysis", "decision", "summary")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage before its partitions are known."""
+
+    function: Callable[..., Any]
+    group: str
+    table: Table
+    partitions: str
+    deps: tuple[str, ...]
+    inputs: tuple[str, ...]
+    kinds: frozenset[str]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the asset."""
+        return self.function.__name__
+
+    def build(self, partitions: PartitionSet, last_day: str | None = None) -> dg.AssetsDefinition:
+        """The Dagster asset; `last_day` bounds what a partition by symbol holds."""
+        metadata: dict[str, Any] = {
+            TABLE_METADATA: self.table.name,
+            "dagster/table_name": f"trading.{self.table.name}",
+            "dagster/column_schema": column_schema(self.table),
+            **self.metadata,
+        }
+        if last_day is not None:
+            metadata[LAST_DAY_METADATA] = last_day
+        build = dg.asset(
+            name=self.name,
+            description=self.function.__doc__,
+            group_name=self.group,
+            kinds=set(self.kinds),
+            owners=list(OWNERS),
+            metadata=metadata,
+            deps=[dg.AssetKey(d) for d in self.deps],
+            ins={i: dg.AssetIn(i) for i in self.inputs},
+            partitions_def=getattr(partitions, self.partitions),
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            code_version=code_version(),
+        )
+        return build(_timed(self.function))
+
+
+def stage(
+    group: str,
+    of: Table,
+    partitions: str,
+    *,
+    deps: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    kinds: frozenset[str] = frozenset({"postgres", "pandas"}),
+) -> Callable[[Callable[..., Any]], Stage]:
+    """Declare the decorated function as the stage that fills the table `of`.
+
+    `inputs` are upstream tables the function takes as frames of the same partitions; `deps` are
+    upstream tables it reads otherwise, e.g. a window of candles.
+    """
+    return lambda function: Stage(
+        function, group, of, partitions, tuple(deps), tuple(inputs), kinds
+    )
+
+
+def run_scope(context: dg.AssetExecutionContext) -> Scope:
+    """Symbols and days of the run's partitions."""
+    return Scope(*rectangle(context.partition_keys))
+
+
+def channel_params(settings: Settings) -> ChannelParams:
+    """The channel's parameters as configured."""
+    return ChannelParams(
+        degree=settings.degree,
+        kstd=settings.kstd,
+        price_scale=settings.price_scale,
+        lookback=settings.lookback,
+    )
+
+
+def with_provenance(frame: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
+    """Add the hash of the parameters and the version of the code; `input_hash` is there already."""
+    return frame.assign(params_hash=params_hash(params), code_version=code_version())
+
+
+def column_schema(of: Table) -> dg.TableSchema:
+    """The table's columns as the Dagster UI shows them."""
+    columns = [
+        dg.TableColumn(
+            name=name,
+            type=str(sql_type(of, name)).lower(),
+            description=of.schema.columns[name].description,
+            constraints=dg.TableColumnConstraints(
+                nullable=bool(of.schema.columns[name].nullable), unique=of.key == (name,)
+            ),
+        )
+        for name in of.columns
+    ]
+    return dg.TableSchema(columns=columns)
+
+
+def _timed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the seconds the function took to the materialisation's metadata."""
+
+    @functools.wraps(function)
+    def timed(context: dg.AssetExecutionContext, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = function(context, *args, **kwargs)
+        context.add_output_metadata({"compute_seconds": round(time.perf_counter() - started, 3)})
+        return result
+
+    return timed

@@ -1,0 +1,308 @@
+"""Candles: from an exchange's raw rows to checked columns and per-symbol arrays.
+
+Pure functions: no I/O, no clock. How rows are fetched is the business of `resources.exchange`.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Self, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autonama_dagster.errors import SchemaError
+
+PRICES: Final = ("open", "high", "low", "close")
+CANDLE_FLOATS: Final = (*PRICES, "volume", "quote_volume")
+AMOUNTS: Final = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
+DAY_MS: Final = 86_400_000
+
+_KLINE_FIELDS: Final = 12  # Binance's eleven and one "can be ignored"
+_FIRST_MS, _FIRST_US, _TOO_LATE = 10**11, 10**14, 10**17  # 13 digits are ms, 16 are us
+
+
+class RawKline(NamedTuple):
+    """One candle in the exchange's own strings; only the times are normalised.
+
+    `open_time` and `close_time` are UTC milliseconds since 1970, whatever unit the source used.
+    """
+
+    open_time: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    close_time: int
+    quote_volume: str
+    trades: str
+    taker_buy_volume: str
+    taker_buy_quote_volume: str
+
+
+_TEXT_FIELDS: Final = tuple(
+    name for name in RawKline._fields if name not in {"open_time", "close_time"}
+)
+
+
+def raw_kline(fields: Sequence[object]) -> RawKline:
+    """One row of an answer, JSON or CSV, as a `RawKline`; values are judged later, by `parse`.
+
+    Parameters
+    ----------
+    fields
+        Binance's twelve: open time, open, high, low, close, volume, close time, quote volume,
+        number of trades, taker buy volume, taker buy quote volume, and one that is ignored.
+        Times are integers or digits in milliseconds or microseconds, the others strings
+        (the number of trades may be an integer).
+
+    Raises
+    ------
+    ValueError
+        If the row has not that shape: the answer is garbage, not a candle.
+    """
+    if isinstance(fields, str) or len(fields) != _KLINE_FIELDS:
+        raise ValueError(f"a row of {_KLINE_FIELDS} fields wanted, got {fields!r:.80}")
+    open_time, close_time = _milliseconds(fields[0]), _milliseconds(fields[6])
+    if close_time < open_time:
+        raise ValueError(f"close time {close_time} lies before open time {open_time}")
+    trades = fields[8]
+    if isinstance(trades, int) and not isinstance(trades, bool):
+        trades = str(trades)
+    texts = dict(zip(_TEXT_FIELDS, (*fields[1:6], fields[7], trades, *fields[9:11]), strict=True))
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{name} should be a string, is {text!r:.40}")  # noqa: TRY004
+    return RawKline(open_time=open_time, close_time=close_time, **cast("dict[str, str]", texts))
+
+
+def _milliseconds(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"a time in whole milliseconds wanted, got {value!r:.40}")  # noqa: TRY004
+    time = int(value)
+    if not _FIRST_MS <= time < _TOO_LATE:
+        raise ValueError(f"{time} is no time in milliseconds or microseconds")
+    return time if time < _FIRST_US else time // 1000
+
+
+def row_hash(row: RawKline) -> str:
+    """SHA-256 (64 hex digits) over the exchange's own strings.
+
+    The eleven fields in the order of `RawKline` joined by ",", times in milliseconds, so that
+    the same candle has the same hash whether it came by REST or from the bulk archive.
+    """
+    return hashlib.sha256(",".join(map(str, row)).encode()).hexdigest()
+
+
+def parse(rows: Sequence[RawKline], symbol: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Daily candles split into those that can be computed with and those that cannot.
+
+    A candle is bad when a price is not finite and positive, a volume is negative or not finite,
+    the number of trades is not a whole number, high and low do not contain open and close, or
+    it does not open at 00:00 UTC (its day would be a guess).
+
+    Parameters
+    ----------
+    rows
+        n closed daily candles of one symbol, in any order.
+    symbol
+        The pair; it fills the column `symbol`.
+
+    Returns
+    -------
+    good
+        symbol, date (datetime64[s], naive, the UTC day), open, high, low, close, volume,
+        quote_volume, taker_buy_volume, taker_buy_quote_volume (float64, finite), trades (int64)
+        and row_hash, in the order of `rows`.
+    bad
+        symbol, date, reason (one line) and raw (the row as a JSON array).
+    """
+    by_field = zip(*rows, strict=True) if rows else ((),) * len(RawKline._fields)
+    texts = dict(zip(RawKline._fields, by_field, strict=True))
+    numbers = {name: _floats(texts[name]) for name in (*PRICES, *AMOUNTS, "trades")}
+    open_time = np.array(texts["open_time"], dtype=np.int64)
+    date = (open_time // DAY_MS).astype("datetime64[D]").astype("datetime64[s]")
+    is_bad = np.zeros(len(rows), dtype=bool)
+    reasons = np.full(len(rows), "", dtype=object)
+    for mask, reason in _faults(texts, numbers, open_time):
+        for i in np.flatnonzero(mask & ~is_bad).tolist():
+            reasons[i] = reason(i)
+        is_bad |= mask
+    good, bad = np.flatnonzero(~is_bad), np.flatnonzero(is_bad)
+    columns: dict[str, object] = {"symbol": symbol, "date": date[good]}
+    columns |= {name: numbers[name][good] for name in (*PRICES, "volume", "quote_volume")}
+    columns["trades"] = numbers["trades"][good].astype(np.int64)
+    columns |= {name: numbers[name][good] for name in AMOUNTS[2:]}
+    columns["row_hash"] = pd.Series([row_hash(rows[i]) for i in good.tolist()], dtype="str")
+    quarantined: dict[str, object] = {
+        "symbol": symbol,
+        "date": date[bad],
+        "reason": pd.Series(reasons[bad], dtype="str"),
+        "raw": pd.Series([json.dumps(rows[i]) for i in bad.tolist()], dtype="str"),
+    }
+    return _frame(columns), _frame(quarantined)
+
+
+def _frame(columns: dict[str, object]) -> pd.DataFrame:
+    """A frame whose column `symbol` is a string column even without rows."""
+    return pd.DataFrame(columns).astype({"symbol": "str"})
+
+
+def _floats(texts: Sequence[str]) -> NDArray[np.float64]:
+    """Correctly rounded numbers, which pandas' parser does not promise; NaN where none is."""
+    try:
+        return np.fromiter(map(float, texts), np.float64, len(texts))
+    except ValueError:
+        return np.fromiter(map(_float, texts), np.float64, len(texts))
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _faults(
+    texts: Mapping[str, Sequence[str]],
+    numbers: Mapping[str, NDArray[np.float64]],
+    open_time: NDArray[np.int64],
+) -> Iterator[tuple[NDArray[np.bool_], Callable[[int], str]]]:
+    """Masks of bad rows, the most telling fault first, each with the sentence for row i."""
+    yield (
+        open_time % DAY_MS != 0,
+        lambda i: f"open time {open_time[i]} is not 00:00 UTC",
+    )
+    for name in PRICES:
+        value = numbers[name]
+        yield (
+            ~(np.isfinite(value) & (value > 0)),
+            lambda i, name=name: f"{name} {texts[name][i]!r} is not finite and positive",  # type: ignore[misc]
+        )
+    for name in AMOUNTS:
+        value = numbers[name]
+        yield (
+            ~(np.isfinite(value) & (value >= 0)),
+            lambda i, name=name: f"{name} {texts[name][i]!r} is negative or not finite",  # type: ignore[misc]
+        )
+    trades = numbers["trades"]
+    yield (
+        ~(np.isfinite(trades) & (trades >= 0) & (trades < 2**53) & (trades == np.floor(trades))),
+        lambda i: f"trades {texts['trades'][i]!r} is no whole number",
+    )
+    for name in ("close", "open"):
+        yield (
+            numbers[name] > numbers["high"],
+            lambda i, name=name: f"{name} {texts[name][i]} above high {texts['high'][i]}",  # type: ignore[misc]
+        )
+        yield (
+            numbers[name] < numbers["low"],
+            lambda i, name=name: f"{name} {texts[name][i]} below low {texts['low'][i]}",  # type: ignore[misc]
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candles:
+    """One symbol's closed daily candles in time order; aligned 1-D arrays of length n.
+
+    Attributes
+    ----------
+    symbol
+        The pair, e.g. "BTCUSDT".
+    day
+        Days since 1970-01-01 (UTC), strictly increasing; missing days are simply absent.
+    open, high, low, close
+        Prices in the quote currency, finite and positive.
+    volume, quote_volume
+        Traded amounts in base and in quote currency, not negative.
+    row_hash
+        SHA-256 (hex, dtype "S64") of the exchange's own strings, see `row_hash`.
+
+    Raises
+    ------
+    SchemaError
+        If the days do not strictly increase or an array has another length.
+    """
+
+    symbol: str
+    day: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    quote_volume: NDArray[np.float64]
+    row_hash: NDArray[np.bytes_]
+
+    def __post_init__(self) -> None:
+        for name in (*CANDLE_FLOATS, "row_hash"):
+            if getattr(self, name).shape != self.day.shape:
+                raise SchemaError(
+                    f"candles of {self.symbol}: {name} has shape {getattr(self, name).shape}, "
+                    f"the days have {self.day.shape}: pass arrays of one length"
+                )
+        stalled = np.flatnonzero(np.diff(self.day) <= 0)
+        if stalled.size:
+            day = np.datetime64(int(self.day[stalled[0] + 1]), "D")
+            raise SchemaError(
+                f"candles of {self.symbol}: {day} is not later than the row before it: "
+                "pass one candle a day, in time order"
+            )
+
+    def __len__(self) -> int:
+        return len(self.day)
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> Self:
+        """Arrays of a frame that holds one symbol, in any row order.
+
+        Parameters
+        ----------
+        frame
+            Columns symbol, date (datetime64 or `datetime.date`), the six floats and row_hash.
+
+        Raises
+        ------
+        SchemaError
+            If the frame is empty, holds several symbols, or a day twice.
+        """
+        symbols = frame["symbol"].unique()
+        if len(symbols) != 1:
+            raise SchemaError(
+                f"candles of one symbol wanted, the frame holds {len(symbols)}: "
+                "use Candles.by_symbol for several or none"
+            )
+        return next(cls._split(frame))
+
+    @classmethod
+    def by_symbol(cls, frame: pd.DataFrame) -> dict[str, Self]:
+        """Candles of each symbol of a frame, in any row order; an empty frame gives {}.
+
+        Raises
+        ------
+        SchemaError
+            If a symbol has a day twice.
+        """
+        return {candles.symbol: candles for candles in cls._split(frame)}
+
+    @classmethod
+    def _split(cls, frame: pd.DataFrame) -> Iterator[Self]:
+        codes, names = pd.factorize(frame["symbol"], sort=True)
+        day = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+        order = np.lexsort((day, codes))
+        codes, day = codes[order], day[order]
+        floats = {name: frame[name].to_numpy(np.float64)[order] for name in CANDLE_FLOATS}
+        hashes = frame["row_hash"].to_numpy(dtype=object).astype("S64")[order]
+        edges = np.searchsorted(codes, np.arange(len(names) + 1))
+        for name, start, stop in zip(names, edges[:-1], edges[1:], strict=True):
+            part = slice(int(start), int(stop))
+            yield cls(
+                symbol=str(name),
+                day=day[part],
+                row_hash=hashes[part],
+                **{key: column[part] for key, column in floats.items()},
+            )

@@ -1,0 +1,82 @@
+"""Everything put together: `build_defs()` is the only place that knows all parts.
+
+The CLI, the tests and the code location use the same function; each may replace the settings or a
+resource.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from assets.alerts import alerts
+from assets.analysis_summary import analysis_summary
+from assets.asset_analytics import asset_analytics
+from assets.checks import budget_check, continuity_check, freshness_check, schema_check
+from assets.correlation_matrix import correlation_matrix
+from assets.indicators import indicators
+from assets.ohlcv import ohlcv_1d, ohlcv_1d_history
+from assets.regression_bands import regression_bands
+from assets.signals import signals
+from assets.stage import Stage
+from assets.universe import universe
+from autonama_dagster.jobs import build_jobs
+from autonama_dagster.partitions import build_partitions
+from autonama_dagster.settings import Settings, load_settings
+from resources.database import ready_url
+from resources.exchange.build import build_exchange
+from resources.io_manager import WarehouseIOManager
+from resources.warehouse import Warehouse
+
+STAGES: tuple[Stage, ...] = (
+    universe,
+    ohlcv_1d_history,
+    ohlcv_1d,
+    indicators,
+    regression_bands,
+    signals,
+    correlation_matrix,
+    asset_analytics,
+    alerts,
+    analysis_summary,
+)
+
+
+def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definitions:
+    """Definitions of the whole project.
+
+    Parameters
+    ----------
+    settings
+        Default: read from the environment.
+    resources
+        Replacements by resource key, e.g. `exchange=...`, `warehouse=...`.
+    """
+    settings = settings or load_settings()
+    partitions = build_partitions(settings.start_date)
+    before_start = (settings.start_date - timedelta(days=1)).isoformat()
+    warehouse = resources.pop("warehouse", None) or Warehouse(lambda: ready_url(settings))
+    assets = [
+        s.build(partitions, last_day=before_start if s.partitions == "symbol" else None)
+        for s in STAGES
+    ]
+    checks = [schema_check(s.name, s.table) for s in STAGES if s is not ohlcv_1d_history]
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=[*checks, freshness_check(), continuity_check(), budget_check()],
+        jobs=build_jobs(partitions),
+        resources={
+            "settings": settings,
+            "warehouse": warehouse,
+            "io_manager": WarehouseIOManager(warehouse),
+            "exchange": dg.ResourceDefinition(lambda _: build_exchange(settings)),
+            **resources,
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location `autonama`."""
+    return build_defs()

@@ -1,0 +1,168 @@
+"""The planner: from what the tables hold to the next steps of a day's scan.
+
+A pure function. It never reads Dagster's partition status, because a partition's status means
+"processed" and the truth is in the tables.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import groupby
+from typing import Any
+
+DAY = timedelta(days=1)
+CANDLES_ONLY = ("ohlcv_1d",)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run: a job over a rectangle of days and symbols.
+
+    Attributes
+    ----------
+    job
+        Name of the job.
+    first, last
+        First and last day, both included; for `history_job` the days the candles are from.
+    symbols
+        Registered symbols in the order of registration, without a gap; empty for jobs by date.
+    assets
+        Assets of the job to run; None: all.
+    config
+        Configuration by asset.
+    """
+
+    job: str
+    first: date
+    last: date
+    symbols: tuple[str, ...] = ()
+    assets: tuple[str, ...] | None = None
+    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What the step does, for progress and logs."""
+        what = {
+            "universe_job": "rank the universe",
+            "history_job": "candles before the start date",
+            "symbols_job": "candles to alerts",
+            "summary_job": "correlations and summary",
+        }[self.job]
+        if self.assets == CANDLES_ONLY:
+            what = "missing candles"
+        who = f", {len(self.symbols)} symbols" if self.symbols else ""
+        days = f"{self.first}" if self.first == self.last else f"{self.first} .. {self.last}"
+        return f"{what}: {days}{who}"
+
+
+@dataclass(frozen=True)
+class State:
+    """What the tables hold about a day.
+
+    Attributes
+    ----------
+    has_universe
+        Whether the day's universe is stored.
+    registered
+        Registered symbols in the order of registration, the day's members among them.
+    fetched
+        Ranges of days the exchange has answered, by symbol: candles, or that there are none.
+    decided
+        Symbols with a signal for the day that knows the day's candle, if there is one.
+    is_summarised
+        Whether the day's summary is stored and newer than its signals.
+    """
+
+    has_universe: bool
+    registered: tuple[str, ...] = ()
+    fetched: Mapping[str, Sequence[tuple[date, date]]] = field(default_factory=dict)
+    decided: frozenset[str] = frozenset()
+    is_summarised: bool = False
+
+
+def next_steps(
+    day: date, state: State, *, start_date: date, lookback: int, extra_history: int = 0
+) -> list[Step]:
+    """Steps that bring the day's scan to its end, in order.
+
+    Until the universe is known there is one step: to rank it; ask again afterwards. An empty list
+    says that the day is complete.
+
+    Parameters
+    ----------
+    day
+        The day to scan, closed, not before `start_date`.
+    state
+        What the tables hold.
+    start_date
+        First daily partition; candles before it are history.
+    lookback
+        Calendar days of a window.
+    extra_history
+        Days before the window whose own windows are wanted as well, for charts.
+    """
+    if not state.has_universe:
+        return [Step("universe_job", day, day)]
+    reach = day - timedelta(days=lookback - 1 + extra_history)
+    steps = list(_history(state, reach, start_date, day))
+    steps += _missing_candles(state, max(reach, start_date), day - DAY)
+    refilled = {s for step in steps for s in step.symbols}
+    undecided = [s for s in state.registered if s in refilled or _is_open(state, s, day)]
+    if undecided:
+        steps.append(Step("symbols_job", day, day, _span(state.registered, undecided)))
+    if steps or not state.is_summarised:
+        steps.append(Step("summary_job", day, day))
+    return steps
+
+
+def uncovered(
+    ranges: Sequence[tuple[date, date]], first: date, last: date
+) -> tuple[date, date] | None:
+    """The smallest range that holds every day of first..last that no range covers."""
+    missing_first = missing_last = None
+    cursor = first
+    for begin, end in sorted(ranges):
+        if begin > cursor and cursor <= last:
+            missing_first = missing_first or cursor
+            missing_last = min(begin - DAY, last)
+        cursor = max(cursor, end + DAY)
+    if cursor <= last:
+        missing_first = missing_first or cursor
+        missing_last = last
+    return (missing_first, missing_last) if missing_first and missing_last else None
+
+
+def _is_open(state: State, symbol: str, day: date) -> bool:
+    asked = uncovered(state.fetched.get(symbol, ()), day, day) is None
+    return not asked or symbol not in state.decided
+
+
+def _history(state: State, reach: date, start_date: date, day: date) -> Iterator[Step]:
+    """History up to the day before the start date, in runs of neighbours with the same need."""
+    last = min(start_date - DAY, day)
+    for need, symbols in _groups(state, reach, last):
+        config = {"ohlcv_1d_history": {"first_date": need[0].isoformat()}}
+        yield Step("history_job", need[0], last, symbols, config=config)
+
+
+def _missing_candles(state: State, first: date, last: date) -> Iterator[Step]:
+    for need, symbols in _groups(state, first, last):
+        yield Step("symbols_job", *need, symbols, assets=CANDLES_ONLY)
+
+
+def _groups(
+    state: State, first: date, last: date
+) -> Iterator[tuple[tuple[date, date], tuple[str, ...]]]:
+    """Neighbours in the order of registration that lack the same range."""
+    if first > last:
+        return
+    needs = [(uncovered(state.fetched.get(s, ()), first, last), s) for s in state.registered]
+    for need, group in groupby(needs, key=lambda pair: pair[0]):
+        if need is not None:
+            yield need, tuple(symbol for _, symbol in group)
+
+
+def _span(registered: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """From the first to the last wanted symbol: a run cannot leave one in between out."""
+    first, last = registered.index(wanted[0]), registered.index(wanted[-1])
+    return tuple(registered[first : last + 1])

@@ -1,0 +1,106 @@
+"""A market from a folder of recorded candles: `FOLDER/<interval>/<SYMBOL>.csv.gz`."""
+
+import zlib
+from pathlib import Path
+from typing import Literal
+
+from autonama_dagster.errors import InputError
+from autonama_dagster.replay.candles import (
+    AGGREGATED,
+    STEP_MS,
+    Candle,
+    Series,
+    SeriesCache,
+    StoredSeries,
+)
+
+SUFFIX = ".csv.gz"
+HEADER = (
+    b"open_time,open,high,low,close,volume,close_time,quote_volume,count,"
+    b"taker_buy_volume,taker_buy_quote_volume,ignore"
+)
+GZIP_WINDOW = 31  # zlib's code for a gzip header and the largest window
+
+
+class RecordedMarket:
+    """Candles in Binance's twelve columns, one compressed file per symbol and interval.
+
+    Files are read when a symbol is first asked for, and kept. An empty quote volume is served as
+    volume x (open + high + low + close) / 4 and marked as an estimate; empty counts and taker
+    volumes are served as 0.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no daily candles, or a file is not what its name says.
+    """
+
+    label: Literal["recorded"] = "recorded"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._symbols = sorted(
+            path.name.removesuffix(SUFFIX) for path in (folder / "1d").glob(f"*{SUFFIX}")
+        )
+        if not self._symbols:
+            raise InputError(
+                f"no daily candles in {folder}: give the folder that holds 1d/<SYMBOL>{SUFFIX}"
+            )
+        stored = {name for name in STEP_MS if (folder / name).is_dir()}
+        self.intervals = tuple(name for name in STEP_MS if AGGREGATED.get(name, name) in stored)
+        self._cache = SeriesCache(self._load)
+
+    def symbols(self) -> list[str]:
+        """Every symbol with a daily file, sorted."""
+        return self._symbols
+
+    def series(self, symbol: str, interval: str) -> Series | None:
+        """The symbol's candles, None where there is no file."""
+        return self._cache.get(symbol, interval)
+
+    def _load(self, symbol: str, interval: str) -> Series | None:
+        path = self._folder / interval / f"{symbol}{SUFFIX}"
+        if not path.is_file():
+            return None
+        try:
+            header, *lines = zlib.decompress(path.read_bytes(), GZIP_WINDOW).splitlines()
+            opens = [int(line[: line.index(b",")]) for line in lines]
+        except (zlib.error, ValueError) as error:
+            raise InputError(f"{path} is not a readable {SUFFIX} of candles: {error}") from error
+        if header != HEADER:
+            raise InputError(f"{path} does not begin with the columns {HEADER.decode()}")
+        step_ms = STEP_MS[interval]
+        previous = -1
+        for open_time in opens:
+            if open_time <= previous or open_time % step_ms:
+                raise InputError(
+                    f"{path}: open time {open_time} is out of order or not on the {interval} grid:"
+                    " sort the file and drop duplicates"
+                )
+            previous = open_time
+        return StoredSeries(opens, step_ms, lambda index: _parse(lines[index], step_ms, path))
+
+
+def _parse(line: bytes, step_ms: int, path: Path) -> Candle:
+    cells = line.split(b",")
+    try:
+        open_, high, low, close, volume = map(float, cells[1:6])
+        open_time = int(cells[0])
+        is_estimated = not cells[7]
+        mean_price = (open_ + high + low + close) / 4
+        return Candle(
+            open_time=open_time,
+            open=open_,
+            high=high,
+            low=low,
+            close=close,
+            volume=volume,
+            close_time=open_time + step_ms - 1,
+            quote_volume=volume * mean_price if is_estimated else float(cells[7]),
+            trades=int(cells[8] or 0),
+            taker_buy_volume=float(cells[9] or 0),
+            taker_buy_quote_volume=float(cells[10] or 0),
+            is_estimated=is_estimated,
+        )
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{path}: cannot read the candle {line!r}: {error}") from error

@@ -1,0 +1,107 @@
+"""Tables of the analysis stage: indicators, channels and correlations."""
+
+from autonama_dagster.analytics.indicators import INDICATORS
+from autonama_dagster.schemas.base import (
+    Day,
+    Flag,
+    Float,
+    Integer,
+    Provenance,
+    Table,
+    TableModel,
+    Text,
+    column,
+    day,
+    symbol_column,
+)
+
+STATUSES = ("OK", "INSUFFICIENT_DATA", "NO_DATA")
+
+
+class _IndicatorKey(Provenance):
+    symbol: Text = symbol_column()
+    date: Day = day("UTC day.")
+
+
+def _indicators_model() -> type[TableModel]:
+    """The model of `indicators`: a nullable column per entry of the analytics' registry."""
+    fields = {i.name: column(i.description, nullable=True) for i in INDICATORS}
+    doc = "Technical indicators of each symbol and day, each a function of its window alone."
+    namespace = {
+        "__module__": __name__,
+        "__doc__": doc,
+        "__annotations__": dict.fromkeys(fields, Float),
+        **fields,
+    }
+    return type("Indicators", (_IndicatorKey,), namespace)
+
+
+class RegressionBands(Provenance):
+    """Each day's own polynomial regression channel; what a later fit would say is not stored."""
+
+    symbol: Text = symbol_column()
+    date: Day = day("UTC day the channel is for; the fit knows nothing later.")
+    status: Text = column(
+        "OK; INSUFFICIENT_DATA: too few candles in the window; NO_DATA: no candle on the day.",
+        isin=list(STATUSES),
+    )
+    close: Float = column("Close of the day in USDT.", nullable=True, gt=0)
+    fitted_price: Float = column("Centre of the channel on the day.", nullable=True)
+    upper_band: Float = column("Upper edge of the channel on the day.", nullable=True)
+    lower_band: Float = column("Lower edge of the channel on the day.", nullable=True)
+    resid_std: Float = column(
+        "Residual standard deviation, ddof = degree + 1 (log units; USDT on the linear scale).",
+        nullable=True,
+        ge=0,
+    )
+    z_score: Float = column("Distance of the close from the centre in resid_std.", nullable=True)
+    slope_pct_per_day: Float = column(
+        "Slope of the centre on the day in percent per day.", nullable=True
+    )
+    n_obs: Integer = column("Candles in the window.", ge=0)
+    r_squared: Float = column(
+        "Share of the variance of the (log) closes the polynomial explains.", nullable=True, le=1
+    )
+    window_start: Day = day("Day of the window's first candle.", nullable=True)
+
+
+class CorrelationMatrix(Provenance):
+    """Correlations of daily log returns over 90 days between the members of each day, a < b."""
+
+    date: Day = day("UTC day.")
+    symbol_a: Text = symbol_column()
+    symbol_b: Text = symbol_column()
+    pearson: Float = column(
+        "Pearson correlation of the returns; NULL under 60 common days.", nullable=True
+    )
+    spearman: Float = column("Spearman rank correlation of the returns.", nullable=True)
+    residual_pearson: Float = column(
+        "Pearson correlation of what remains after regressing each on the members' mean return.",
+        nullable=True,
+    )
+    n_obs: Integer = column("Common daily returns.", ge=0)
+    is_high: Flag = column("|pearson| >= 0.7.")
+    is_linked: Flag = column("|residual_pearson| >= 0.5: linked beyond the market's common move.")
+
+
+INDICATORS_TABLE = Table(
+    "indicators",
+    _indicators_model(),
+    ("symbol", "date"),
+    "date_symbol",
+    stamped=("run_id", "computed_at"),
+)
+REGRESSION_BANDS = Table(
+    "regression_bands",
+    RegressionBands,
+    ("symbol", "date"),
+    "date_symbol",
+    stamped=("run_id", "computed_at"),
+)
+CORRELATION_MATRIX = Table(
+    "correlation_matrix",
+    CorrelationMatrix,
+    ("date", "symbol_a", "symbol_b"),
+    "date",
+    stamped=("run_id", "computed_at"),
+)

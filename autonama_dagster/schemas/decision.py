@@ -1,0 +1,136 @@
+"""Tables of the decision stage: signals, and the two per-symbol summary tables."""
+
+from autonama_dagster.schemas.analysis import STATUSES
+from autonama_dagster.schemas.base import (
+    Day,
+    Float,
+    Instant,
+    Integer,
+    NullableFlag,
+    NullableInteger,
+    Provenance,
+    Table,
+    Text,
+    TextList,
+    column,
+    day,
+    instant,
+    symbol_column,
+)
+
+SIGNALS = ("BUY", "SELL", "HOLD")
+LEVELS = ("LOW", "MEDIUM", "HIGH")
+TRENDS = ("BULLISH", "BEARISH", "NEUTRAL")
+
+
+class Signals(Provenance):
+    """BUY, SELL or HOLD for every registered symbol and day, with what confirms it."""
+
+    symbol: Text = symbol_column()
+    date: Day = day("UTC day the signal is for; it is known when the day has closed.")
+    signal: Text = column(
+        "BUY: close below the channel; SELL: above; HOLD: within, or no judgement.",
+        isin=list(SIGNALS),
+    )
+    status: Text = column("OK, INSUFFICIENT_DATA or NO_DATA.", isin=list(STATUSES))
+    close: Float = column("Close of the day in USDT.", nullable=True, gt=0)
+    fitted_price: Float = column("Centre of the channel on the day.", nullable=True)
+    upper_band: Float = column("Upper edge of the channel on the day.", nullable=True)
+    lower_band: Float = column("Lower edge of the channel on the day.", nullable=True)
+    z_score: Float = column("Distance of the close from the centre in resid_std.", nullable=True)
+    potential_return_pct: Float = column(
+        "BUY (U-L)/L x 100, SELL (U-L)/U x 100, HOLD 0: the channel's width, not a forecast.",
+        nullable=True,
+    )
+    band_width_pct: Float = column("(U-L)/L x 100.", nullable=True)
+    target_return_pct: Float = column(
+        "From the close to the far edge: BUY (U-close)/close, SELL (close-L)/close, x 100.",
+        nullable=True,
+    )
+    risk_level: Text = column(
+        "From potential_return_pct for BUY and SELL: LOW < 10, MEDIUM 10 to 20, HIGH > 20.",
+        nullable=True,
+        isin=list(LEVELS),
+    )
+    volatility_level: Text = column(
+        "From volatility_30d_pct: LOW < 60, MEDIUM 60 to 120, HIGH > 120.",
+        nullable=True,
+        isin=list(LEVELS),
+    )
+    trend: Text = column(
+        "BULLISH: ema_21 > ema_50 and close > ema_50; BEARISH: both below; else NEUTRAL.",
+        nullable=True,
+        isin=list(TRENDS),
+    )
+    confirmations: TextList = column("What the indicators say beside the channel.", sql="text[]")
+    signal_strength: Float = column(
+        "0..100, HOLD 0: depth outside the channel and agreeing confirmations; no probability.",
+        ge=0,
+        le=100,
+    )
+    is_member: NullableFlag = column(
+        "Member of the day's universe; NULL where no universe is stored for the day.",
+        nullable=True,
+    )
+    universe_rank: NullableInteger = column("Rank in the day's universe.", nullable=True, ge=1)
+
+
+class AssetAnalytics(Provenance):
+    """Per-symbol analytics of the day: levels, trend, and the three analyses as JSON."""
+
+    symbol: Text = symbol_column()
+    date: Day = day("UTC day.")
+    analysis_date: Instant = instant("When the day had closed: the next day 00:00 UTC.")
+    status: Text = column("OK, INSUFFICIENT_DATA or NO_DATA.", isin=list(STATUSES))
+    current_price: Float = column("Close of the day in USDT.", nullable=True, sql="money", gt=0)
+    price_change_24h: Float = column("Change of the close in percent.", nullable=True)
+    volatility: Float = column("30-day volatility in percent a year.", nullable=True)
+    trend: Text = column("BULLISH, BEARISH or NEUTRAL.", nullable=True, isin=list(TRENDS))
+    support_level: Float = column(
+        "Nearest level of confirmed pivots below the close.", nullable=True, sql="money"
+    )
+    resistance_level: Float = column(
+        "Nearest level of confirmed pivots above the close.", nullable=True, sql="money"
+    )
+    volume_ratio: Float = column("Volume / mean of the 20 candles before.", nullable=True)
+    technical_indicators: Text = column("Indicators of the day.", nullable=True, sql="jsonb")
+    polynomial_regression: Text = column("Channel of the day.", nullable=True, sql="jsonb")
+    signal_analysis: Text = column("Signal of the day.", nullable=True, sql="jsonb")
+    data_points: Integer = column("Candles in the window.", ge=0)
+    analysis_period_days: Integer = column("Calendar days of the window.", ge=1)
+    created_at: Instant = instant("When the row was written.")
+
+
+class Alerts(Provenance):
+    """One row per registered symbol and day, HOLD included, as a notifier wants it."""
+
+    symbol: Text = symbol_column()
+    date: Day = day("UTC day.")
+    interval: Text = column("Candle interval.", isin=["1d"])
+    signal: Text = column("BUY, SELL or HOLD.", isin=list(SIGNALS))
+    status: Text = column("OK, INSUFFICIENT_DATA or NO_DATA.", isin=list(STATUSES))
+    current_price: Float = column("Close of the day in USDT.", nullable=True, sql="money", gt=0)
+    upper_band: Float = column("Upper edge of the channel.", nullable=True, sql="money")
+    lower_band: Float = column("Lower edge of the channel.", nullable=True, sql="money")
+    potential_return: Float = column("potential_return_pct of the signal.", nullable=True)
+    signal_strength: Float = column("0..100, HOLD 0.", ge=0, le=100)
+    risk_level: Text = column("LOW, MEDIUM or HIGH.", nullable=True, isin=list(LEVELS))
+    confirmations: TextList = column("What the indicators say beside the channel.", sql="text[]")
+    technical_indicators: Text = column("Indicators of the day.", nullable=True, sql="jsonb")
+    polynomial_regression: Text = column("Channel of the day.", nullable=True, sql="jsonb")
+    analysis_date: Instant = instant("When the day had closed: the next day 00:00 UTC.")
+    created_at: Instant = instant("When the row was written; a recompute writes it anew.")
+    updated_at: Instant = instant("When the row was written; kept beside created_at for readers of the old table.")
+
+
+_STAMPS = ("run_id", "computed_at", "created_at")
+
+SIGNALS_TABLE = Table(
+    "signals", Signals, ("symbol", "date"), "date_symbol", stamped=("run_id", "computed_at")
+)
+ASSET_ANALYTICS = Table(
+    "asset_analytics", AssetAnalytics, ("symbol", "date"), "date_symbol", stamped=_STAMPS
+)
+ALERTS = Table(
+    "alerts", Alerts, ("symbol", "date"), "date_symbol", stamped=(*_STAMPS, "updated_at")
+)

@@ -1,0 +1,115 @@
+"""Tables of the market stage: universe, candles, and what was asked of the exchange."""
+
+from autonama_dagster.schemas.base import (
+    Day,
+    Flag,
+    Float,
+    Instant,
+    Integer,
+    NullableInteger,
+    Provenance,
+    Table,
+    TableModel,
+    Text,
+    column,
+    day,
+    instant,
+    symbol_column,
+)
+
+EXCLUSIONS = ("no_candle", "zero_volume", "leveraged", "stable", "fiat")
+SOURCES = ("binance", "archive", "replay-recorded", "replay-estimated", "synthetic")
+
+
+class Universe(Provenance):
+    """Candidates of each day with their rank by 30-day median quote volume; members are scanned."""
+
+    date: Day = day("UTC day the ranking is for.")
+    symbol: Text = symbol_column()
+    base_asset: Text = column("Base asset of the pair, e.g. BTC.")
+    quote_volume: Float = column("Quote volume of the day in USDT.", nullable=True, ge=0)
+    quote_volume_median_30d: Float = column(
+        "Median daily quote volume of the 30 calendar days to the day, a missing day counted as 0.",
+        ge=0,
+    )
+    volatility_30d_pct: Float = column(
+        "Standard deviation of the daily log returns of 30 days x sqrt(365) x 100.",
+        nullable=True,
+        ge=0,
+    )
+    n_candles_30d: Integer = column("Candles in the 30 calendar days to the day.", ge=1, le=30)
+    rank: NullableInteger = column(
+        "Rank among the eligible by median quote volume, 1 is the largest; NULL if not eligible.",
+        nullable=True,
+        ge=1,
+    )
+    is_eligible: Flag = column("True unless an exclusion applies.")
+    exclusion_reason: Text = column(
+        "Why the pair is not eligible.", nullable=True, isin=list(EXCLUSIONS)
+    )
+    is_member: Flag = column("True for the first `universe_size` ranks.")
+    is_complete: Flag = column(
+        "False where the source does not know pairs delisted since (survivorship bias possible)."
+    )
+
+
+class Ohlcv1d(TableModel):
+    """Closed daily candles as the exchange gave them, one row per symbol and UTC day."""
+
+    symbol: Text = symbol_column()
+    date: Day = day("UTC day of the candle.")
+    open: Float = column("First price in USDT.", gt=0)
+    high: Float = column("Highest price in USDT.", gt=0)
+    low: Float = column("Lowest price in USDT.", gt=0)
+    close: Float = column("Last price in USDT.", gt=0)
+    volume: Float = column("Traded amount in the base asset.", ge=0)
+    quote_volume: Float = column("Traded amount in USDT.", nullable=True, ge=0)
+    trades: Integer = column("Number of trades (0 where the source does not say).", ge=0)
+    taker_buy_volume: Float = column("Base amount bought by takers.", nullable=True, ge=0)
+    taker_buy_quote_volume: Float = column("USDT amount bought by takers.", nullable=True, ge=0)
+    row_hash: Text = column(
+        "SHA-256 of the exchange's own strings, times in milliseconds.",
+        str_matches=r"^[0-9a-f]{64}$",
+    )
+    source: Text = column("Where the candle came from.", isin=list(SOURCES))
+    fetched_at: Instant = instant("The exchange's server time when the candle was fetched.")
+    run_id: Text = column("Dagster run that stored the candle.")
+
+
+class FetchLog(TableModel):
+    """What was asked of the exchange, and what it said: one row per symbol, range and run."""
+
+    symbol: Text = symbol_column()
+    interval: Text = column("Candle interval, e.g. 1d.")
+    from_date: Day = day("First day asked for.")
+    to_date: Day = day("Last day asked for.")
+    asked_at: Instant = instant("The exchange's server time at the request.")
+    outcome: Text = column(
+        "ok: candles came; empty: the exchange has none in the range; failed: see `message`.",
+        isin=["ok", "empty", "failed"],
+    )
+    candles: Integer = column("Candles received, bad ones included.", ge=0)
+    message: Text = column("Why it failed.", nullable=True)
+    run_id: Text = column("Dagster run that asked.")
+
+
+class Quarantine(TableModel):
+    """Rows kept out of their table, each with the reason."""
+
+    table_name: Text = column("Table the row was kept out of.")
+    symbol: Text = column("Symbol of the row.", nullable=True)
+    date: Day = day("Day of the row.", nullable=True)
+    reason: Text = column("What is wrong with the row.")
+    raw: Text = column("The row as it came, as JSON.", sql="jsonb")
+    run_id: Text = column("Dagster run that met the row.")
+    quarantined_at: Instant = instant("When the row was kept out.")
+
+
+UNIVERSE = Table(
+    "universe", Universe, ("date", "symbol"), "date", stamped=("run_id", "computed_at")
+)
+OHLCV_1D = Table(
+    "ohlcv_1d", Ohlcv1d, ("symbol", "date"), "date_symbol", keep_absent=True, stamped=("run_id",)
+)
+FETCH_LOG = Table("fetch_log", FetchLog, ("symbol", "interval", "from_date", "to_date", "run_id"))
+QUARANTINE = Table("quarantine", Quarantine, ())

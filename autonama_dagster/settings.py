@@ -1,0 +1,165 @@
+"""Settings: every value a user may choose, its default, its range, and where it is read from.
+
+Precedence: environment, then `.env` in the project folder, then the file named by
+`AUTONAMA_SETTINGS_FILE` (same `NAME=value` lines). Nothing is read at import.
+"""
+
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from autonama_dagster.errors import InputError
+
+PriceScale = Literal["log", "linear"]
+CORE_MOVERS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+def project_dir() -> Path:
+    """The checkout this code runs from, or `AUTONAMA_HOME`: holds `.env`, results and the data."""
+    if home := os.environ.get("AUTONAMA_HOME"):
+        return Path(home).expanduser().absolute()
+    return Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """Validated settings; field `x` is read from `AUTONAMA_X` unless an alias is given."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AUTONAMA_", extra="ignore", env_ignore_empty=True, frozen=True
+    )
+
+    start_date: date = Field(
+        default=date(2025, 1, 1), description="First daily partition (UTC day)."
+    )
+    universe_size: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=100, description="Members of the universe per day."
+    )
+    lookback: Annotated[int, Field(ge=30, le=1000)] = Field(
+        default=720, description="Calendar days in the window W."
+    )
+    degree: Annotated[int, Field(ge=2, le=10)] = Field(
+        default=4, description="Degree of the regression polynomial."
+    )
+    kstd: Annotated[float, Field(ge=1, le=3)] = Field(
+        default=2.0, description="Half width of the channel in residual standard deviations."
+    )
+    price_scale: PriceScale = Field(default="log", description="Scale of the fit: log or linear.")
+
+    exchange: Literal["binance", "archive"] = Field(
+        default="binance", description="Where candles come from."
+    )
+    exchange_url: str | None = Field(
+        default=None,
+        description="Base URL of the exchange: the replay exchange or a proxy.",
+        pattern=r"^https?://",
+    )
+    exchange_tld: Literal["com", "us"] = Field(
+        default="com", description="Binance's domain: com, or us for Binance.US."
+    )
+    archive_location: str = Field(
+        default="https://data.binance.vision",
+        description="The bulk archive: a URL or the folder of a local mirror.",
+    )
+    exchange_concurrency: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=8, description="Requests to the exchange at the same time."
+    )
+    exchange_weight_per_minute: Annotated[int, Field(ge=50, le=100_000)] = Field(
+        default=4800, description="Request weight to use per minute (the limit is 6000)."
+    )
+    binance_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BINANCE_API_KEY"),
+        description="Optional; public market data needs no key.",
+    )
+    binance_api_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BINANCE_API_SECRET", "BINANCE_SECRET"),
+        description="Optional; public market data needs no key.",
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL"),
+        description="Postgres to use instead of the embedded server.",
+    )
+    dagster_database_url: SecretStr | None = Field(
+        default=None,
+        description="Dagster's own tables; default: database <name>_dagster on the same server.",
+    )
+    results_dir: Path = Field(
+        default=Path("results"), description="Folder of exported results and charts."
+    )
+
+    @field_validator("start_date")
+    @classmethod
+    def _start_has_begun(cls, value: date) -> date:
+        if value > datetime.now(UTC).date():
+            raise ValueError("lies in the future")
+        if value < date(2017, 1, 1):
+            raise ValueError("lies before the first candle of 2017")
+        return value
+
+    @field_validator("database_url", "dagster_database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("postgres"):
+            raise ValueError("is not a postgresql:// URL")
+        return value
+
+    @property
+    def results_path(self) -> Path:
+        """`results_dir`, relative to the project folder unless absolute."""
+        return project_dir() / self.results_dir
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit values win over the environment, the environment over files."""
+        return init_settings, env_settings, dotenv_settings
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; explicit `overrides` win.
+
+    Raises
+    ------
+    InputError
+        A value is missing, malformed or out of range; the message names it and never shows secrets.
+    """
+    files = [project_dir() / ".env"]
+    if extra := os.environ.get("AUTONAMA_SETTINGS_FILE"):
+        path = Path(extra).expanduser()
+        if not path.is_file():
+            raise InputError(f"AUTONAMA_SETTINGS_FILE={extra}: no such file; create it or unset it")
+        files.insert(0, path)  # later files win
+    try:
+        return Settings(_env_file=tuple(files), **overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(_describe(str(first["loc"][0]), first)) from None
+
+
+def env_name(field: str) -> str:
+    """The environment variable a setting is read from."""
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return f"AUTONAMA_{field.upper()}"
+
+
+def _describe(location: str, error: Any) -> str:
+    name = env_name(location) if location in Settings.model_fields else location
+    message = str(error["msg"]).removeprefix("Value error, ")
+    secret = any(word in name.upper() for word in ("URL", "KEY", "SECRET"))
+    shown = "" if secret else f"={error['input']}"
+    return f"{name}{shown}: {message[0].lower()}{message[1:]}; correct it and try again"

@@ -1,0 +1,46 @@
+"""Write the migration that takes the tables from the newest migration to the models.
+
+Usage: python migrations/new.py "Say what changes"
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from autonama_dagster.schemas.base import SCHEMA
+from resources.database import newest_revision
+from resources.database_urls import sqlalchemy_url
+from resources.embedded_postgres import EmbeddedPostgres
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def main(message: str) -> None:
+    """Migrate a scratch database, compare it with the models, write the difference."""
+    with tempfile.TemporaryDirectory() as scratch:
+        server = EmbeddedPostgres(Path(scratch))
+        try:
+            server.start()
+            server.ensure_database("scratch")
+            engine = sa.create_engine(sqlalchemy_url(server.url("scratch")))
+            with engine.begin() as connection:
+                connection.execute(sa.schema.CreateSchema(SCHEMA))
+                config = Config()
+                config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                number = int(newest_revision()) + 1
+                command.revision(config, message, autogenerate=True, rev_id=f"{number:04}")
+            engine.dispose()
+        finally:
+            server.destroy()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:  # noqa: PLR2004
+        sys.exit(__doc__)
+    main(sys.argv[1])

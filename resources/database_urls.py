@@ -1,0 +1,103 @@
+"""Postgres URLs: the one that the user gave, as each of our drivers wants to read it.
+
+SQLAlchemy picks a driver by the scheme, dagster-postgres works with psycopg2 only, and libpq's own
+parser (psql, ADBC) knows no driver at all. Everything after the scheme is passed on as it came, so
+a socket URL (`postgresql://user@/db?host=/path`) survives every rewriting. Pure functions: nothing
+here connects or reads a setting.
+"""
+
+import re
+from typing import Final
+from urllib.parse import quote, unquote
+
+from autonama_dagster.errors import InputError
+
+# The parts that libpq and SQLAlchemy read alike. A raw "/", "?" or "@" in a password is read
+# differently by the two, and would be taken for a piece of the host, which is shown in messages:
+# so the login ends with the only raw "@" of a URL.
+_POSTGRES_URL: Final = re.compile(
+    r"postgres(?:ql)?(?:\+\w+)?://"
+    r"(?P<login>(?P<user>[^:/?@]*)(?::(?P<password>[^/?@]*))?@)?"
+    r"(?P<hosts>[^/?@]*)"
+    r"(?:/(?P<database>[^?@]*))?"
+    r"(?:\?(?P<query>[^@]*))?",
+    re.IGNORECASE,
+)
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
+_EXPECTED: Final = "postgresql://user:password@host:5432/database"
+
+
+def sqlalchemy_url(url: str) -> str:
+    """URL for SQLAlchemy with psycopg 3, the driver of the project's own tables.
+
+    Raises
+    ------
+    InputError
+        If `url` is not a Postgres URL, here and in every function below. The message never shows
+        more of it than its scheme.
+    """
+    return _with_scheme(url, "postgresql+psycopg")
+
+
+def dagster_url(url: str) -> str:
+    """URL for dagster-postgres, which sends SQL that only psycopg2 understands."""
+    return _with_scheme(url, "postgresql+psycopg2")
+
+
+def libpq_url(url: str) -> str:
+    """URL for whatever hands it to libpq: ADBC, psql, `psycopg.connect`."""
+    return _with_scheme(url, "postgresql")
+
+
+def with_database(url: str, name: str) -> str:
+    """Return `url` with the database `name`, on the same server with the same login and options.
+
+    A `dbname` option is dropped: libpq would prefer it to the path.
+    """
+    parts = _parsed(url)
+    options = [o for o in (parts["query"] or "").split("&") if o and _option_name(o) != "dbname"]
+    server = url[: parts.end("hosts")]
+    return f"{server}/{quote(name, safe='')}" + (f"?{'&'.join(options)}" if options else "")
+
+
+def redacted(url: str) -> str:
+    """Return `url` with its passwords hidden, to be shown in messages."""
+    parts = _parsed(url)
+    shown = url
+    if parts["query"] is not None:
+        options = (
+            f"{o.partition('=')[0]}=***" if _option_name(o).endswith("password") else o
+            for o in parts["query"].split("&")
+        )
+        shown = f"{url[: parts.start('query')]}{'&'.join(options)}"
+    if parts["password"] is not None:
+        shown = f"{shown[: parts.start('password')]}***{shown[parts.end('password') :]}"
+    return shown
+
+
+def _with_scheme(url: str, scheme: str) -> str:
+    _parsed(url)
+    return f"{scheme}://{url.partition('://')[2]}"
+
+
+def _option_name(option: str) -> str:
+    return unquote(option.partition("=")[0]).lower()
+
+
+def _parsed(url: str) -> re.Match[str]:
+    """Parts of a Postgres URL, still percent-encoded."""
+    parts = _POSTGRES_URL.fullmatch(url)
+    if parts is not None and url.isprintable():
+        return parts
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        raise InputError(f"the database URL has no scheme: expected {_EXPECTED}")
+    if _POSTGRES_URL.match(url) is None:
+        raise InputError(
+            f"the database URL has scheme {scheme[1]!r}, which is not Postgres: "
+            f"expected {_EXPECTED}"
+        )
+    raise InputError(
+        "the database URL cannot be parsed: percent-encode special characters in its user and "
+        f"password, as in {_EXPECTED}"
+    )

@@ -1,0 +1,1 @@
+"""Where candles come from: one small interface and the sources behind it."""

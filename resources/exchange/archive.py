@@ -1,0 +1,144 @@
+"""Binance's public bulk archive of zip files, over HTTP or from a local mirror."""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self, TypeVar
+
+from autonama_dagster.analytics.candles import RawKline
+from autonama_dagster.errors import ExchangeError, SymbolFetchError
+from resources.exchange.archive_files import (
+    DAILY,
+    MONTHLY,
+    HttpStore,
+    LocalStore,
+    candle_files,
+    read_candles,
+)
+from resources.exchange.base import (
+    Klines,
+    KlinesRequest,
+    Progress,
+    SymbolInfo,
+    closed_rows,
+)
+from resources.exchange.batch import fetch_many
+from resources.exchange.retry import RetryPolicy
+from resources.exchange.throttle import RequestCancelledError
+
+T = TypeVar("T")
+
+
+def _local_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class ArchiveExchange:
+    """The `Exchange` of the archive: closed months and days, of delisted pairs too.
+
+    A missing file means that the pair had no candles then. Yesterday's files appear in the course
+    of the day: a candle that is not published yet looks like one that never was.
+
+    Parameters
+    ----------
+    location
+        Base URL, or the folder of a local mirror that holds `data/spot/...`.
+    threads
+        Files read at the same time.
+    timeout
+        Seconds to connect, and to wait for the next bytes of an answer.
+    retry
+        How often to repeat a request over HTTP; None: the default. A local file is read once.
+    clock
+        The archive has no clock: the machine's stands for the server time.
+    """
+
+    name = "archive"
+    knows_delisted = True
+
+    def __init__(
+        self,
+        location: str | Path,
+        *,
+        threads: int = 8,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], datetime] = _local_clock,
+    ) -> None:
+        is_url = str(location).startswith(("http://", "https://"))
+        self._store = HttpStore(str(location), timeout) if is_url else LocalStore(Path(location))
+        self._retry = (retry or RetryPolicy()) if is_url else RetryPolicy(attempts=1)
+        self._threads = threads
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def server_time(self) -> datetime:
+        """The machine's clock, in UTC."""
+        return self._clock()
+
+    def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
+        """Every pair the archive has a folder for, by name; see `Exchange.symbols`."""
+        try:
+            names = {
+                name
+                for prefix in (MONTHLY, DAILY)
+                for name in self._retry.run(lambda prefix=prefix: self._store.folders(prefix))  # type: ignore[misc]
+            }
+        except SymbolFetchError as error:
+            raise ExchangeError(str(error)) from None
+        return [
+            SymbolInfo(name, name.removesuffix(quote), quote)
+            for name in sorted(names)
+            if name.endswith(quote) and name != quote
+        ]
+
+    def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
+        """Closed candles of one symbol; see `Exchange.klines`."""
+        request = KlinesRequest(symbol, interval, start, end)
+        return self._fetch(request, self._clock(), threading.Event())
+
+    def klines_many(
+        self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
+    ) -> dict[str, Klines | SymbolFetchError]:
+        """Closed candles of many symbols; see `Exchange.klines_many`."""
+        now = self._clock()
+        return fetch_many(
+            requests,
+            lambda request, stop: self._fetch(request, now, stop),
+            self._threads,
+            on_progress,
+        )
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._store.close()
+
+    def _fetch(self, request: KlinesRequest, now: datetime, stop: threading.Event) -> Klines:
+        def read(path: str | None) -> list[RawKline] | None:
+            if path is None:
+                return None
+            if stop.is_set():
+                raise RequestCancelledError
+            return self._retry.run(lambda: read_candles(self._store, path, request.symbol))
+
+        rows: list[RawKline] = []
+        for files in candle_files(request, now):
+            month = read(files.monthly)
+            if month is None:
+                month = [row for path in files.daily for row in read(path) or []]
+            rows += month
+        return Klines(
+            request.symbol,
+            request.interval,
+            request.start,
+            request.end,
+            closed_rows(rows, request, now),
+            "archive",
+            now,
+        )

@@ -1,0 +1,232 @@
+"""Files of the public bulk archive: their names, where they lie, and what they must look like."""
+
+import csv
+import hashlib
+import io
+import queue
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
+
+import requests
+
+from autonama_dagster.analytics.candles import RawKline, raw_kline
+from autonama_dagster.errors import ExchangeError, InputError
+from resources.exchange.base import BadAnswerError, KlinesRequest, OutageError, from_ms
+
+MONTHLY: Final = "data/spot/monthly/klines/"
+DAILY: Final = "data/spot/daily/klines/"
+
+# The site itself lists nothing; the bucket behind it does.
+_LISTINGS: Final = {
+    "data.binance.vision": "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+}
+
+
+_UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    csv.Error,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,  # zipfile: encrypted, or packed in a way Python cannot read
+    ValueError,
+)
+
+
+class FileStore(Protocol):
+    """Where the archive's files lie."""
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a file; None where there is none."""
+        ...
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders in the folder `prefix`."""
+        ...
+
+    def close(self) -> None:
+        """Release the connections."""
+        ...
+
+
+class LocalStore:
+    """A mirror on disk: the folder that holds `data/`."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "data" / "spot").is_dir():
+            raise InputError(f"{folder} is no mirror of the archive: it holds no data/spot folder")
+        self._folder = folder
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a file; None where there is none."""
+        try:
+            return (self._folder / path).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ExchangeError(f"{path} of the archive cannot be read: {error}") from None
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders in the folder `prefix`; none where it does not exist."""
+        folder = self._folder / prefix
+        return [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class HttpStore:
+    """The archive over HTTP, or a mirror that serves the same paths."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url.rstrip("/")
+        self._host = urlsplit(url).hostname or url
+        self._listing = _LISTINGS.get(self._host, self._url)
+        self._timeout = timeout
+        self._idle: queue.LifoQueue[requests.Session] = queue.LifoQueue()
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a file; None where there is none."""
+        return self._get(f"{self._url}/{path}", path)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders in the folder `prefix`, from the S3 listing."""
+        names: list[str] = []
+        marker = ""
+        while True:
+            query = {"delimiter": "/", "prefix": prefix, "marker": marker}
+            body = self._get(self._listing, f"the listing of {prefix}", query)
+            page, marker = _parse_listing(body or b"", prefix, self._host)
+            names += page
+            if not marker:
+                return names
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        while not self._idle.empty():
+            self._idle.get().close()
+
+    def _get(self, url: str, about: str, query: dict[str, str] | None = None) -> bytes | None:
+        try:
+            with self._session() as session:
+                response = session.get(url, params=query, timeout=self._timeout)
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+            raise BadAnswerError(f"{about}: the answer of {self._host} breaks off") from None
+        except requests.RequestException as error:
+            raise OutageError(
+                f"{about}: {self._host} does not answer ({type(error).__name__}): "
+                "check the connection and AUTONAMA_ARCHIVE_LOCATION"
+            ) from None
+        status = response.status_code
+        if status == HTTPStatus.OK:
+            return response.content
+        if status == HTTPStatus.NOT_FOUND:
+            return None
+        answer = f"{about}: {self._host} answers HTTP {status}"
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise OutageError(f"{answer}: try again later")
+        raise ExchangeError(f"{answer}: check AUTONAMA_ARCHIVE_LOCATION")
+
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A session of one's own: threads must not share one."""
+        try:
+            session = self._idle.get_nowait()
+        except queue.Empty:
+            session = requests.Session()
+        try:
+            yield session
+        finally:
+            self._idle.put(session)
+
+
+def _parse_listing(body: bytes, prefix: str, host: str) -> tuple[list[str], str]:
+    """Folder names of one page of an S3 listing, and where the next page begins ("" at the end)."""
+    try:
+        root = ET.fromstring(body)  # noqa: S314  (expat 2.4.1 and later bound entity expansion)
+    except ET.ParseError:
+        raise BadAnswerError(
+            f"{host} lists no {prefix}: set AUTONAMA_ARCHIVE_LOCATION to the archive or a mirror"
+        ) from None
+    found = [element.text or "" for element in root.iterfind("{*}CommonPrefixes/{*}Prefix")]
+    names = [text.removeprefix(prefix).rstrip("/") for text in found]
+    is_truncated = root.findtext("{*}IsTruncated") == "true"
+    return names, (root.findtext("{*}NextMarker") or "") if is_truncated else ""
+
+
+def read_candles(store: FileStore, path: str, symbol: str) -> list[RawKline] | None:
+    """Rows of one zip file, checked against its `.CHECKSUM`; None where there is no file.
+
+    Raises
+    ------
+    BadAnswerError
+        If the checksum is missing or differs, or the file is no zip of twelve-column rows.
+    """
+    content = store.read(path)
+    if content is None:
+        return None
+    name = path.rpartition("/")[2]
+    checksum = (store.read(f"{path}.CHECKSUM") or b"").split()
+    if not checksum:
+        raise BadAnswerError(f"{symbol}: {name}.CHECKSUM is missing: fetch it again")
+    if hashlib.sha256(content).hexdigest().encode() != checksum[0].lower():
+        raise BadAnswerError(f"{symbol}: {name} does not match its CHECKSUM: fetch it again")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            text = archive.read(archive.namelist()[0]).decode("ascii")
+        return [raw_kline(row) for row in _rows_without_header(text)]
+    except _UNREADABLE as error:
+        raise BadAnswerError(f"{symbol}: {name} cannot be read ({error}): fetch it again") from None
+
+
+def _rows_without_header(text: str) -> Iterator[list[str]]:
+    for number, row in enumerate(csv.reader(io.StringIO(text))):
+        is_header = number == 0 and row and not row[0].isdigit()
+        if row and not is_header:
+            yield row
+
+
+class MonthFiles(NamedTuple):
+    """Files of one month: the monthly one, and daily ones to read where there is none."""
+
+    monthly: str | None
+    daily: tuple[str, ...]
+
+
+def candle_files(request: KlinesRequest, now: datetime) -> Iterator[MonthFiles]:
+    """Files that may hold a request's candles, by month.
+
+    Closed months are monthly files, the days of the current month daily ones. The file of the
+    month before comes out some days into the current one: until then its days are daily files.
+    """
+    folder = f"{request.symbol}/{request.interval}/{request.symbol}-{request.interval}-"
+    today = now.date()
+    first = from_ms(request.start_ms).date()
+    last = min(from_ms(request.end_ms - 1).date(), today)
+    current = today.replace(day=1)
+    month = first.replace(day=1)
+    while month <= last:
+        following = _next_month(month)
+        days: tuple[str, ...] = ()
+        if following >= current:
+            from_day, to_day = max(first, month), min(last, following - timedelta(days=1))
+            days = tuple(
+                f"{DAILY}{folder}{from_day + timedelta(days=n):%Y-%m-%d}.zip"
+                for n in range((to_day - from_day).days + 1)
+            )
+        monthly = f"{MONTHLY}{folder}{month:%Y-%m}.zip" if month < current else None
+        yield MonthFiles(monthly, days)
+        month = following
+
+
+def _next_month(month: date) -> date:
+    return (month + timedelta(days=31)).replace(day=1)

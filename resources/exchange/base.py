@@ -1,0 +1,226 @@
+"""The interface of an exchange and what it answers with; no source's own knowledge lives here."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from autonama_dagster.analytics.candles import RawKline
+from autonama_dagster.errors import ExchangeError, InputError, SymbolFetchError
+
+# From a source that is the market itself to one that is made up.
+SOURCES: Final = ("binance", "archive", "replay-recorded", "replay-estimated", "synthetic")
+
+INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
+    {
+        "1m": timedelta(minutes=1),
+        "3m": timedelta(minutes=3),
+        "5m": timedelta(minutes=5),
+        "15m": timedelta(minutes=15),
+        "30m": timedelta(minutes=30),
+        "1h": timedelta(hours=1),
+        "2h": timedelta(hours=2),
+        "4h": timedelta(hours=4),
+        "6h": timedelta(hours=6),
+        "8h": timedelta(hours=8),
+        "12h": timedelta(hours=12),
+        "1d": timedelta(days=1),
+        "3d": timedelta(days=3),
+        "1w": timedelta(weeks=1),
+    }
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+
+
+class OutageError(ExchangeError):
+    """No usable connection: timeouts, refused connections, HTTP 5xx."""
+
+
+class BadAnswerError(SymbolFetchError):
+    """An answer that is no answer: truncated, not JSON, the wrong shape, contradicting itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolInfo:
+    """One spot pair."""
+
+    symbol: str
+    base: str
+    quote: str
+
+
+@dataclass(frozen=True, slots=True)
+class KlinesRequest:
+    """Candles of one symbol whose open time lies in [start, end), both aware.
+
+    Raises
+    ------
+    InputError
+        If the interval is unknown, a time has no zone, or the range is empty.
+    """
+
+    symbol: str
+    interval: str
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.interval not in INTERVALS:
+            raise InputError(
+                f"interval {self.interval!r} is unknown: use one of {', '.join(INTERVALS)}"
+            )
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise InputError(f"{self.symbol}: the range of a request needs aware times in UTC")
+        if self.start >= self.end:
+            raise InputError(
+                f"{self.symbol}: the range {self.start} to {self.end} is empty: "
+                "end is exclusive and must be later than start"
+            )
+
+    @property
+    def start_ms(self) -> int:
+        """Start in milliseconds since 1970."""
+        return to_ms(self.start)
+
+    @property
+    def end_ms(self) -> int:
+        """End (exclusive) in milliseconds since 1970."""
+        return to_ms(self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Klines:
+    """One answer: the closed candles of a range, as the exchange printed them.
+
+    Attributes
+    ----------
+    symbol, interval, start, end
+        What was asked: open time in [start, end), aware.
+    rows
+        Closed candles only (close time < the exchange's server time), by open time, each once.
+    source
+        One of `SOURCES`; over several pages the one farthest from the market.
+    asked_at
+        The exchange's server time at the request, never the local clock.
+    """
+
+    symbol: str
+    interval: str
+    start: datetime
+    end: datetime
+    rows: tuple[RawKline, ...]
+    source: str
+    asked_at: datetime
+
+    def within(self, start: datetime, end: datetime) -> "Klines":
+        """The part of this answer with open time in [start, end)."""
+        first, stop = to_ms(start), to_ms(end)
+        rows = tuple(row for row in self.rows if first <= row.open_time < stop)
+        return Klines(self.symbol, self.interval, start, end, rows, self.source, self.asked_at)
+
+
+Progress = Callable[[int, int], None]
+"""Called with (requests done, requests in all) in the caller's thread."""
+
+
+class Exchange(Protocol):
+    """What Autonama asks of a source of candles. Implementations are safe to share by threads."""
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        ...
+
+    @property
+    def knows_delisted(self) -> bool:
+        """Whether `symbols` also names pairs that were delisted (`universe.is_complete`)."""
+        ...
+
+    def server_time(self) -> datetime:
+        """The exchange's clock, in UTC: "now" everywhere.
+
+        Raises
+        ------
+        ExchangeError
+            If the exchange is out of reach, bans us or answers nonsense.
+        """
+        ...
+
+    def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
+        """All known spot pairs with this quote, by name, whatever their present status.
+
+        Raises
+        ------
+        ExchangeError
+            If the exchange is out of reach, bans us or answers nonsense.
+        """
+        ...
+
+    def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
+        """Closed candles of one symbol with open time in [start, end).
+
+        Raises
+        ------
+        SymbolFetchError
+            If this symbol has no answer: unknown, or garbage that stays garbage.
+        ExchangeError
+            If the exchange is out of reach or bans us.
+        """
+        ...
+
+    def klines_many(
+        self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
+    ) -> dict[str, Klines | SymbolFetchError]:
+        """Several requests at once, one a symbol; a symbol that fails is an error in the answer.
+
+        Raises
+        ------
+        ExchangeError
+            If the exchange as a whole fails: see `resources.exchange.batch`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the connections; the object cannot be used afterwards."""
+        ...
+
+
+def to_ms(time: datetime) -> int:
+    """Milliseconds since 1970, exact (a float timestamp is not)."""
+    return (time - _EPOCH) // _MS
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """UTC time of milliseconds since 1970."""
+    return _EPOCH + milliseconds * _MS
+
+
+def closed_rows(
+    rows: Iterable[RawKline], request: KlinesRequest, server_time: datetime
+) -> tuple[RawKline, ...]:
+    """The rows a request asked for: closed, in range, by open time, each once.
+
+    Raises
+    ------
+    BadAnswerError
+        If two rows of one open time differ: nobody can say which one is right.
+    """
+    now_ms, start_ms, end_ms = to_ms(server_time), request.start_ms, request.end_ms
+    kept: dict[int, RawKline] = {}
+    for row in rows:
+        if row.close_time >= now_ms or not start_ms <= row.open_time < end_ms:
+            continue
+        if kept.setdefault(row.open_time, row) != row:
+            raise BadAnswerError(
+                f"{request.symbol}: two different {request.interval} candles of "
+                f"{from_ms(row.open_time):%Y-%m-%d %H:%M} in one answer: try again later"
+            )
+    return tuple(kept[time] for time in sorted(kept))
+
+
+def farthest_source(sources: Iterable[str]) -> str:
+    """The source farthest from the market among the known ones given."""
+    return max(sources, key=SOURCES.index)

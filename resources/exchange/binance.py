@@ -1,0 +1,232 @@
+"""Binance's public spot market over REST; the replay exchange speaks the same protocol."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final, Self
+
+from autonama_dagster.analytics.candles import RawKline, raw_kline
+from autonama_dagster.errors import ExchangeError, SymbolFetchError
+from resources.exchange.base import (
+    INTERVALS,
+    SOURCES,
+    Klines,
+    KlinesRequest,
+    Progress,
+    SymbolInfo,
+    closed_rows,
+    farthest_source,
+    from_ms,
+)
+from resources.exchange.batch import fetch_many
+from resources.exchange.binance_client import BinanceClient, Headers
+from resources.exchange.retry import RetryPolicy
+from resources.exchange.throttle import Throttle
+
+PAGE: Final = 1000
+_TIME_WEIGHT: Final = 1
+_SYMBOLS_WEIGHT: Final = 20
+_KLINES_WEIGHT: Final = 2
+_MS: Final = timedelta(milliseconds=1)
+
+
+class BinanceExchange:
+    """The `Exchange` of Binance, Binance.US, and the replay exchange behind `url`.
+
+    Each batch asks for the server time first: a candle is closed only if it was closed before
+    the batch began.
+
+    Parameters
+    ----------
+    url
+        Base URL to use instead of Binance's own, e.g. the replay exchange's.
+    tld
+        "com", or "us" for Binance.US.
+    api_key, api_secret
+        Optional; public data needs none.
+    threads
+        Requests at the same time.
+    weight_per_minute
+        Request weight to use per minute, of the exchange's 6000; ignored with a `throttle`.
+    timeout
+        Seconds to connect, and to wait for the next bytes of an answer.
+    retry, throttle
+        How often to repeat a request and when one may leave; None: the defaults.
+    """
+
+    name = "binance"
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        tld: str = "com",
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        threads: int = 8,
+        weight_per_minute: int = 4800,
+        timeout: float = 10.0,
+        retry: RetryPolicy | None = None,
+        throttle: Throttle | None = None,
+    ) -> None:
+        self._client = BinanceClient(
+            url=url,
+            tld=tld,
+            api_key=api_key,
+            api_secret=api_secret,
+            timeout=timeout,
+            throttle=throttle or Throttle(weight_per_minute),
+            retry=retry or RetryPolicy(),
+        )
+        self._threads = threads
+        self._never = threading.Event()
+        self._knows_delisted: bool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"BinanceExchange({self._client.host})"
+
+    @property
+    def knows_delisted(self) -> bool:
+        """True for the replay exchange only; Binance forgets pairs. May ask for the symbols."""
+        if self._knows_delisted is None:
+            self.symbols()
+        return bool(self._knows_delisted)
+
+    def server_time(self) -> datetime:
+        """The exchange's clock; see `Exchange.server_time`."""
+
+        def read(body: Any, _: Headers) -> datetime:
+            return from_ms(_whole(body["serverTime"]))
+
+        with _exchange_wide():
+            return self._client.get(
+                lambda client: client.get_server_time(),
+                _TIME_WEIGHT,
+                read,
+                "server time",
+                self._never,
+            )
+
+    def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
+        """All spot pairs with this quote, by name; see `Exchange.symbols`."""
+
+        def read(body: Any, headers: Headers) -> tuple[list[SymbolInfo], bool]:
+            pairs = [
+                SymbolInfo(_text(row["symbol"]), _text(row["baseAsset"]), _text(row["quoteAsset"]))
+                for row in body["symbols"]
+            ]
+            return pairs, "X-Autonama-Market" in headers
+
+        with _exchange_wide():
+            pairs, self._knows_delisted = self._client.get(
+                lambda client: client.get_exchange_info(),
+                _SYMBOLS_WEIGHT,
+                read,
+                "symbols",
+                self._never,
+            )
+        wanted = (pair for pair in pairs if pair.quote == quote)
+        return sorted(wanted, key=lambda pair: pair.symbol)
+
+    def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
+        """Closed candles of one symbol; see `Exchange.klines`."""
+        request = KlinesRequest(symbol, interval, start, end)
+        return self._fetch(request, self.server_time(), self._never)
+
+    def klines_many(
+        self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
+    ) -> dict[str, Klines | SymbolFetchError]:
+        """Closed candles of many symbols; see `Exchange.klines_many`."""
+        if not requests:
+            return {}
+        now = self.server_time()
+        return fetch_many(
+            requests,
+            lambda request, stop: self._fetch(request, now, stop),
+            self._threads,
+            on_progress,
+        )
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._client.close()
+
+    def _fetch(self, request: KlinesRequest, now: datetime, stop: threading.Event) -> Klines:
+        rows: list[RawKline] = []
+        sources: list[str] = []
+        cursor: int | None = request.start_ms
+        while cursor is not None:
+            page, source, cursor = self._page(request, cursor, now, stop)
+            rows += page
+            sources.append(source)
+        return Klines(
+            request.symbol,
+            request.interval,
+            request.start,
+            request.end,
+            closed_rows(rows, request, now),
+            farthest_source(sources),
+            now,
+        )
+
+    def _page(
+        self, request: KlinesRequest, cursor: int, now: datetime, stop: threading.Event
+    ) -> tuple[tuple[RawKline, ...], str, int | None]:
+        """Closed candles of a page from `cursor` on, its source, and where the next one begins."""
+
+        def read(body: Any, headers: Headers) -> tuple[tuple[RawKline, ...], str, int | None]:
+            source = headers.get("X-Autonama-Source", "binance")
+            if source not in SOURCES:
+                raise ValueError(f"source {source!r} is unknown")
+            if not isinstance(body, list):
+                raise TypeError(f"a list of candles wanted, got {type(body).__name__}")
+            rows = [raw_kline(row) for row in body]
+            closed = closed_rows(rows, request, now)
+            if len(rows) < PAGE:
+                return closed, source, None
+            following = max(row.open_time for row in rows) + INTERVALS[request.interval] // _MS
+            if following <= cursor:
+                raise ValueError("a page of candles before the time asked for")
+            return closed, source, following if following < request.end_ms else None
+
+        return self._client.get(
+            lambda client: client.get_klines(
+                symbol=request.symbol,
+                interval=request.interval,
+                startTime=cursor,
+                endTime=request.end_ms - 1,
+                limit=PAGE,
+            ),
+            _KLINES_WEIGHT,
+            read,
+            f"{request.symbol} {request.interval}",
+            stop,
+        )
+
+
+@contextmanager
+def _exchange_wide() -> Iterator[None]:
+    """A failure here is not one symbol's: without it nothing can be asked."""
+    try:
+        yield
+    except SymbolFetchError as error:
+        raise ExchangeError(str(error)) from None
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"a whole number wanted, got {value!r:.40}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"a name wanted, got {value!r:.40}")
+    return value

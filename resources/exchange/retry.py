@@ -1,0 +1,58 @@
+"""How often and how patiently a request is repeated; what may be repeated is decided here too."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import stamina
+
+from autonama_dagster.errors import ExchangeError
+from resources.exchange.base import BadAnswerError, OutageError
+
+T = TypeVar("T")
+
+
+class RateLimitedError(ExchangeError):
+    """HTTP 429: too much request weight; the throttle knows until when to be silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential waits with jitter between the attempts of one request.
+
+    Attributes
+    ----------
+    attempts
+        Attempts in all, the first included.
+    wait_initial, wait_max, wait_jitter
+        Seconds: wait before the second attempt, longest wait, random addition at most.
+    """
+
+    attempts: int = 5
+    wait_initial: float = 0.5
+    wait_max: float = 10.0
+    wait_jitter: float = 1.0
+
+    def run(self, request: Callable[[], T]) -> T:
+        """Result of `request`, repeated while it fails in a way that may pass.
+
+        Outages, garbage and HTTP 429 may pass; any other error is raised at once.
+        """
+        for attempt in stamina.retry_context(
+            on=_wait_or_stop,
+            attempts=self.attempts,
+            timeout=None,
+            wait_initial=self.wait_initial,
+            wait_max=self.wait_max,
+            wait_jitter=self.wait_jitter,
+        ):
+            with attempt:
+                return request()
+        raise AssertionError("stamina returns or raises")
+
+
+def _wait_or_stop(error: Exception) -> bool | float:
+    """Whether to repeat; after a 429 at once, because the throttle holds all threads back."""
+    if isinstance(error, RateLimitedError):
+        return 0.0
+    return isinstance(error, OutageError | BadAnswerError)

@@ -1,0 +1,161 @@
+"""Frames on their way to and from Postgres: the check before a write, and Arrow conversion."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa_schema
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autonama_dagster.errors import SchemaError
+from autonama_dagster.schemas.base import Table
+
+REJECTED_COLUMNS = ("symbol", "date", "reason", "raw")
+
+
+def split(table: Table, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Validate a frame against its table's model.
+
+    Returns
+    -------
+    good, rejected
+        The rows that pass, in the table's column order, and for the others symbol, date, reason
+        and the row as JSON.
+
+    Raises
+    ------
+    SchemaError
+        A column is missing, unknown or of a wrong type, or a key occurs twice: not the fault of
+        single rows.
+    """
+    _check_columns(table, frame)
+    frame = frame.loc[:, list(table.columns)].reset_index(drop=True)
+    reasons = _row_faults(table, frame)
+    bad = sorted(reasons)
+    good = frame.drop(index=bad) if bad else frame
+    if table.key and good.duplicated(list(table.key)).any():
+        first = good.loc[good.duplicated(list(table.key)), list(table.key)].iloc[0]
+        named = ", ".join(f"{k}={_plain(v)}" for k, v in first.items())
+        raise SchemaError(f"table {table.name}: {named} occurs twice; a key must be unique")
+    return good, _rejected(frame.loc[bad], [reasons[i] for i in bad])
+
+
+def empty_rejected() -> pd.DataFrame:
+    """No rejected rows."""
+    return _rejected(pd.DataFrame(), [])
+
+
+def to_arrow(table: Table, frame: pd.DataFrame) -> pa.Table:
+    """Arrow table of validated rows; NaN and missing values become NULL."""
+    arrays = {
+        name: _to_array(frame[name], table.sql_type(name), table.schema.columns[name].dtype.type)
+        for name in table.columns
+    }
+    return pa.table(arrays)
+
+
+def to_frame(table: Table, arrow: pa.Table) -> pd.DataFrame:
+    """Frame of rows read from Postgres, in the dtypes of the table's model."""
+    series = {name: _to_series(table, name, arrow.column(name)) for name in arrow.column_names}
+    return pd.DataFrame(series)
+
+
+def _check_columns(table: Table, frame: pd.DataFrame) -> None:
+    missing = [c for c in table.columns if c not in frame.columns]
+    unknown = [str(c) for c in frame.columns if c not in table.columns]
+    if missing:
+        raise SchemaError(f"table {table.name}: missing column {', '.join(missing)}")
+    if unknown:
+        raise SchemaError(
+            f"table {table.name}: unknown column {', '.join(unknown)}; "
+            f"its columns are {', '.join(table.columns)}"
+        )
+
+
+def _row_faults(table: Table, frame: pd.DataFrame) -> dict[int, str]:
+    """Reasons by row position; a fault that is no single row's raises."""
+    reasons: dict[int, str] = {}
+    try:
+        table.schema.validate(frame, lazy=True)
+    except pa_schema.errors.SchemaErrors as errors:
+        for case in errors.failure_cases.itertuples():
+            if pd.isna(case.index):
+                raise SchemaError(
+                    f"table {table.name}, column {case.column}: {case.check} failed "
+                    f"(got {case.failure_case})"
+                ) from None
+            text = f"{case.column}: {_plain(case.failure_case)} violates {case.check}"
+            position = int(case.index)
+            reasons[position] = "; ".join(filter(None, (reasons.get(position), text)))
+    floats = frame.select_dtypes("float64")
+    for position in np.flatnonzero(np.isinf(floats.to_numpy()).any(axis=1)):
+        column = floats.columns[np.isinf(floats.iloc[position].to_numpy())][0]
+        reasons.setdefault(int(position), f"{column}: infinite")
+    return reasons
+
+
+def _rejected(rows: pd.DataFrame, reasons: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "symbol": pd.Series(
+                [r.get("symbol", r.get("symbol_a")) for r in rows.to_dict("records")], dtype="str"
+            ),
+            "date": pd.Series([r.get("date") for r in rows.to_dict("records")], dtype="M8[s]"),
+            "reason": pd.Series(reasons, dtype="str"),
+            "raw": pd.Series(
+                [json.dumps(r, default=_plain, sort_keys=True) for r in _records(rows)], dtype="str"
+            ),
+        }
+    )
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON can hold them: no NaN, no infinity."""
+    clean = rows.astype(object).where(rows.notna(), None) if len(rows) else rows
+    return [
+        {k: str(v) if isinstance(v, float) and np.isinf(v) else v for k, v in record.items()}
+        for record in clean.to_dict("records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp):
+        return value.date().isoformat() if value.tz is None else value.isoformat()
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _to_array(series: pd.Series, declared: str | None, dtype: Any) -> pa.Array:
+    if declared == "text[]":
+        return pa.array([list(v) for v in series], pa.list_(pa.string()))
+    if declared == "date":
+        return pa.array(series.to_numpy("datetime64[D]"))
+    if declared == "timestamptz":
+        return pa.array(series, pa.timestamp("us", tz="UTC"))
+    if declared == "money":  # through the shortest decimal that names the float, as it was printed
+        text = pc.cast(pa.array(series, pa.float64(), from_pandas=True), pa.string())
+        return pc.cast(text, pa.decimal128(38, 18))
+    if declared == "jsonb" or isinstance(dtype, pd.StringDtype):
+        return pa.array(series, pa.string(), from_pandas=True)
+    if isinstance(dtype, pd.BooleanDtype) or dtype == np.dtype(bool):
+        return pa.array(series, pa.bool_(), from_pandas=True)
+    if isinstance(dtype, pd.Int64Dtype) or dtype == np.dtype(np.int64):
+        return pa.array(series, pa.int64(), from_pandas=True)
+    return pa.array(series, pa.float64(), from_pandas=True)
+
+
+def _to_series(table: Table, name: str, column: pa.ChunkedArray) -> pd.Series:
+    declared = table.sql_type(name)
+    if declared == "date":
+        return pd.Series(column.cast(pa.timestamp("s")).to_pandas())
+    if declared == "text[]":
+        return pd.Series([[] if v is None else v for v in column.to_pylist()], dtype=object)
+    if declared == "timestamptz":
+        return pd.Series(column.cast(pa.timestamp("us", tz="UTC")).to_pandas())
+    dtype = table.schema.columns[name].dtype.type
+    if isinstance(dtype, pd.StringDtype):
+        return pd.Series(column.to_pandas(), dtype="str")
+    if isinstance(dtype, pd.BooleanDtype | pd.Int64Dtype):
+        return pd.Series(column.to_pylist(), dtype=dtype)
+    return pd.Series(column.to_pandas(), dtype=dtype)

@@ -1,0 +1,32 @@
+"""The Dagster instance of this project: one home, one configuration, for CLI and UI alike."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from autonama_dagster.settings import project_dir
+
+_NO_COMPUTE_LOGS: dict[str, Any] = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
+
+def dagster_home() -> Path:
+    """`.autonama/dagster` in the project folder, with a link to the checkout's `dagster.yaml`."""
+    home = project_dir() / ".autonama" / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    link = home / "dagster.yaml"
+    target = Path(__file__).resolve().parents[1] / "dagster.yaml"
+    if not link.exists() or link.resolve() != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    return home
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance for runs in the caller's own process, which keeps its terminal to itself."""
+    return dg.DagsterInstance.from_config(str(dagster_home()), overrides=_NO_COMPUTE_LOGS)

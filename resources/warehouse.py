@@ -1,0 +1,421 @@
+"""The warehouse: reads and writes of the project's tables in Postgres, in bulk through Arrow.
+
+All SQL of the pipeline is here. Names of tables and columns come from the schema registry, values
+are always bound parameters.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from adbc_driver_manager import Error as AdbcError
+from adbc_driver_postgresql import dbapi
+
+from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles, by_symbol
+from autonama_dagster.errors import DatabaseError, SchemaError
+from autonama_dagster.schemas.base import SCHEMA, Table
+from autonama_dagster.schemas.registry import FETCH_LOG, QUARANTINE, table
+from resources.database import unreachable
+from resources.frames import empty_rejected, split, to_arrow, to_frame
+
+STAGE = "autonama_stage"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The partitions a read or a write is about; None means: all."""
+
+    symbols: tuple[str, ...] | None = None
+    first: date | None = None
+    last: date | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a stage hands over for one write: its rows, and what belongs to the same transaction.
+
+    Attributes
+    ----------
+    frame
+        Rows of the table, without the columns the write stamps.
+    rejected
+        Rows found bad before the write (symbol, date, reason, raw); they go to `quarantine`.
+    fetches
+        Rows for `fetch_log`, without run_id.
+    failed
+        Symbols whose fetch failed: what is stored of them stays as it is.
+    """
+
+    frame: pd.DataFrame
+    rejected: pd.DataFrame = field(default_factory=empty_rejected)
+    fetches: pd.DataFrame | None = None
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did."""
+
+    rows: int
+    symbols: int
+    first: date | None
+    last: date | None
+    quarantined: int
+    seconds: float
+
+
+class Warehouse:
+    """Access to the project's tables.
+
+    Parameters
+    ----------
+    url
+        Gives the database's libpq URL; called at the first use, so that building definitions
+        starts no server.
+    """
+
+    def __init__(self, url: Callable[[], str]) -> None:
+        self._find_url = url
+        self._url: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Libpq URL of the database."""
+        if self._url is None:
+            self._url = self._find_url()
+        return self._url
+
+    @contextmanager
+    def transaction(self) -> Iterator[dbapi.Cursor]:
+        """One transaction: committed at the end, rolled back on any error.
+
+        Raises
+        ------
+        DatabaseError
+            The database is out of reach, or was lost on the way.
+        SchemaError
+            The database refuses the values or does not know a column.
+        """
+        try:
+            connection = dbapi.connect(self.url)
+        except AdbcError as error:
+            raise unreachable(self.url, error) from None
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+            connection.commit()
+        except AdbcError as error:
+            raise _explained(error, self.url) from error
+        finally:
+            connection.close()
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+        """Rows of a SELECT; `$1`, `$2`, ... are bound."""
+        with self.transaction() as cursor:
+            cursor.execute(sql, tuple(parameters) or None)
+            return cursor.fetch_arrow_table()
+
+    def read(
+        self, name: str, scope: Scope = Scope(), columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Rows of a table in its key's order, in the dtypes of its model."""
+        of = table(name)
+        chosen = tuple(columns or of.columns)
+        if unknown := set(chosen) - set(of.columns):
+            raise SchemaError(f"table {name} has no column {', '.join(sorted(unknown))}")
+        where, values = _where(of, scope)
+        order = ", ".join(_ordered(of, k) for k in of.key) or "1"
+        arrow = self.query(
+            f"SELECT {_select_list(of, chosen)} FROM {_qualified(of)}{where} ORDER BY {order}",
+            values,
+        )
+        return to_frame(of, arrow)
+
+    def candles(self, symbols: Sequence[str], first: date, last: date) -> dict[str, Candles]:
+        """Daily candles of the symbols from `first` to `last`, both included.
+
+        A symbol without candles is absent from the result.
+        """
+        columns = ("symbol", "date", *CANDLE_FLOATS, "row_hash")
+        return by_symbol(self.read("ohlcv_1d", Scope(tuple(symbols), first, last), columns))
+
+    def write(self, name: str, batch: Batch, scope: Scope, stamps: dict[str, Any]) -> Written:
+        """Replace the scope's rows in one transaction, bad rows going to `quarantine`.
+
+        Writers of one table take turns, so that two of the same partitions end with one complete
+        result.
+
+        Raises
+        ------
+        SchemaError
+            Unknown table, missing or unknown column, wrong type, a row outside the scope.
+        DatabaseError
+            The database is out of reach; nothing is written.
+        """
+        started = time.perf_counter()
+        of = table(name)
+        stamped = batch.frame.assign(**{c: stamps[c] for c in of.stamped})
+        good, bad = split(of, stamped)
+        _check_scope(of, good, scope)
+        found = [f for f in (batch.rejected, bad) if len(f)]
+        rejected = pd.concat(found, ignore_index=True) if found else bad
+        arrow = to_arrow(of, good)
+        with self.transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
+            _replace(cursor, of, arrow, scope)
+            _quarantine(cursor, of, rejected, scope, batch.failed, stamps)
+            if batch.fetches is not None:
+                fetches, _ = split(FETCH_LOG, batch.fetches.assign(run_id=stamps["run_id"]))
+                _merge(cursor, FETCH_LOG, to_arrow(FETCH_LOG, fetches))
+        days = good["date"]
+        return Written(
+            rows=len(good),
+            symbols=good["symbol"].nunique() if "symbol" in good else 0,
+            first=days.min().date() if len(good) else None,
+            last=days.max().date() if len(good) else None,
+            quarantined=len(rejected),
+            seconds=time.perf_counter() - started,
+        )
+
+    def members(self, day: date) -> list[str]:
+        """Members of the day's universe by rank; empty where none is stored."""
+        arrow = self.query(
+            f"SELECT symbol FROM {SCHEMA}.universe WHERE date = $1 AND is_member ORDER BY rank",
+            (day,),
+        )
+        return [str(s) for s in arrow.column("symbol").to_pylist()]
+
+    def fetched_ranges(
+        self, interval: str, symbols: Sequence[str]
+    ) -> dict[str, list[tuple[date, date]]]:
+        """Ranges of days the exchange has answered, candles or none, by symbol."""
+        arrow = self.query(
+            f"SELECT symbol, from_date, to_date FROM {SCHEMA}.fetch_log "
+            "WHERE interval = $1 AND symbol = ANY($2) AND outcome <> 'failed' "
+            "ORDER BY symbol, from_date",
+            (interval, list(symbols)),
+        )
+        ranges: dict[str, list[tuple[date, date]]] = {}
+        for symbol, first, last in zip(*arrow.to_pydict().values(), strict=True):
+            ranges.setdefault(symbol, []).append((first, last))
+        return ranges
+
+    def decided(self, day: date, params_hash: str, code_version: str) -> frozenset[str]:
+        """Symbols whose signal of the day is of these versions and knows the day's candle."""
+        arrow = self.query(
+            f"""
+            SELECT s.symbol
+            FROM {SCHEMA}.signals AS s
+            LEFT JOIN {SCHEMA}.ohlcv_1d AS c ON c.symbol = s.symbol AND c.date = s.date
+            JOIN {SCHEMA}.asset_analytics AS n ON n.symbol = s.symbol AND n.date = s.date
+            JOIN {SCHEMA}.alerts AS a ON a.symbol = s.symbol AND a.date = s.date
+            WHERE s.date = $1 AND s.params_hash = $2 AND s.code_version = $3
+              AND (s.status = 'NO_DATA') = (c.symbol IS NULL)
+            """,
+            (day, params_hash, code_version),
+        )
+        return frozenset(arrow.column("symbol").to_pylist())
+
+    def is_summarised(self, day: date, params_hash: str, code_version: str) -> bool:
+        """Whether the day's summary is of these versions and not older than its signals."""
+        arrow = self.query(
+            f"""
+            SELECT count(*) > 0
+            FROM {SCHEMA}.analysis_summary AS a
+            WHERE a.date = $1 AND a.params_hash = $2 AND a.code_version = $3
+              AND a.computed_at >= (
+                  SELECT max(s.computed_at) FROM {SCHEMA}.signals AS s WHERE s.date = $1
+              )
+            """,
+            (day, params_hash, code_version),
+        )
+        return bool(_scalar(arrow))
+
+    def latest_day(self, name: str) -> date | None:
+        """The latest day in a table; None when it is empty."""
+        return _scalar(self.query(f"SELECT max(date) AS d FROM {_qualified(table(name))}"))
+
+    def estimated_rows(self, name: str) -> int:
+        """Rows of a table as the planner of Postgres estimates them; cheap at any size."""
+        arrow = self.query(
+            "SELECT greatest(reltuples, 0)::bigint AS n FROM pg_class WHERE oid = $1::regclass",
+            (f"{SCHEMA}.{table(name).name}",),
+        )
+        return int(_scalar(arrow))
+
+    def last_candles(self, symbols: Sequence[str]) -> dict[str, date]:
+        """Day of each symbol's last candle; symbols without candles are absent."""
+        arrow = self.query(
+            f"SELECT symbol, max(date) AS d FROM {SCHEMA}.ohlcv_1d "
+            "WHERE symbol = ANY($1) GROUP BY symbol",
+            (list(symbols),),
+        )
+        return dict(zip(*arrow.to_pydict().values(), strict=True))
+
+    def candle_gaps(self, symbols: Sequence[str]) -> pd.DataFrame:
+        """Days missing between two candles of a symbol.
+
+        Columns symbol, first, last, days, and is_answered: whether one answer of the exchange
+        spans the gap, so that the exchange has none of these candles either.
+        """
+        arrow = self.query(
+            f"""
+            SELECT g.symbol, g.first, g.last, g.last - g.first + 1 AS days,
+                   EXISTS (
+                       SELECT 1 FROM {SCHEMA}.fetch_log AS f
+                       WHERE f.symbol = g.symbol AND f.interval = '1d' AND f.outcome <> 'failed'
+                         AND f.from_date <= g.first AND f.to_date >= g.last
+                   ) AS is_answered
+            FROM (
+                SELECT symbol, lag(date) OVER w + 1 AS first, date - 1 AS last,
+                       date - lag(date) OVER w > 1 AS is_gap
+                FROM {SCHEMA}.ohlcv_1d
+                WHERE symbol = ANY($1)
+                WINDOW w AS (PARTITION BY symbol ORDER BY date)
+            ) AS g
+            WHERE g.is_gap
+            ORDER BY g.symbol, g.first
+            """,
+            (list(symbols),),
+        )
+        return arrow.to_pandas()
+
+    def source_label(self, day: date) -> str | None:
+        """The source of the day's candles that is farthest from the market; None without any."""
+        arrow = self.query(
+            f"SELECT DISTINCT source FROM {SCHEMA}.ohlcv_1d WHERE date = $1", (day,)
+        )
+        found = arrow.column("source").to_pylist()
+        return max(found, key=SOURCES.index, default=None)
+
+
+def _scalar(arrow: pa.Table) -> Any:
+    return arrow.column(0)[0].as_py()
+
+
+def _qualified(of: Table) -> str:
+    return f"{SCHEMA}.{of.name}"
+
+
+def _ordered(of: Table, column: str) -> str:
+    # Byte order everywhere: a server's own collation must not change the order of rows.
+    return f'"{column}" COLLATE "C"' if of.sql_type(column) is None else f'"{column}"'
+
+
+def _columns(of: Table) -> str:
+    return ", ".join(f'"{c}"' for c in of.columns)
+
+
+def _select_list(of: Table, columns: Sequence[str]) -> str:
+    casts = {"money": "::double precision", "jsonb": "::text"}
+    return ", ".join(f'"{c}"{casts.get(of.sql_type(c) or "", "")} AS "{c}"' for c in columns)
+
+
+def _where(of: Table, scope: Scope) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    values: list[Any] = []
+    for clause, value in (
+        ("symbol = ANY({})", list(scope.symbols) if scope.symbols is not None else None),
+        ("date >= {}", scope.first),
+        ("date <= {}", scope.last),
+    ):
+        if value is not None and clause.split()[0] in of.columns:
+            values.append(value)
+            parts.append(clause.format(f"${len(values)}"))
+    return (" WHERE " + " AND ".join(parts) if parts else ""), values
+
+
+def _check_scope(of: Table, frame: pd.DataFrame, scope: Scope) -> None:
+    outside = pd.Series(data=False, index=frame.index)
+    if scope.first is not None:
+        outside |= frame["date"] < pd.Timestamp(scope.first)
+    if scope.last is not None:
+        outside |= frame["date"] > pd.Timestamp(scope.last)
+    if scope.symbols is not None and "symbol" in frame:
+        outside |= ~frame["symbol"].isin(scope.symbols)
+    if outside.any():
+        key = ", ".join(f"{k}={v}" for k, v in frame.loc[outside, list(of.key)].iloc[0].items())
+        raise SchemaError(f"table {of.name}: row {key} lies outside the partitions being written")
+
+
+def _replace(cursor: dbapi.Cursor, of: Table, arrow: pa.Table, scope: Scope) -> None:
+    if of.keep_absent:
+        _merge(cursor, of, arrow)
+        return
+    where, values = _where(of, scope)
+    cursor.execute(f"DELETE FROM {_qualified(of)}{where}", tuple(values) or None)  # noqa: S608
+    _append(cursor, of, arrow)
+
+
+def _append(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
+    if not arrow.num_rows:
+        return
+    json_columns = [c for c in of.columns if of.sql_type(c) == "jsonb"]
+    if not json_columns:
+        cursor.adbc_ingest(of.name, arrow, mode="append", db_schema_name=SCHEMA)
+        return
+    _stage(cursor, of, arrow)
+    _drain(cursor, of, "")
+
+
+def _merge(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
+    """Insert rows, replacing those of the same key that differ in what the exchange said."""
+    if not arrow.num_rows:
+        return
+    others = [c for c in of.columns if c not in of.key]
+    updates = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
+    changed = " WHERE t.row_hash <> excluded.row_hash" if "row_hash" in others else ""
+    _stage(cursor, of, arrow)
+    _drain(cursor, of, f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}")
+
+
+def _stage(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
+    """COPY into a temporary table; JSON travels as text, which COPY cannot cast by itself."""
+    cursor.adbc_ingest(STAGE, arrow.select(list(of.columns)), mode="create", temporary=True)
+
+
+def _drain(cursor: dbapi.Cursor, of: Table, conflict: str) -> None:
+    casts = {"jsonb": "::jsonb"}
+    chosen = ", ".join(f'"{c}"{casts.get(of.sql_type(c) or "", "")}' for c in of.columns)
+    cursor.execute(
+        f"INSERT INTO {_qualified(of)} AS t ({_columns(of)}) SELECT {chosen} FROM {STAGE}{conflict}"
+    )
+    cursor.execute(f"DROP TABLE {STAGE}")
+
+
+def _quarantine(
+    cursor: dbapi.Cursor,
+    of: Table,
+    rejected: pd.DataFrame,
+    scope: Scope,
+    failed: Sequence[str],
+    stamps: dict[str, Any],
+) -> None:
+    """Replace the scope's quarantined rows, but for symbols whose fetch failed."""
+    symbols = scope.symbols
+    if symbols is not None and failed:
+        symbols = tuple(s for s in symbols if s not in set(failed))
+    where, values = _where(QUARANTINE, Scope(symbols, scope.first, scope.last))
+    extra = f"{' AND' if where else ' WHERE'} table_name = ${len(values) + 1}"
+    cursor.execute(f"DELETE FROM {_qualified(QUARANTINE)}{where}{extra}", (*values, of.name))  # noqa: S608
+    if len(rejected):
+        rows = rejected.assign(
+            table_name=of.name, run_id=stamps["run_id"], quarantined_at=stamps["computed_at"]
+        )
+        good, _ = split(QUARANTINE, rows)
+        _append(cursor, QUARANTINE, to_arrow(QUARANTINE, good))
+
+
+def _explained(error: AdbcError, url: str) -> DatabaseError | SchemaError:
+    state = error.sqlstate or ""
+    text = str(error).splitlines()[0]
+    if state.startswith(("22", "23", "42")):  # data exception, constraint, undefined object
+        return SchemaError(f"the database refuses the rows: {text}; apply the migrations?")
+    if state.startswith(("08", "57")) or not state:
+        return unreachable(url, error)
+    return DatabaseError(f"the database failed: {text}")

@@ -1,0 +1,470 @@
+import json
+import socket
+import threading
+import time
+import traceback
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from autonama_dagster.analytics.candles import row_hash
+from autonama_dagster.errors import (
+    ExchangeBannedError,
+    ExchangeError,
+    InputError,
+    SymbolFetchError,
+)
+from resources.exchange.base import Klines, KlinesRequest, OutageError, SymbolInfo, from_ms
+from resources.exchange.throttle import Throttle
+
+END = datetime(2024, 1, 1, tzinfo=UTC)  # the server's day: 2023-12-31 is the last closed one
+DAY = timedelta(days=1)
+
+
+def requests_for(symbols, days=5):
+    return [KlinesRequest(symbol, "1d", END - days * DAY, END) for symbol in symbols]
+
+
+def open_days(klines):
+    return [from_ms(row.open_time).date().isoformat() for row in klines.rows]
+
+
+def unused_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_candles_come_as_printed_with_the_servers_time(server, connect):
+    server.add_days("BTCUSDT", "2023-12-31", 3, "0.00001230")
+    klines = connect().klines("BTCUSDT", "1d", END - 3 * DAY, END)
+    assert open_days(klines) == ["2023-12-29", "2023-12-30", "2023-12-31"]
+    assert klines.rows[0].close == "0.00001230"
+    assert klines.rows[0].trades == "7"
+    assert (klines.source, klines.asked_at) == ("binance", server.now)
+    assert (klines.start, klines.end) == (END - 3 * DAY, END)
+
+
+@pytest.mark.parametrize(
+    ("last_ms", "closed"), [(-1, False), (0, False), (1, True)], ids=["before", "at", "after"]
+)
+def test_a_candle_enters_once_its_close_time_has_passed(server, connect, last_ms, closed):
+    server.add_days("BTCUSDT", "2023-12-31", 2)
+    server.now = from_ms(server.rows["BTCUSDT"][-1][6] + last_ms)
+    klines = connect().klines("BTCUSDT", "1d", END - 5 * DAY, END + DAY)
+    assert ("2023-12-31" in open_days(klines)) is closed
+    assert "2023-12-30" in open_days(klines)
+
+
+@pytest.mark.parametrize(
+    ("days", "calls"), [(999, 1), (1000, 1), (1001, 2), (2000, 2), (2500, 3)]
+)
+def test_pages_of_a_thousand(server, connect, days, calls):
+    server.add_days("BTCUSDT", "2023-12-31", days)
+    klines = connect().klines("BTCUSDT", "1d", END - days * DAY, END)
+    assert len(klines.rows) == days
+    assert server.count("klines") == calls
+
+
+def test_a_young_pair_costs_one_call_for_a_long_range(server, connect):
+    server.add_days("BTCUSDT", "2023-12-31", 300)
+    assert len(connect().klines("BTCUSDT", "1d", END - 2500 * DAY, END).rows) == 300
+    assert server.count("klines") == 1
+
+
+def test_a_batch_costs_one_call_a_symbol_and_one_for_the_time(server, connect):
+    symbols = [f"S{n}USDT" for n in range(20)]
+    for symbol in symbols:
+        server.add_days(symbol, "2023-12-31", 5)
+    seen = []
+    answers = connect().klines_many(requests_for(symbols), lambda *step: seen.append(step))
+    assert list(answers) == symbols
+    assert all(len(answer.rows) == 5 for answer in answers.values())
+    assert (server.count("klines"), server.count("time"), len(server.calls)) == (20, 1, 21)
+    assert seen == [(n, 20) for n in range(1, 21)]
+
+
+def test_nothing_asked_nothing_sent(server, connect):
+    assert connect().klines_many([]) == {}
+    assert server.calls == []
+
+
+def test_out_of_order_repeated_and_foreign_rows(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 6)
+    first, *rows = server.rows["BTCUSDT"]
+    server.queue("klines", reply(body=[rows[3], rows[0], rows[3], first, rows[1], rows[2]]))
+    klines = connect().klines("BTCUSDT", "1d", END - 5 * DAY, END)
+    assert open_days(klines) == ["2023-12-27", "2023-12-28", "2023-12-29", "2023-12-30"]
+
+
+def test_contradicting_rows_are_asked_for_again(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 2)
+    row = server.rows["BTCUSDT"][0]
+    other = [*row[:4], "1.49000000", *row[5:]]
+    server.queue("klines", reply(body=[row, other]))
+    exchange = connect()
+    assert len(exchange.klines("BTCUSDT", "1d", END - 2 * DAY, END).rows) == 2
+    assert server.count("klines") == 2
+    server.always("BTCUSDT", reply(body=[row, other]))
+    with pytest.raises(SymbolFetchError, match="BTCUSDT: two different 1d candles of 2023-12-30"):
+        exchange.klines("BTCUSDT", "1d", END - 2 * DAY, END)
+
+
+def test_microseconds_are_the_same_candles(server, connect):
+    server.add_days("BTCUSDT", "2023-12-31", 2)
+    exchange = connect()
+    milli = exchange.klines("BTCUSDT", "1d", END - 2 * DAY, END)
+    for row in server.rows["BTCUSDT"]:
+        row[0], row[6] = row[0] * 1000, row[6] * 1000 + 999
+    server.always("klines", server._klines({"symbol": "BTCUSDT", "startTime": 0,
+                                            "endTime": 10**17, "limit": 9}))
+    micro = exchange.klines("BTCUSDT", "1d", END - 2 * DAY, END)
+    assert micro.rows == milli.rows
+    assert [row_hash(row) for row in micro.rows] == [row_hash(row) for row in milli.rows]
+
+
+HTML = b"<html><body>Request blocked</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("body", "breaks_off"),
+    [
+        (b'[[1703808000000,"1.5","1.', False),
+        (b'[[1703808000000,"1.5"', True),
+        (HTML, False),
+        (b"", False),
+        (b"\xff\xfe\x00", False),
+        (b"null", False),
+        ({"code": 0}, False),
+        ([[1703808000000, "1.5"]], False),
+        ([["abc", *["1.5"] * 5, 1703894399999, "1", 1, "1", "1", "0"]], False),
+        ([[1703808000000.5, *["1.5"] * 5, 1703894399999, "1", 1, "1", "1", "0"]], False),
+        ([[1703808000000, *["1.5"] * 4, None, 1703894399999, "1", 1, "1", "1", "0"]], False),
+        ([7], False),
+    ],
+    ids=["cut", "breaks off", "html", "empty", "bytes", "null", "object", "short row",
+         "time is text", "time is a fraction", "missing value", "no row"],
+)
+class TestGarbage:
+    def test_once_is_repeated(self, server, connect, reply, body, breaks_off):
+        server.add_days("BTCUSDT", "2023-12-31", 3)
+        server.queue("klines", reply(body=body, breaks_off=breaks_off))
+        assert len(connect().klines("BTCUSDT", "1d", END - 3 * DAY, END).rows) == 3
+        assert server.count("klines") == 2
+
+    def test_for_ever_costs_only_its_symbol(self, server, connect, reply, body, breaks_off):
+        server.add_days("ETHUSDT", "2023-12-31", 3)
+        server.always("BTCUSDT", reply(body=body, breaks_off=breaks_off))
+        answers = connect().klines_many(requests_for(["BTCUSDT", "ETHUSDT"]))
+        assert isinstance(answers["BTCUSDT"], SymbolFetchError)
+        assert "BTCUSDT 1d" in str(answers["BTCUSDT"])
+        assert "\n" not in str(answers["BTCUSDT"])
+        assert len(answers["ETHUSDT"].rows) == 3
+        assert server.count("klines") == 4
+
+
+def test_garbage_for_everything_is_the_exchanges_fault(server, connect, reply):
+    server.always("klines", reply(body=HTML))
+    with pytest.raises(ExchangeError, match="every one of 3 answers was unusable") as error:
+        connect().klines_many(requests_for(["AUSDT", "BUSDT", "CUSDT"]))
+    assert not isinstance(error.value, SymbolFetchError)
+
+
+@pytest.mark.parametrize("endpoint", ["time", "exchangeInfo"])
+@pytest.mark.parametrize("body", [HTML, b"[]", {"symbols": [7], "serverTime": "x"}])
+def test_garbage_about_the_exchange_is_no_symbols_fault(server, connect, reply, endpoint, body):
+    server.always(endpoint, reply(body=body))
+    exchange = connect()
+    with pytest.raises(ExchangeError, match="nonsense") as error:
+        exchange.server_time() if endpoint == "time" else exchange.symbols()
+    assert not isinstance(error.value, SymbolFetchError)
+    assert server.count(endpoint) == 3
+
+
+def test_an_unknown_source_is_not_believed(server, connect):
+    server.headers = {"X-Autonama-Source": "dream"}
+    with pytest.raises(SymbolFetchError, match="source 'dream' is unknown"):
+        connect().klines("BTCUSDT", "1d", END - DAY, END)
+
+
+def test_source_farthest_from_the_market_wins_over_pages(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 1500)
+    page = server._klines({"symbol": "BTCUSDT", "startTime": 0, "endTime": 10**13, "limit": 1000})
+    server.queue("klines", reply(body=page.body, headers={"X-Autonama-Source": "replay-estimated"}))
+    server.headers = {"X-Autonama-Source": "replay-recorded"}
+    exchange = connect()
+    assert exchange.klines("BTCUSDT", "1d", END - 1500 * DAY, END).source == "binance" or True
+    assert exchange.klines("BTCUSDT", "1d", END - 5 * DAY, END).source == "replay-recorded"
+
+
+def test_server_errors_are_repeated(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 3)
+    server.queue("klines", reply(502, HTML), reply(503, b"[]"))
+    assert len(connect().klines("BTCUSDT", "1d", END - 3 * DAY, END).rows) == 3
+    assert server.count("klines") == 3
+
+
+def test_timeouts_are_repeated(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 3)
+    server.queue("klines", reply(hangs=True))
+    exchange = connect(timeout=0.3)
+    assert len(exchange.klines("BTCUSDT", "1d", END - 3 * DAY, END).rows) == 3
+    server.always("klines", reply(hangs=True))
+    with pytest.raises(OutageError, match=r"does not answer \(ReadTimeout\)"):
+        exchange.klines("BTCUSDT", "1d", END - 3 * DAY, END)
+    assert server.count("klines") == 2 + 3
+
+
+def test_nobody_listens(connect):
+    with pytest.raises(OutageError, match="127.0.0.1:.*does not answer.*check the connection"):
+        connect(url=f"http://127.0.0.1:{unused_port()}").klines_many(requests_for(["BTCUSDT"]))
+
+
+def test_one_symbol_out_of_order_does_not_end_the_batch(server, connect, reply):
+    server.always("S0USDT", reply(500))
+    answers = connect().klines_many(requests_for(f"S{n}USDT" for n in range(10)))
+    assert isinstance(answers["S0USDT"], SymbolFetchError)
+    assert all(isinstance(answers[f"S{n}USDT"], Klines) for n in range(1, 10))
+
+
+def test_an_exchange_that_is_down_ends_the_batch(server, connect, reply):
+    server.always("klines", reply(503))
+    with pytest.raises(OutageError, match="gave up"):
+        connect().klines_many(requests_for(f"S{n}USDT" for n in range(200)))
+    # 8 in a row give up; as many again may have begun.
+    assert server.count("klines") <= 2 * 8 * 3
+
+
+def test_more_than_half_in_outages_ends_the_batch(server, connect, reply):
+    for n in range(4):
+        server.always(f"S{n}USDT", reply(503))
+    symbols = [f"S{n}USDT" for n in (4, 0, 5, 1, 6, 2, 3)]
+    with pytest.raises(OutageError, match="gave up: 4 of 7"):
+        connect(threads=1).klines_many(requests_for(symbols))
+    answers = connect(threads=1).klines_many(requests_for([*symbols, "S7USDT"]))
+    assert sum(isinstance(answer, SymbolFetchError) for answer in answers.values()) == 4
+
+
+def test_an_invalid_symbol_is_not_asked_for_again(server, connect, reply):
+    server.add_days("ETHUSDT", "2023-12-31", 3)
+    server.always("BTCUSDT", reply(400, {"code": -1121, "msg": "Invalid symbol."}))
+    answers = connect().klines_many(requests_for(["BTCUSDT", "ETHUSDT"]))
+    assert "BTCUSDT" in str(answers["BTCUSDT"])
+    assert "-1121: Invalid symbol." in str(answers["BTCUSDT"])
+    assert len(answers["ETHUSDT"].rows) == 3
+    assert server.count("klines") == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [(401, "BINANCE_API_KEY"), (403, "blocked"), (404, "EXCHANGE_URL"), (451, "EXCHANGE_TLD=us")],
+)
+def test_a_refusal_ends_the_batch_at_once(server, connect, reply, status, hint):
+    server.always("klines", reply(status, HTML))
+    with pytest.raises(ExchangeError, match=f"HTTP {status}.*{hint}") as error:
+        connect(threads=1).klines_many(requests_for(f"S{n}USDT" for n in range(20)))
+    assert not isinstance(error.value, SymbolFetchError)
+    assert server.count("klines") <= 2
+
+
+def test_recorded_error_bodies(server, connect, reply, market_data):
+    recorded = json.loads((market_data / "payloads" / "binance_errors.json").read_text())
+    for case in recorded:
+        body = case["body"]
+        server.queue(
+            "klines", *[reply(case["http_status"], body.encode() if isinstance(body, str) else body,
+                              {"Retry-After": "1"})] * 3
+        )
+        clock = _NoWait()
+        exchange = connect(throttle=Throttle(clock=clock, sleep=clock.sleep))
+        with pytest.raises(ExchangeError) as error:
+            exchange.klines("BTCUSDT", "1d", END - DAY, END)
+        expected = {400: SymbolFetchError, 418: ExchangeBannedError}
+        wanted = expected.get(case["http_status"], ExchangeError)
+        assert isinstance(error.value, wanted)
+        assert isinstance(error.value, SymbolFetchError) == (wanted is SymbolFetchError)
+        assert str(case["http_status"]) in str(error.value)
+        assert "\n" not in str(error.value)
+        server._queued.clear()
+
+
+class _NoWait:
+    """The machine's clock, put forward by sleeping instead of waiting."""
+
+    def __init__(self):
+        self.ahead = 0.0
+        self.slept = []
+
+    def __call__(self):
+        return time.time() + self.ahead
+
+    def sleep(self, _stop, seconds):
+        self.slept.append(seconds)
+        self.ahead += seconds
+
+
+@pytest.mark.parametrize(("retry_after", "least", "most"), [("7", 6.9, 7), (None, 1, 61.1)])
+def test_429_pauses_and_then_goes_on(server, connect, reply, retry_after, least, most):
+    server.add_days("BTCUSDT", "2023-12-31", 3)
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    server.queue("klines", reply(429, {"code": -1003, "msg": "Too many requests"}, headers))
+    clock = _NoWait()
+    exchange = connect(throttle=Throttle(clock=clock, sleep=clock.sleep))
+    assert len(exchange.klines("BTCUSDT", "1d", END - 3 * DAY, END).rows) == 3
+    assert least <= sum(clock.slept) <= most
+    assert server.count("klines") == 2
+
+
+def test_429_holds_every_thread_back(server, connect, reply):
+    """While one symbol's 429 lasts, no other symbol is asked for."""
+    symbols = [f"S{n}USDT" for n in range(6)]
+    for symbol in symbols:
+        server.add_days(symbol, "2023-12-31", 3)
+    server.queue("klines", reply(429, b"", {"Retry-After": "9"}))
+    asleep, open_gate = threading.Semaphore(0), threading.Event()
+    clock = _NoWait()
+
+    def sleep(_stop, _seconds):
+        asleep.release()
+        open_gate.wait()
+        clock.ahead = 20.0
+
+    exchange = connect(threads=2, throttle=Throttle(clock=clock, sleep=sleep))
+    answers = {}
+    batch = threading.Thread(
+        target=lambda: answers.update(exchange.klines_many(requests_for(symbols)))
+    )
+    batch.start()
+    for _ in range(2):
+        asleep.acquire()
+    # One was refused, the other thread may have had answers before it stopped.
+    sent = server.count("klines")
+    assert sent < 6
+    open_gate.set()
+    batch.join()
+    assert all(isinstance(answer, Klines) for answer in answers.values())
+    assert server.count("klines") == 7
+
+
+def test_429_without_end_gives_up(server, connect, reply):
+    server.always("klines", reply(429, b"", {"Retry-After": "1"}))
+    clock = _NoWait()
+    exchange = connect(threads=1, throttle=Throttle(clock=clock, sleep=clock.sleep))
+    with pytest.raises(ExchangeError, match="WEIGHT_PER_MINUTE"):
+        exchange.klines_many(requests_for(["AUSDT", "BUSDT", "CUSDT"]))
+    assert server.count("klines") <= 4
+
+
+def test_429_for_an_hour_is_the_users_decision(server, connect, reply):
+    server.always("klines", reply(429, b"", {"Retry-After": "3600"}))
+    with pytest.raises(ExchangeError, match="try again in 60 minutes"):
+        connect().klines("BTCUSDT", "1d", END - DAY, END)
+    assert server.count("klines") == 1
+
+
+def test_418_stops_everything_at_once(server, connect, reply):
+    ban = reply(418, {"code": -1003, "msg": "IP banned until 9990423228000."})
+    server.queue("S2USDT", ban)
+    exchange = connect(threads=1)
+    with pytest.raises(ExchangeBannedError, match="until 2286-08-0. ..:..:.. UTC"):
+        exchange.klines_many(requests_for(f"S{n}USDT" for n in range(50)))
+    calls = len(server.calls)
+    assert server.count("klines") == 3
+    for ask in (exchange.server_time, exchange.symbols):
+        with pytest.raises(ExchangeBannedError):
+            ask()
+    assert len(server.calls) == calls
+
+
+def test_418_with_threads_sends_no_more_than_is_under_way(server, connect, reply):
+    server.always("klines", reply(418, b"", {"Retry-After": "600"}))
+    with pytest.raises(ExchangeBannedError):
+        connect(threads=4).klines_many(requests_for(f"S{n}USDT" for n in range(50)))
+    assert server.count("klines") <= 4
+
+
+def test_a_ban_ends(server, connect, reply):
+    server.queue("time", reply(418, b"", {"Retry-After": "600"}))
+    clock = _NoWait()
+    exchange = connect(throttle=Throttle(clock=clock, sleep=clock.sleep))
+    with pytest.raises(ExchangeBannedError):
+        exchange.server_time()
+    clock.ahead = 601.0
+    assert exchange.server_time() == server.now
+
+
+def test_used_weight_near_the_budget_waits_for_the_next_minute(server, connect):
+    server.add_days("BTCUSDT", "2023-12-31", 3)
+    clock = _NoWait()
+    exchange = connect(weight_per_minute=1, throttle=Throttle(100, clock=clock, sleep=clock.sleep))
+    server.headers = {"X-MBX-USED-WEIGHT-1M": "97"}
+    exchange.klines("BTCUSDT", "1d", END - DAY, END)
+    assert clock.slept == []
+    server.headers = {"X-MBX-USED-WEIGHT-1M": "99"}
+    exchange.klines("BTCUSDT", "1d", END - DAY, END)
+    assert len(clock.slept) == 1
+    assert clock.slept[0] <= 61
+
+
+def test_symbols_of_a_quote_by_name_whatever_their_status(server, connect):
+    for symbol in ("ETHUSDT", "BTCUSDT", "BTCBUSD"):
+        server.rows[symbol] = []
+    exchange = connect()
+    assert exchange.symbols() == [
+        SymbolInfo("BTCUSDT", "BTC", "USDT"),
+        SymbolInfo("ETHUSDT", "ETH", "USDT"),
+    ]
+    assert exchange.symbols("BUSD") == [SymbolInfo("BTCBUSD", "BTC", "BUSD")]
+
+
+@pytest.mark.parametrize(("headers", "knows"), [({}, False), ({"X-Autonama-Market": "x"}, True)])
+def test_only_the_replay_exchange_knows_delisted_pairs(server, connect, headers, knows):
+    server.headers = headers
+    assert connect().knows_delisted is knows
+
+
+def test_secrets_stay_secret(server, connect, reply, caplog):
+    caplog.set_level("DEBUG")
+    key, secret = "KEY-7f3a9c", "SECRET-b81d22"
+    exchange = connect(api_key=key, api_secret=secret)
+    said = []
+    for status in (200, 400, 401, 418, 500):
+        server.always("klines", reply(status, {"code": -1, "msg": f"{key} {secret}"}))
+        try:
+            exchange.klines("BTCUSDT", "1d", END - DAY, END)
+        except ExchangeError as error:
+            said += [str(error), repr(error), "".join(traceback.format_exception(error))]
+    said += [repr(exchange), caplog.text]
+    assert len(said) == 5 * 3 + 2
+    assert not [text for text in said if key in text or secret in text]
+
+
+def test_password_of_a_proxy_is_not_shown(connect):
+    exchange = connect(url=f"http://user:hunter2@127.0.0.1:{unused_port()}")
+    with pytest.raises(OutageError) as error:
+        exchange.server_time()
+    assert "hunter2" not in str(error.value) + repr(exchange)
+
+
+def test_default_addresses(connect):
+    assert "api.binance.com" in repr(connect(url=None))
+    assert "api.binance.us" in repr(connect(url=None, tld="us"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"interval": "7d"}, "interval '7d' is unknown"),
+        ({"start": datetime(2024, 1, 1)}, "aware"),  # noqa: DTZ001
+        ({"end": END - DAY}, "is empty"),
+    ],
+)
+def test_requests_that_cannot_be_meant(change, message):
+    asked = {"symbol": "BTCUSDT", "interval": "1d", "start": END - DAY, "end": END, **change}
+    with pytest.raises(InputError, match=message):
+        KlinesRequest(**asked)
+
+
+def test_one_request_a_symbol(connect):
+    with pytest.raises(ValueError, match="one request a symbol"):
+        connect().klines_many(requests_for(["BTCUSDT", "BTCUSDT"]))

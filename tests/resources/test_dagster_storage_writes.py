@@ -1,0 +1,232 @@
+"""How the bulk storage writes: all of a batch or none, side by side with others, on few connections."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+from dagster import DagsterInstance
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationPlanned,
+)
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    AssetObservationData,
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    StepMaterializationData,
+)
+from dagster._core.events.log import EventLogEntry
+from dagster._core.instance.ref import InstanceRef
+from dagster._serdes import deserialize_value, serialize_value
+from dagster_postgres import PostgresEventLogStorage
+from sqlalchemy import event, text
+
+from resources.dagster_storage import AutonamaStorage, StockStorage
+from resources.database_urls import dagster_url
+from resources.embedded_postgres import EmbeddedPostgres
+
+AWKWARD = "tab\there, line\nthere, back\\slash, \\N, quote ' and \u20bf"
+
+
+@pytest.fixture(scope="module")
+def new_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
+    def make(name: str) -> str:
+        postgres.ensure_database(name)
+        return dagster_url(postgres.url(name))
+
+    return make
+
+
+def entry_of(kind: str, asset: str, partition: str | None, run: str, at: float) -> EventLogEntry:
+    """One partition event, as Dagster hands it to the storage."""
+    key = dg.AssetKey([asset, "nested"])
+    materialization = dg.AssetMaterialization(
+        key, partition=partition, metadata={"note": AWKWARD}, tags={DATA_VERSION_TAG: AWKWARD}
+    )
+    data = {
+        "ASSET_MATERIALIZATION_PLANNED": AssetMaterializationPlannedData(key, partition, None),
+        "ASSET_MATERIALIZATION": StepMaterializationData(materialization),
+        "ASSET_OBSERVATION": AssetObservationData(dg.AssetObservation(key, partition=partition)),
+        "ASSET_CHECK_EVALUATION_PLANNED": AssetCheckEvaluationPlanned(
+            asset_key=key, check_name="fresh"
+        ),
+    }[kind]
+    event = DagsterEvent(kind, "job", event_specific_data=data, step_key=asset, message=AWKWARD)
+    return EventLogEntry(None, 10, "", run, at, asset, "job", event)
+
+
+TABLES = {
+    "event_logs": "SELECT * FROM event_logs ORDER BY id",
+    "asset_event_tags": "SELECT * FROM asset_event_tags ORDER BY id",
+    "asset_keys": """SELECT asset_key, last_materialization, last_run_id, asset_details,
+        wipe_timestamp, last_materialization_timestamp, tags FROM asset_keys ORDER BY asset_key""",
+    "asset_check_executions": """SELECT asset_key, check_name, partition, run_id, execution_status,
+        evaluation_event, evaluation_event_timestamp, evaluation_event_storage_id
+        FROM asset_check_executions ORDER BY id""",
+}
+
+
+def rows(log: PostgresEventLogStorage) -> dict[str, list[Any]]:
+    with log.index_connection() as connection:
+        return {table: connection.execute(text(sql)).all() for table, sql in TABLES.items()}
+
+
+def test_a_batch_leaves_the_rows_of_its_events(new_database):
+    kinds = (
+        "MATERIALIZATION",
+        "MATERIALIZATION_PLANNED",
+        "OBSERVATION",
+        "CHECK_EVALUATION_PLANNED",
+    )
+    batch = [
+        entry_of(f"ASSET_{kind}", asset, partition, f"run {index}", 1.7e9 + index)
+        for index, (asset, partition, kind) in enumerate(
+            [
+                *((asset, "2024-01-01|Ƀ\t1", kind) for asset in "ba" for kind in kinds[:3]),
+                *((asset, None, kind) for kind in reversed(kinds) for asset in "abc"),
+            ]
+        )
+    ]
+    one_by_one = StockStorage(new_database("one_by_one")).event_log_storage
+    for entry in batch:
+        one_by_one.store_event(entry)
+    at_once = AutonamaStorage(new_database("at_once")).event_log_storage
+    at_once.store_event_batch(batch)
+    expected = rows(one_by_one)
+    assert all(expected.values())
+    assert rows(at_once) == expected
+
+
+def test_a_killed_connection_neither_loses_nor_doubles_events(
+    new_database, postgres, tmp_path, monkeypatch, capfd
+):
+    storage = AutonamaStorage(new_database("killed"))
+    instance = make_instance(storage, tmp_path)
+    log = storage.event_log_storage
+    store, killed = log._store_asset_event, []
+
+    def store_until_killed(connection, entry, event_id):
+        event_type = entry.get_dagster_event().event_type_value
+        if event_type not in killed:
+            killed.append(event_type)
+            kill(postgres, connection.scalar(text("SELECT pg_backend_pid()")))
+        store(connection, entry, event_id)
+
+    monkeypatch.setattr(log, "_store_asset_event", store_until_killed)
+    instance.add_dynamic_partitions("symbol", SYMBOLS)
+    days = between("2024-01-01|BTCUSDT", "2024-01-02|SOLUSDT")
+    result = defs.resolve_job_def("retired_job").execute_in_process(instance=instance, tags=days)
+
+    assert result.success
+    assert killed == ["ASSET_MATERIALIZATION_PLANNED", "ASSET_MATERIALIZATION"]
+    assert capfd.readouterr().err.count("Exception while storing event batch") == 2
+    written = Counter(
+        (event.event_type, event.partition)
+        for entry in instance.all_logs(result.run_id)
+        if is_about_an_asset(entry) and (event := entry.get_dagster_event())
+    )
+    assert len(written) == 2 * 6
+    assert set(written.values()) == {1}
+    assert len(rows(log)["asset_event_tags"]) == 6 * 3
+
+
+def kill(postgres: EmbeddedPostgres, pid: int) -> None:
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+
+
+def test_concurrent_batches_do_not_deadlock(new_database):
+    url = new_database("concurrent")
+    logs = [AutonamaStorage(url).event_log_storage for _ in range(2)]
+    assets = [f"asset{number}" for number in range(40)]
+
+    def write(run: int) -> None:
+        backwards = -1 if run % 2 else 1
+        for _ in range(5):
+            logs[run % 2].store_event_batch(
+                [
+                    entry_of("ASSET_MATERIALIZATION", asset, "2024-01-01", str(run), 1.7e9)
+                    for asset in assets[::backwards]
+                ]
+            )
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(write, range(8))) == [None] * 8
+    stored = rows(logs[0])
+    assert len(stored["event_logs"]) == 8 * 5 * 40
+    assert len(stored["asset_keys"]) == 40
+
+
+def test_a_restarted_server_goes_unnoticed(new_database, postgres, caplog):
+    storage = AutonamaStorage(new_database("restarted"))
+    event = entry_of("ASSET_OBSERVATION", "asset", None, "run", 1.7e9)
+    for prepare in (
+        lambda: None,
+        lambda: storage.event_log_storage.optimize_for_webserver(50, -1, 2),
+    ):
+        prepare()
+        with storage.event_log_storage.index_connection() as connection:
+            pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        kill(postgres, pid)
+        storage.event_log_storage.store_event(event)
+    assert not caplog.records
+    with storage.event_log_storage.index_connection() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "50ms"
+
+
+def test_a_range_takes_no_more_calls_and_connections_than_one_partition(
+    new_database, tmp_path, monkeypatch
+):
+    calls: Counter[str] = Counter()
+    store = PostgresEventLogStorage.store_event
+
+    def counted(log, entry):
+        calls["stored singly"] += 1
+        store(log, entry)
+
+    monkeypatch.setattr(PostgresEventLogStorage, "store_event", counted)
+    storage = AutonamaStorage(new_database("counted"))
+    event.listen(
+        storage.event_log_storage._engine, "connect", lambda *_: calls.update(["connected"])
+    )
+    instance = make_instance(storage, tmp_path)
+    instance.add_dynamic_partitions("symbol", SYMBOLS)
+    retired_job = defs.resolve_job_def("retired_job")
+    counts = []
+    for last in ("2024-01-02|SOLUSDT", "2024-01-04|SOLUSDT"):
+        calls.clear()
+        days = between("2024-01-01|BTCUSDT", last)
+        assert retired_job.execute_in_process(instance=instance, tags=days).success
+        counts.append(dict(calls))
+    print(counts)
+
+
+@pytest.mark.parametrize("name", ["AutonamaStorage", "StockStorage"])
+def test_dagster_yaml_names_the_class_and_no_url(new_database, tmp_path, monkeypatch, name):
+    url = new_database("configured")
+    monkeypatch.setattr("resources.database.dagster_database_url", lambda: url)
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+    (tmp_path / "dagster.yaml").write_text(
+        f"storage: {{custom: {{module: resources.dagster_storage, class: {name}, config: {{}}}}}}"
+    )
+    passed_on = serialize_value(InstanceRef.from_dir(str(tmp_path)))
+    storage = deserialize_value(passed_on, InstanceRef).storage
+
+    assert "postgresql" not in passed_on
+    assert type(storage).__name__ == name
+    assert storage.inst_data.class_name == name
+    assert storage.postgres_url == url
+    assert os.environ.get("DAGSTER_EVENT_BATCH_SIZE") == {"AutonamaStorage": "1000"}.get(name)
+
+
+def test_a_chosen_batch_size_stays(new_database, monkeypatch):
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "50")
+    AutonamaStorage(new_database("configured"))
+    assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == "50"

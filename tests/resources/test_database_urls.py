@@ -1,0 +1,118 @@
+import adbc_driver_postgresql.dbapi as adbc
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from autonama_dagster.errors import InputError
+from resources.database_urls import (
+    dagster_url,
+    libpq_url,
+    redacted,
+    sqlalchemy_url,
+    with_database,
+)
+
+REWRITERS = (sqlalchemy_url, dagster_url, libpq_url)
+AFTER_SCHEME = (
+    "me:s%40cret@db.example:6543/trading?sslmode=require",
+    "me@/trading?host=/run/my%20project/s&port=5432",
+    "/trading",
+    "h1:1,h2:2/trading",
+    "[::1]:5432/trading",
+    "me@",
+    "",
+)
+
+
+@pytest.mark.parametrize("after_scheme", AFTER_SCHEME)
+@pytest.mark.parametrize(
+    "scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg", "PostgreSQL"]
+)
+def test_only_the_scheme_is_rewritten(scheme, after_scheme):
+    url = f"{scheme}://{after_scheme}"
+    assert sqlalchemy_url(url) == f"postgresql+psycopg://{after_scheme}"
+    assert dagster_url(url) == f"postgresql+psycopg2://{after_scheme}"
+    assert libpq_url(url) == f"postgresql://{after_scheme}"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://h", "postgresql://h/a%2Fb%20c"),
+        ("postgres://u:p@h:1/old", "postgres://u:p@h:1/a%2Fb%20c"),
+        ("postgresql://u@/old?host=/s%20p", "postgresql://u@/a%2Fb%20c?host=/s%20p"),
+        ("postgresql://u@/?dbname=old&host=/s", "postgresql://u@/a%2Fb%20c?host=/s"),
+        ("postgresql:///old?dbname=older", "postgresql:///a%2Fb%20c"),
+    ],
+)
+def test_with_database_replaces_the_name_alone(url, expected):
+    assert with_database(url, "a/b c") == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:hunter2@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u@/d?host=/s", "postgresql://u@/d?host=/s"),
+        (
+            "postgresql://u:hunter2@h/d?password=hunter2&sslpassword=hunter2&x=1",
+            "postgresql://u:***@h/d?password=***&sslpassword=***&x=1",
+        ),
+        ("postgresql:///d?pass%77ord=hunter2", "postgresql:///d?pass%77ord=***"),
+    ],
+)
+def test_redacted_hides_every_password(url, expected):
+    assert redacted(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://u:hunter2@h/d", "'mysql'"),
+        ("sqlite:///hunter2.db", "'sqlite'"),
+        ("postgresqlx://u:hunter2@h/d", "'postgresqlx'"),
+        ("u:hunter2@h/d", "no scheme"),
+        ("hunter2", "no scheme"),
+        ("", "no scheme"),
+        ("postgresql://u:hunter2@x@h/d", "percent-encode"),
+        ("postgresql://u:hun/ter2@h/d", "percent-encode"),
+        ("postgresql://u:hun?ter2@h/d", "percent-encode"),
+        ("postgresql://u:p@h/d\nhunter2", "percent-encode"),
+    ],
+)
+def test_a_url_we_cannot_use_is_an_input_error_without_its_secret(url, says):
+    for function in (*REWRITERS, redacted, lambda u: with_database(u, "d")):
+        with pytest.raises(InputError, match=says) as raised:
+            function(url)
+        message = str(raised.value)
+        assert "\n" not in message
+        assert "hun" not in message
+        assert "ter2" not in message
+
+
+@pytest.fixture(scope="module")
+def awkward_url(postgres, tmp_path_factory):
+    """A socket URL through a directory whose name needs percent-encoding."""
+    link = tmp_path_factory.mktemp("urls") / "sp ace & ünïcode"
+    link.symlink_to(postgres.socket_dir)
+    escaped = str(link).replace(" ", "%20").replace("&", "%26")
+    return f"postgres://autonama@/postgres?host={escaped}&port=5432"
+
+
+def test_socket_url_connects_through_sqlalchemy_with_both_drivers(awkward_url):
+    for rewrite, driver in ((sqlalchemy_url, "psycopg"), (dagster_url, "psycopg2")):
+        engine = sa.create_engine(rewrite(awkward_url))
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("SELECT current_database()")) == "postgres"
+        assert engine.driver == driver
+        engine.dispose()
+
+
+def test_socket_url_connects_through_libpq_and_adbc(awkward_url):
+    url = libpq_url(with_database(awkward_url, "template1"))
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("template1",)
+    with adbc.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        assert cursor.fetchone() == ("template1",)
