@@ -1,12 +1,14 @@
 """Stage `analysis_summary`."""
 
 from dataclasses import asdict
+from datetime import timedelta
 
 import dagster as dg
 import pandas as pd
 
 from assets.pictures import attach_picture
 from assets.stage import channel_params, run_scope, stage, with_provenance
+from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.hashing import combine
 from autonama_dagster.analytics.summary import analysis_summary as build
@@ -16,9 +18,17 @@ from autonama_dagster.settings import Settings
 from resources.warehouse import Scope, Warehouse
 
 
+class SummaryConfig(dg.Config):
+    """What to make beside the row."""
+
+    symbol_charts: bool = False
+    """Draw a chart of every BUY and SELL symbol and of the core movers, as files."""
+
+
 @stage("summary", ANALYSIS_SUMMARY, "date", deps=("signals",), inputs=("correlation_matrix",))
 def analysis_summary(
     context: dg.AssetExecutionContext,
+    config: SummaryConfig,
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
     correlation_matrix: pd.DataFrame,
@@ -35,9 +45,30 @@ def analysis_summary(
         hashes = (*of_day["input_hash"], *pairs["input_hash"])
         rows.append(row.assign(input_hash=combine(*hashes)))
     frame = pd.concat(rows, ignore_index=True)
-    latest = frame.iloc[[-1]]
-    day = latest["date"].iloc[0]
-    source = warehouse.source_label(day.date())
-    picture = scan_summary(by_day.get(day, members.iloc[:0]), date=day, source_label=source)
-    attach_picture(context, "scan", picture, latest["date"].iloc[0])
+    latest = frame["date"].iloc[-1]
+    _attach(context, warehouse, settings, latest, by_day.get(latest, members.iloc[:0]), config)
     return with_provenance(frame, asdict(channel_params(settings)))
+
+
+def _attach(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    settings: Settings,
+    latest: pd.Timestamp,
+    of_day: pd.DataFrame,
+    config: SummaryConfig,
+) -> None:
+    """The picture of the latest day, and links to the charts of its symbols."""
+    day = latest.date()
+    source = warehouse.source_label(day)
+    picture = scan_summary(of_day, date=latest, source_label=source)
+    attach_picture(context, "scan", picture, latest)
+    if config.symbol_charts:
+        chosen = of_day[of_day["symbol"].isin(charted(of_day))]
+        reach = day - timedelta(days=settings.lookback + CHART_DAYS)
+        candles = warehouse.candles(chosen["symbol"].tolist(), reach, day)
+        folder = settings.results_path / "charts"
+        files = draw_symbol_charts(folder, day, chosen, candles, settings, source)
+        context.add_asset_metadata(
+            {"symbol_charts": dg.MetadataValue.md(links(files))}, partition_key=day.isoformat()
+        )

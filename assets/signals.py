@@ -42,13 +42,13 @@ def signals(
     frame = decide(
         regression_bands, indicators, universe, kstd=params.kstd, price_scale=params.price_scale
     )
-    frame = frame.assign(input_hash=_input_hashes(frame, regression_bands, universe))
+    frame = frame.assign(input_hash=input_hashes(frame, regression_bands, universe))
     if len(frame) <= MAX_ANNOTATED:
         _annotate(context, frame)
     return with_provenance(frame, asdict(params))
 
 
-def _input_hashes(frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFrame) -> list[str]:
+def input_hashes(frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFrame) -> list[str]:
     """Hash of the window (bands and indicators share it) and of the symbol's universe row."""
     ranked = universe.set_index(["symbol", "date"])["input_hash"]
     keys = pd.MultiIndex.from_frame(frame[["symbol", "date"]])

@@ -6,7 +6,7 @@ import dagster as dg
 import numpy as np
 
 from assets.stage import run_scope, stage, with_provenance
-from autonama_dagster.analytics.candles import by_symbol
+from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.universe import exclusion_lists, rank
 from autonama_dagster.schemas.market import UNIVERSE
 from autonama_dagster.settings import Settings
@@ -38,7 +38,7 @@ def universe(
     )
     frame = rank(
         symbols,
-        by_symbol(fetched.frame),
+        Candles.by_symbol(fetched.frame),
         np.arange(np.datetime64(scope.first), np.datetime64(scope.last) + 1).astype(np.int64),
         universe_size=settings.universe_size,
         is_complete=exchange.knows_delisted,

@@ -81,7 +81,7 @@ class State:
 
 
 def next_steps(
-    day: date, state: State, *, start_date: date, lookback: int, extra_history: int = 0
+    day: date, state: State, *, start_date: date, lookback: int, chart_days: int = 0
 ) -> list[Step]:
     """Steps that bring the day's scan to its end, in order.
 
@@ -98,20 +98,21 @@ def next_steps(
         First daily partition; candles before it are history.
     lookback
         Calendar days of a window.
-    extra_history
-        Days before the window whose own windows are wanted as well, for charts.
+    chart_days
+        Days that charts of symbols show, each with its own window; 0: no charts.
     """
     if not state.has_universe:
         return [Step("universe_job", day, day)]
-    reach = day - timedelta(days=lookback - 1 + extra_history)
+    reach = day - timedelta(days=lookback - 1 + max(chart_days - 1, 0))
     steps = list(_history(state, reach, start_date, day))
     steps += _missing_candles(state, max(reach, start_date), day - DAY)
     refilled = {s for step in steps for s in step.symbols}
     undecided = [s for s in state.registered if s in refilled or _is_open(state, s, day)]
     if undecided:
         steps.append(Step("symbols_job", day, day, _span(state.registered, undecided)))
-    if steps or not state.is_summarised:
-        steps.append(Step("summary_job", day, day))
+    if steps or chart_days or not state.is_summarised:
+        config = {"analysis_summary": {"symbol_charts": bool(chart_days)}}
+        steps.append(Step("summary_job", day, day, config=config))
     return steps
 
 

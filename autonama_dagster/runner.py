@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 
+from assets.stage import channel_params
+from assets.symbol_charts import CHART_DAYS
 from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.errors import AutonamaError
@@ -16,7 +18,6 @@ from autonama_dagster.partitions import SYMBOL_DIMENSION
 from autonama_dagster.planner import State, Step, next_steps
 from autonama_dagster.settings import Settings
 from resources.candle_feed import midnight
-from resources.exchange.base import Exchange
 from resources.exchange.memo import MemoExchange
 from resources.warehouse import Warehouse
 
@@ -43,7 +44,7 @@ class Scanner:
     instance
         Where runs, events and registered symbols are kept.
     exchange
-        Source of candles; wrapped so that steps of one scan share its answers.
+        Source of candles; its memory lets the steps of one scan share answers.
     warehouse
         The project's tables.
     on_step
@@ -55,18 +56,18 @@ class Scanner:
         settings: Settings,
         *,
         instance: dg.DagsterInstance,
-        exchange: Exchange,
+        exchange: MemoExchange,
         warehouse: Warehouse,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._instance = instance
-        self._exchange = MemoExchange(exchange)
+        self._exchange = exchange
         self._warehouse = warehouse
         self._on_step = on_step
         self._defs = build_defs(settings, exchange=self._exchange, warehouse=warehouse)
 
-    def scan(self, day: date, *, extra_history: int = 0) -> list[StepReport]:
+    def scan(self, day: date, *, with_charts: bool = False) -> list[StepReport]:
         """Run what the day still needs; nothing when it is complete.
 
         Raises
@@ -75,21 +76,22 @@ class Scanner:
             A step failed; what earlier steps stored stays.
         """
         reports: list[StepReport] = []
+        chart_days = CHART_DAYS if with_charts else 0
         state = self._state(day)
         if not state.has_universe:
-            reports += self._run_all(self._plan(day, state, extra_history))
+            reports += self._run_all(self._plan(day, state, chart_days))
             state = self._state(day)
-        steps = self._plan(day, state, extra_history)
+        steps = self._plan(day, state, chart_days)
         self._announce(steps, day)
         return reports + self._run_all(steps)
 
-    def _plan(self, day: date, state: State, extra_history: int) -> list[Step]:
+    def _plan(self, day: date, state: State, chart_days: int) -> list[Step]:
         return next_steps(
             day,
             state,
             start_date=self._settings.start_date,
             lookback=self._settings.lookback,
-            extra_history=extra_history,
+            chart_days=chart_days,
         )
 
     def _state(self, day: date) -> State:
@@ -140,10 +142,6 @@ class Scanner:
 
 def channel_parameters(settings: Settings) -> dict[str, Any]:
     """The parameters whose hash `signals` and `analysis_summary` carry."""
-    from dataclasses import asdict
-
-    from assets.stage import channel_params
-
     return asdict(channel_params(settings))
 
 

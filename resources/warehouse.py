@@ -16,7 +16,7 @@ import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 from adbc_driver_postgresql import dbapi
 
-from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles, by_symbol
+from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.errors import DatabaseError, SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.registry import FETCH_LOG, QUARANTINE, table
@@ -142,7 +142,7 @@ class Warehouse:
         A symbol without candles is absent from the result.
         """
         columns = ("symbol", "date", *CANDLE_FLOATS, "row_hash")
-        return by_symbol(self.read("ohlcv_1d", Scope(tuple(symbols), first, last), columns))
+        return Candles.by_symbol(self.read("ohlcv_1d", Scope(tuple(symbols), first, last), columns))
 
     def write(self, name: str, batch: Batch, scope: Scope, stamps: dict[str, Any]) -> Written:
         """Replace the scope's rows in one transaction, bad rows going to `quarantine`.
@@ -284,6 +284,33 @@ class Warehouse:
             (list(symbols),),
         )
         return arrow.to_pandas()
+
+    def failed_fetches(self, day: date) -> list[str]:
+        """Symbols asked for on the day without any answer so far."""
+        arrow = self.query(
+            f"""
+            SELECT DISTINCT f.symbol
+            FROM {SCHEMA}.fetch_log AS f
+            WHERE f.outcome = 'failed' AND $1 BETWEEN f.from_date AND f.to_date
+              AND NOT EXISTS (
+                  SELECT 1 FROM {SCHEMA}.fetch_log AS g
+                  WHERE g.symbol = f.symbol AND g.interval = f.interval AND g.outcome <> 'failed'
+                    AND $1 BETWEEN g.from_date AND g.to_date
+              )
+            ORDER BY f.symbol
+            """,
+            (day,),
+        )
+        return [str(s) for s in arrow.column("symbol").to_pylist()]
+
+    def quarantined_candles(self, symbols: Sequence[str], day: date) -> int:
+        """Candles of the symbols up to the day that were kept out of `ohlcv_1d`."""
+        arrow = self.query(
+            f"SELECT count(*) FROM {SCHEMA}.quarantine "
+            "WHERE table_name = 'ohlcv_1d' AND symbol = ANY($1) AND date <= $2",
+            (list(symbols), day),
+        )
+        return int(_scalar(arrow))
 
     def source_label(self, day: date) -> str | None:
         """The source of the day's candles that is farthest from the market; None without any."""

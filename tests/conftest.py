@@ -1,12 +1,19 @@
-"""Fixtures shared by all tests: where the real market data lies."""
+"""Fixtures shared by all tests: the real market data, a server, databases."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from resources.database import migrate
+from resources.database_urls import libpq_url
 from resources.embedded_postgres import EmbeddedPostgres
+from resources.warehouse import Warehouse
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +35,28 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     server.start()
     yield server
     server.destroy()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """A migrated database that others are copied from."""
+    postgres.ensure_database("template_trading")
+    migrate(postgres.url("template_trading"))
+    return "template_trading"
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """URL of a fresh, migrated database."""
+    name = f"trading_{next(_numbers)}"
+    admin = libpq_url(postgres.url("postgres"))
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres.url(name)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def warehouse(database: str) -> Warehouse:
+    return Warehouse(lambda: database)

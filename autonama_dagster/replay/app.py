@@ -27,7 +27,6 @@ from autonama_dagster.replay.faults import Fault, Faults
 from autonama_dagster.replay.limits import WeightLimiter, request_weight
 from autonama_dagster.replay.protocol import Call, Reply, answer, error_reply, refusal, to_json
 
-MARKET_HEADER = "X-Autonama-Market"
 WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
 KEPT_REQUESTS = 100_000
 
@@ -139,7 +138,7 @@ class ReplayExchange:
         self.log.append(RequestRecord(request.url.path, params, reply.status, weight, kinds))
         delay = sum(fault.seconds for fault in faults if fault.kind == "timeout")
         await asyncio.sleep(delay)
-        response = self._response(reply, _BrokenResponse if "reset" in kinds else Response)
+        response = _response(reply, _BrokenResponse if "reset" in kinds else Response)
         response.headers[WEIGHT_HEADER] = str(verdict.used)
         return response
 
@@ -160,35 +159,36 @@ class ReplayExchange:
             reply = corrupt(reply, fault, params.get("interval", ""), now_ms)
         return reply
 
-    def _response(self, reply: Reply, kind: type[Response] = Response) -> Response:
-        headers = {**reply.headers, MARKET_HEADER: self.market.label}
-        return kind(reply.body, int(reply.status), headers, reply.media_type)
-
     async def _requests(self, request: Request) -> Response:
         summary = self.log.summary()
         last = request.query_params.get("last", "0")
         if last.isdigit() and int(last):
             summary["last"] = [asdict(record) for record in self.log.records()[-int(last) :]]
-        return self._response(Reply(to_json(summary)))
+        return _response(Reply(to_json(summary)))
 
     async def _set_clock(self, request: Request) -> Response:
         try:
             self.clock.set(str((await _json_object(request)).get("now")))
         except InputError as error:
-            return self._refuse(error)
-        return self._response(Reply(to_json({"serverTime": self.clock.now_ms()})))
+            return _refuse(error)
+        return _response(Reply(to_json({"serverTime": self.clock.now_ms()})))
 
     async def _set_faults(self, request: Request) -> Response:
         try:
             texts = _fault_texts(await _json_object(request))
             faults = [Fault.parse(text) for text in texts]
         except InputError as error:
-            return self._refuse(error)
+            return _refuse(error)
         self.faults.replace(*faults)
-        return self._response(Reply(to_json({"faults": texts})))
+        return _response(Reply(to_json({"faults": texts})))
 
-    def _refuse(self, error: InputError) -> Response:
-        return self._response(Reply(to_json({"error": str(error)}), HTTPStatus.BAD_REQUEST))
+
+def _response(reply: Reply, kind: type[Response] = Response) -> Response:
+    return kind(reply.body, int(reply.status), dict(reply.headers), reply.media_type)
+
+
+def _refuse(error: InputError) -> Response:
+    return _response(Reply(to_json({"error": str(error)}), HTTPStatus.BAD_REQUEST))
 
 
 async def _json_object(request: Request) -> dict[str, Any]:

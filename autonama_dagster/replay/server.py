@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.replay.app import ReplayExchange, RequestRecord
@@ -18,6 +17,7 @@ from autonama_dagster.replay.clock import Clock
 from autonama_dagster.replay.faults import Faults
 from autonama_dagster.replay.limits import DEFAULT_LIMIT, WeightLimiter
 
+MARKET_HEADER = "X-Autonama-Market"
 HOST = "127.0.0.1"
 START_SECONDS = 30
 
@@ -25,10 +25,11 @@ START_SECONDS = 30
 class _Server(uvicorn.Server):
     """A uvicorn server that says when it listens."""
 
-    def __init__(self, app: ASGIApp, on_listening: Callable[[], object]) -> None:
+    def __init__(self, exchange: ReplayExchange, on_listening: Callable[[], object]) -> None:
         # A delayed answer must not hold up the end: unfinished requests are dropped.
         config = uvicorn.Config(
-            app,
+            exchange.application(),
+            headers=[(MARKET_HEADER, exchange.market.label)],
             lifespan="off",
             log_config=None,
             log_level="critical",
@@ -98,7 +99,7 @@ def serve(
     exchange = ReplayExchange(market, clock, faults, WeightLimiter(weight_limit))
     bound = _bind(host, port)
     url = _url(bound)
-    server = _Server(exchange.application(), lambda: on_ready(url))
+    server = _Server(exchange, lambda: on_ready(url))
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[bound])
 
@@ -145,7 +146,7 @@ class ReplayServer:
     def __enter__(self) -> Self:
         bound = _bind(HOST, self._port)
         listening = threading.Event()
-        self._server = _Server(self._exchange.application(), listening.set)
+        self._server = _Server(self._exchange, listening.set)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [bound]}, name="replay", daemon=True
         )

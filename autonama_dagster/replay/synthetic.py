@@ -31,9 +31,9 @@ EPOCH_MS = int(dt.datetime.combine(EPOCH, dt.time(), dt.UTC).timestamp() * 1000)
 QUOTE = "USDT"
 ASSETS_FILE = "synthetic_assets.json"
 
-CALM_DAYS, TURBULENT_DAYS = 40, 12
+CALM_DAYS, TURBULENT_DAYS = 50, 18
 RISING_DAYS, FALLING_DAYS = 80, 65
-TAIL_FREEDOM = 4  # degrees of freedom of the shocks' Student t
+TAIL_FREEDOM = 5  # degrees of freedom of the shocks' Student t
 LARGEST_STEP = 0.7  # keeps a day's change far inside the ratio of 3 that would be a break
 OLDEST_COINS = 40
 LISTING_DAYS = 700
@@ -73,7 +73,7 @@ class FactorPath:
     volatility: Floats
 
 
-MARKET = FactorModel(0.022, 0.040, 0.0015, 0.003, 0.10, 400.0)
+MARKET = FactorModel(0.019, 0.048, 0.0015, 0.003, 0.08, 400.0)
 SECTOR = FactorModel(0.022, 0.050)
 STABLE = FactorModel(0.0003, 0.0008, memory_days=5.0)
 FIAT = FactorModel(0.0045, 0.0080)
@@ -335,7 +335,7 @@ def _coin(rank: int, name: str, data: dict[str, Any], seed: int) -> Asset:
         name=name,
         price=data["coins"][name],
         quote_volume=TOP_QUOTE_VOLUME / (rank + 1) ** 1.1,
-        own=FactorModel(calm, 1.8 * calm, 0.0005, 0.006, 0.15, memory_days),
+        own=FactorModel(calm, 2.4 * calm, 0.0005, 0.006, 0.15, memory_days),
         beta=beta,
         sector=next((key for key, names in data["sectors"].items() if name in names), None),
         is_liquid=rank < LIQUID_COINS,

@@ -242,13 +242,14 @@ def played(
     """The same play on the stock storage and on ours."""
     instances = []
     with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+        environment.setenv("DAGSTER_EVENT_BATCH_SIZE", "0")  # as Dagster ships it
         for storage in ("StockStorage", "AutonamaStorage"):
             name = storage.lower()
             postgres.ensure_database(name)
             url = dagster_url(postgres.url(name))
             instances.append(make_instance(storage, url, tmp_path_factory.mktemp(name)))
             play(instances[-1])
+            environment.delenv("DAGSTER_EVENT_BATCH_SIZE")  # from here on, ours sets it
         yield instances
     for instance in instances:
         instance.dispose()
@@ -272,7 +273,7 @@ def test_every_state_of_a_partition_is_told(played):
         for state, symbols in block["secondaryDim"].items():
             states.setdefault(state, set()).update(f"{d} {s[0]}" for d in days for s in symbols)
     assert states == {
-        "materializedPartitions": {"1 B", "1 E", "1 S", "2 B", "2 E", "2 S", "3 S"},
+        "materializedPartitions": {"1 B", "1 E", "1 S", "2 E", "2 S", "3 S"},
         "failedPartitions": {"2 B", "3 B"},
         "materializingPartitions": {"4 B", "4 E", "4 S"},
     }

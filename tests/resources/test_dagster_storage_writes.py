@@ -1,4 +1,4 @@
-"""How the bulk storage writes: all of a batch or none, side by side with others, on few connections."""
+"""How the bulk storage writes: a batch at once or not at all, beside others, on few connections."""
 
 import os
 from collections import Counter
@@ -19,7 +19,6 @@ from dagster._core.events import (
     AssetMaterializationPlannedData,
     AssetObservationData,
     DagsterEvent,
-    DagsterEventBatchMetadata,
     StepMaterializationData,
 )
 from dagster._core.events.log import EventLogEntry
@@ -35,6 +34,37 @@ from resources.embedded_postgres import EmbeddedPostgres
 AWKWARD = "tab\there, line\nthere, back\\slash, \\N, quote ' and \u20bf"
 
 
+grid = dg.MultiPartitionsDefinition(
+    {
+        "date": dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-09"),
+        "symbol": dg.StaticPartitionsDefinition(["BTCUSDT", "ETHUSDT"]),
+    }
+)
+
+
+@dg.asset(partitions_def=grid)
+def candles() -> None: ...
+
+
+job = dg.Definitions(
+    assets=[candles], jobs=[dg.define_asset_job("job")], executor=dg.in_process_executor
+).resolve_job_def("job")
+
+
+def until(last: str) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": "2024-01-01|BTCUSDT",
+        "dagster/asset_partition_range_end": f"{last}|ETHUSDT",
+    }
+
+
+@pytest.fixture(autouse=True)
+def batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset, as on the user's machine; whatever a storage sets is undone."""
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "")
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE")
+
+
 @pytest.fixture(scope="module")
 def new_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
     def make(name: str) -> str:
@@ -42,6 +72,31 @@ def new_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
         return dagster_url(postgres.url(name))
 
     return make
+
+
+@pytest.fixture
+def configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], InstanceRef]:
+    """What Dagster hands to its subprocesses when `dagster.yaml` names a storage class."""
+
+    def configure(storage: str, url: str) -> InstanceRef:
+        monkeypatch.setattr("resources.database.dagster_database_url", lambda: url)
+        (tmp_path / "dagster.yaml").write_text(
+            f"""
+            storage:
+              custom: {{module: resources.dagster_storage, class: {storage}, config: {{}}}}
+            compute_logs:
+              module: dagster._core.storage.noop_compute_log_manager
+              class: NoOpComputeLogManager
+            telemetry: {{enabled: false}}
+            """
+        )
+        passed_on = serialize_value(InstanceRef.from_dir(str(tmp_path)))
+        assert "postgresql" not in passed_on
+        return deserialize_value(passed_on, InstanceRef)
+
+    return configure
 
 
 def entry_of(kind: str, asset: str, partition: str | None, run: str, at: float) -> EventLogEntry:
@@ -105,11 +160,10 @@ def test_a_batch_leaves_the_rows_of_its_events(new_database):
 
 
 def test_a_killed_connection_neither_loses_nor_doubles_events(
-    new_database, postgres, tmp_path, monkeypatch, capfd
+    new_database, configured, postgres, monkeypatch, capfd
 ):
-    storage = AutonamaStorage(new_database("killed"))
-    instance = make_instance(storage, tmp_path)
-    log = storage.event_log_storage
+    instance = DagsterInstance.from_ref(configured("AutonamaStorage", new_database("killed")))
+    log = instance.event_log_storage
     store, killed = log._store_asset_event, []
 
     def store_until_killed(connection, entry, event_id):
@@ -120,21 +174,19 @@ def test_a_killed_connection_neither_loses_nor_doubles_events(
         store(connection, entry, event_id)
 
     monkeypatch.setattr(log, "_store_asset_event", store_until_killed)
-    instance.add_dynamic_partitions("symbol", SYMBOLS)
-    days = between("2024-01-01|BTCUSDT", "2024-01-02|SOLUSDT")
-    result = defs.resolve_job_def("retired_job").execute_in_process(instance=instance, tags=days)
+    result = job.execute_in_process(instance=instance, tags=until("2024-01-03"))
 
     assert result.success
     assert killed == ["ASSET_MATERIALIZATION_PLANNED", "ASSET_MATERIALIZATION"]
     assert capfd.readouterr().err.count("Exception while storing event batch") == 2
     written = Counter(
-        (event.event_type, event.partition)
+        (stored.event_type_value, stored.partition)
         for entry in instance.all_logs(result.run_id)
-        if is_about_an_asset(entry) and (event := entry.get_dagster_event())
+        if (stored := entry.dagster_event) and stored.partition
     )
     assert len(written) == 2 * 6
     assert set(written.values()) == {1}
-    assert len(rows(log)["asset_event_tags"]) == 6 * 3
+    assert len(rows(log)["asset_event_tags"]) == 3 * 6
 
 
 def kill(postgres: EmbeddedPostgres, pid: int) -> None:
@@ -145,11 +197,11 @@ def kill(postgres: EmbeddedPostgres, pid: int) -> None:
 def test_concurrent_batches_do_not_deadlock(new_database):
     url = new_database("concurrent")
     logs = [AutonamaStorage(url).event_log_storage for _ in range(2)]
-    assets = [f"asset{number}" for number in range(40)]
+    assets = [f"asset{number}" for number in range(25)]
 
     def write(run: int) -> None:
         backwards = -1 if run % 2 else 1
-        for _ in range(5):
+        for _ in range(4):
             logs[run % 2].store_event_batch(
                 [
                     entry_of("ASSET_MATERIALIZATION", asset, "2024-01-01", str(run), 1.7e9)
@@ -157,73 +209,81 @@ def test_concurrent_batches_do_not_deadlock(new_database):
                 ]
             )
 
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(write, range(8))) == [None] * 8
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(write, range(4))) == [None] * 4
     stored = rows(logs[0])
-    assert len(stored["event_logs"]) == 8 * 5 * 40
-    assert len(stored["asset_keys"]) == 40
+    assert len(stored["event_logs"]) == 4 * 4 * 25
+    assert len(stored["asset_keys"]) == 25
 
 
 def test_a_restarted_server_goes_unnoticed(new_database, postgres, caplog):
-    storage = AutonamaStorage(new_database("restarted"))
-    event = entry_of("ASSET_OBSERVATION", "asset", None, "run", 1.7e9)
-    for prepare in (
-        lambda: None,
-        lambda: storage.event_log_storage.optimize_for_webserver(50, -1, 2),
-    ):
+    log = AutonamaStorage(new_database("restarted")).event_log_storage
+    entry = entry_of("ASSET_OBSERVATION", "asset", None, "run", 1.7e9)
+    for prepare in (lambda: None, lambda: log.optimize_for_webserver(5000, -1, 2)):
         prepare()
-        with storage.event_log_storage.index_connection() as connection:
+        with log.index_connection() as connection:
             pid = connection.scalar(text("SELECT pg_backend_pid()"))
         kill(postgres, pid)
-        storage.event_log_storage.store_event(event)
+        log.store_event(entry)
     assert not caplog.records
-    with storage.event_log_storage.index_connection() as connection:
-        assert connection.scalar(text("SHOW statement_timeout")) == "50ms"
+    assert len(rows(log)["event_logs"]) == 2
+    with log.index_connection() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "5s"
 
 
-def test_a_range_takes_no_more_calls_and_connections_than_one_partition(
-    new_database, tmp_path, monkeypatch
+def test_a_range_takes_no_more_calls_than_one_day_and_no_connections(
+    new_database, configured, monkeypatch
 ):
+    instance = DagsterInstance.from_ref(configured("AutonamaStorage", new_database("counted")))
     calls: Counter[str] = Counter()
     store = PostgresEventLogStorage.store_event
 
     def counted(log, entry):
-        calls["stored singly"] += 1
+        calls["events stored singly"] += 1
         store(log, entry)
 
     monkeypatch.setattr(PostgresEventLogStorage, "store_event", counted)
-    storage = AutonamaStorage(new_database("counted"))
-    event.listen(
-        storage.event_log_storage._engine, "connect", lambda *_: calls.update(["connected"])
-    )
-    instance = make_instance(storage, tmp_path)
-    instance.add_dynamic_partitions("symbol", SYMBOLS)
-    retired_job = defs.resolve_job_def("retired_job")
+    engine = instance.event_log_storage._engine
+    assert instance.run_storage._engine is engine
+    assert instance.schedule_storage._engine is engine
+    event.listen(engine, "connect", lambda *_: calls.update(["connections"]))
     counts = []
-    for last in ("2024-01-02|SOLUSDT", "2024-01-04|SOLUSDT"):
-        calls.clear()
-        days = between("2024-01-01|BTCUSDT", last)
-        assert retired_job.execute_in_process(instance=instance, tags=days).success
+    for last in ("2024-01-01", "2024-01-08"):
+        assert job.execute_in_process(instance=instance, tags=until(last)).success
         counts.append(dict(calls))
-    print(counts)
+        calls.clear()
+    assert counts[0]["connections"] <= 2
+    assert counts[1] == {"events stored singly": counts[0]["events stored singly"]}
 
 
-@pytest.mark.parametrize("name", ["AutonamaStorage", "StockStorage"])
-def test_dagster_yaml_names_the_class_and_no_url(new_database, tmp_path, monkeypatch, name):
+def test_what_exists_is_asked_for_once(new_database):
+    log = AutonamaStorage(new_database("asked")).event_log_storage
+    with log.index_connection() as connection:
+        connection.execute(text("ALTER TABLE asset_keys DROP COLUMN cached_status_data"))
+        assert not log.has_table("later")
+        assert not log.can_read_asset_status_cache()
+        connection.execute(text("CREATE TABLE later ()"))
+        connection.execute(text("ALTER TABLE asset_keys ADD COLUMN cached_status_data TEXT"))
+    statements: list[str] = []
+    event.listen(log._engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    assert log.has_table("later")
+    assert log.can_read_asset_status_cache()
+    asked = len(statements)
+    assert asked > 0
+    assert log.has_table("later")
+    assert log.can_read_asset_status_cache()
+    assert len(statements) == asked
+
+
+@pytest.mark.parametrize("storage", ["AutonamaStorage", "StockStorage"])
+def test_dagster_yaml_names_the_class_and_no_url(new_database, configured, storage):
     url = new_database("configured")
-    monkeypatch.setattr("resources.database.dagster_database_url", lambda: url)
-    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
-    (tmp_path / "dagster.yaml").write_text(
-        f"storage: {{custom: {{module: resources.dagster_storage, class: {name}, config: {{}}}}}}"
-    )
-    passed_on = serialize_value(InstanceRef.from_dir(str(tmp_path)))
-    storage = deserialize_value(passed_on, InstanceRef).storage
+    made = configured(storage, url).storage
 
-    assert "postgresql" not in passed_on
-    assert type(storage).__name__ == name
-    assert storage.inst_data.class_name == name
-    assert storage.postgres_url == url
-    assert os.environ.get("DAGSTER_EVENT_BATCH_SIZE") == {"AutonamaStorage": "1000"}.get(name)
+    assert type(made).__name__ == storage
+    assert made.inst_data.class_name == storage
+    assert made.postgres_url == url
+    assert os.environ.get("DAGSTER_EVENT_BATCH_SIZE") == {"AutonamaStorage": "1000"}.get(storage)
 
 
 def test_a_chosen_batch_size_stays(new_database, monkeypatch):

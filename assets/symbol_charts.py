@@ -1,0 +1,78 @@
+"""Charts of single symbols as files: price with each day's own channel, volume, RSI, MACD."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import pandas as pd
+
+from assets.stage import channel_params
+from assets.windows import RunWindows, windows_of
+from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.channel import channel_curve, fit_channels
+from autonama_dagster.analytics.indicators import compute
+from autonama_dagster.charts.symbol import symbol_chart
+from autonama_dagster.settings import CORE_MOVERS, Settings
+
+CHART_DAYS = 180
+"""Days a chart shows; each has a channel of its own, so the candles reach that much further."""
+
+
+def charted(signals: pd.DataFrame) -> list[str]:
+    """Symbols worth a chart: BUY and SELL signals, and the core movers."""
+    acting = signals["signal"] != "HOLD"
+    return sorted(signals.loc[acting | signals["symbol"].isin(CORE_MOVERS), "symbol"])
+
+
+def draw_symbol_charts(
+    folder: Path,
+    day: date,
+    signals: pd.DataFrame,
+    candles: Mapping[str, Candles],
+    settings: Settings,
+    source: str | None,
+) -> list[Path]:
+    """Write one PNG per symbol of `signals` to `folder`/`day`; files there are replaced."""
+    target = folder / day.isoformat()
+    target.mkdir(parents=True, exist_ok=True)
+    rows = signals.set_index("symbol", drop=False)
+    files = []
+    for symbol in signals["symbol"]:
+        png = _draw(symbol, day, rows.loc[symbol], candles, settings, source)
+        path = target / f"{symbol}.png"
+        path.write_bytes(png)
+        files.append(path)
+    return files
+
+
+def _draw(
+    symbol: str,
+    day: date,
+    signal: pd.Series,
+    candles: Mapping[str, Candles],
+    settings: Settings,
+    source: str | None,
+) -> bytes:
+    params = channel_params(settings)
+    first = day - timedelta(days=CHART_DAYS - 1)
+    run = windows_of(candles, [symbol], first, day, params.lookback)
+    own = fit_channels(run.candles, run.windows, params)
+    today = windows_of(candles, [symbol], day, day, params.lookback)
+    return symbol_chart(
+        symbol,
+        run.candles[0],
+        own,
+        _curve(today, settings),
+        compute(run.candles, run.windows),
+        signal,
+        source_label=source,
+    )
+
+
+def _curve(today: RunWindows, settings: Settings) -> pd.DataFrame:
+    return channel_curve(today.candles[0], today.windows[0], channel_params(settings))
+
+
+def links(files: Sequence[Path]) -> str:
+    """Markdown list of chart files."""
+    return "\n".join(f"- {f.stem}: `{f}`" for f in files)

@@ -1,0 +1,245 @@
+"""Correlations between the members of a day, over their daily log returns of 90 days.
+
+Always on returns, never on price levels. Sums run in a fixed order without BLAS, so neither the
+machine's threads nor the other days of a range change a bit of a row.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from scipy.stats import rankdata
+
+from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.hashing import combine
+from autonama_dagster.analytics.windows import windows
+
+RETURN_DAYS = 90
+MIN_COMMON_DAYS = 60
+HIGH_PEARSON = 0.7
+LINKED_RESIDUAL_PEARSON = 0.5
+TOP = 10
+
+# A series whose deviations hold less than this share of its squares is constant but for rounding.
+_CONSTANT = 1e-24
+
+_MEASURES = ("pearson", "spearman", "residual_pearson")
+
+_Floats = NDArray[np.float64]
+
+
+def pairs(
+    members: Sequence[str], candles: Mapping[str, Candles], day: int, *, lookback: int
+) -> pd.DataFrame:
+    """Correlations of every pair of members on one day D.
+
+    A return belongs to a day t of D-89 .. D when t and t-1 both have a candle in W(symbol, D); it
+    is ln(close of t / close of t-1). A pair is correlated over the days on which both have one.
+
+    Parameters
+    ----------
+    members
+        Symbols of the members of D, in any order.
+    candles
+        Candles by symbol; those before D-90 and after D change nothing. A member may be absent.
+    day
+        D in days since 1970-01-01 (UTC).
+    lookback
+        Length of W in calendar days.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per pair, sorted by symbol_a, symbol_b, symbol_a < symbol_b:
+
+        - date (datetime64[s]), symbol_a, symbol_b (str)
+        - pearson: of the returns
+        - spearman: Pearson correlation of their ranks among the common days, ties averaged
+        - residual_pearson: Pearson correlation of the residuals of each symbol's least-squares
+          regression, with intercept, over all its returns, on the mean return of the members that
+          have one that day
+        - n_obs (int64): common days
+        - is_high: |pearson| >= 0.7; is_linked: |residual_pearson| >= 0.5 (bool, False on NaN)
+        - input_hash (str): over both symbols' row hashes of D-90 .. D inside W. The residuals also
+          follow from the other members' returns, whose hashes stand in the day's other rows.
+
+    Notes
+    -----
+    All three are NaN under 60 common days, and where a series does not vary. Of few members
+    residuals correlate negatively by construction: about -1/(n-1), exactly -1 for two.
+    """
+    names = sorted(set(members))
+    returns, digests = _returns(names, candles, day, min(lookback, RETURN_DAYS + 1))
+    first, second = np.triu_indices(len(names), k=1)
+    columns = _correlate(returns)
+    symbols = pd.array(names, dtype="str")
+    frame = pd.DataFrame(
+        {
+            "date": np.full(len(first), np.datetime64(day, "D").astype("datetime64[s]")),
+            "symbol_a": symbols.take(first),
+            "symbol_b": symbols.take(second),
+            **{name: matrix[first, second] for name, matrix in columns.items()},
+        }
+    )
+    hashes = [combine(digests[a], digests[b]) for a, b in zip(first, second, strict=True)]
+    return frame.assign(
+        is_high=frame["pearson"].abs() >= HIGH_PEARSON,
+        is_linked=frame["residual_pearson"].abs() >= LINKED_RESIDUAL_PEARSON,
+        input_hash=pd.Series(hashes, dtype="str"),
+    )
+
+
+def order_by_clustering(matrix: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Order of a correlation matrix that puts alike symbols side by side, for a heatmap.
+
+    Average linkage over the distance sqrt((1 - rho) / 2) with optimal leaf order; deterministic.
+
+    Parameters
+    ----------
+    matrix
+        Symmetric, shape (n, n); NaN counts as no correlation, the diagonal is not read.
+
+    Returns
+    -------
+    numpy.ndarray
+        A permutation of 0 .. n-1: `matrix[order][:, order]` is the heatmap.
+    """
+    if len(matrix) < 3:  # noqa: PLR2004  # nothing to cluster
+        return np.arange(len(matrix))
+    distance = np.sqrt((1 - np.clip(np.nan_to_num(matrix), -1, 1)) / 2)
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), method="average", optimal_ordering=True)
+    return np.asarray(leaves_list(tree), dtype=np.intp)
+
+
+def summary(pairs: pd.DataFrame) -> dict[str, Any]:
+    """The day's correlations in short, ready for JSON.
+
+    Parameters
+    ----------
+    pairs
+        What `pairs` returned for one day.
+
+    Returns
+    -------
+    dict
+        n_pairs, n_high, n_linked (int); mean_pearson, median_pearson (float, None where no pair has
+        one); top_correlated (10 of symbol_a, symbol_b, pearson by |pearson|) and top_linked (the
+        same by |residual_pearson|), both descending, ties by symbols.
+    """
+    known = pairs["pearson"].dropna()
+    return {
+        "n_pairs": len(pairs),
+        "n_high": int(pairs["is_high"].sum()),
+        "n_linked": int(pairs["is_linked"].sum()),
+        "mean_pearson": float(known.mean()) if len(known) else None,
+        "median_pearson": float(known.median()) if len(known) else None,
+        "top_correlated": _top(pairs, "pearson"),
+        "top_linked": _top(pairs, "residual_pearson"),
+    }
+
+
+def _top(pairs: pd.DataFrame, by: str) -> list[dict[str, Any]]:
+    ranked = (
+        pairs.dropna(subset=[by])
+        .assign(size=lambda frame: frame[by].abs())
+        .sort_values(["size", "symbol_a", "symbol_b"], ascending=[False, True, True])
+    )
+    names = ["symbol_a", "symbol_b", by]
+    return [
+        dict(zip(names, row, strict=True)) for row in ranked.head(TOP)[names].to_numpy().tolist()
+    ]
+
+
+def _returns(
+    names: Sequence[str], candles: Mapping[str, Candles], day: int, lookback: int
+) -> tuple[_Floats, list[str]]:
+    """Log returns, shape (90, len(names)), NaN where there is none; and each symbol's digest."""
+    returns = np.full((RETURN_DAYS, len(names)), np.nan)
+    digests = []
+    for column, name in enumerate(names):
+        used = b""
+        if name in candles:
+            series = candles[name]
+            window = windows(series, np.array([day]), lookback)
+            start, stop = int(window.start[0]), int(window.stop[0])
+            later = np.arange(start + 1, stop)
+            later = later[series.day[later] - series.day[later - 1] == 1]
+            ratios = series.close[later] / series.close[later - 1]
+            row = series.day[later] - (day - RETURN_DAYS + 1)
+            # math.log, one by one: a vectorised logarithm may round by the place in the array.
+            returns[row, column] = [math.log(ratio) for ratio in ratios.tolist()]
+            used = series.row_hash[start:stop].tobytes()
+        digests.append(combine(name, hashlib.sha256(used).hexdigest()))
+    return returns, digests
+
+
+def _correlate(returns: _Floats) -> dict[str, NDArray[Any]]:
+    """pearson, spearman, residual_pearson and n_obs as symmetric matrices.
+
+    Symbols with a return on the same days form a group: all pairs of two groups have the same
+    common days and are computed at once. On most days there is one large group.
+    """
+    size = returns.shape[1]
+    residuals = _residuals(returns)
+    out = {name: np.full((size, size), np.nan) for name in _MEASURES}
+    n_obs = np.zeros((size, size), dtype=np.int64)
+    groups: dict[bytes, list[int]] = {}
+    for column, known in enumerate(~np.isnan(returns.T)):
+        groups.setdefault(known.tobytes(), []).append(column)
+    alike = [np.array(columns) for columns in groups.values()]
+    for a, b in combinations_with_replacement(alike, 2):
+        common = np.flatnonzero(~np.isnan(returns[:, a[0]] + returns[:, b[0]]))
+        block, mirrored = np.ix_(a, b), np.ix_(b, a)
+        n_obs[block] = n_obs[mirrored] = len(common)
+        if len(common) < MIN_COMMON_DAYS:
+            continue
+        of_a, of_b = returns[np.ix_(common, a)], returns[np.ix_(common, b)]
+        values = (
+            _cross(of_a, of_b),
+            _cross(rankdata(of_a, axis=0), rankdata(of_b, axis=0)),
+            _cross(residuals[np.ix_(common, a)], residuals[np.ix_(common, b)]),
+        )
+        for name, value in zip(_MEASURES, values, strict=True):
+            out[name][block], out[name][mirrored] = value, value.T
+    return {**out, "n_obs": n_obs}
+
+
+def _residuals(returns: _Floats) -> _Floats:
+    """Residuals of each column's regression on the mean return, in the shape of `returns`."""
+    known = ~np.isnan(returns)
+    filled = np.where(known, returns, 0.0)
+    mean = filled.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    count = np.maximum(known.sum(axis=0), 1)
+    x = np.where(known, mean[:, None], 0.0)
+    x = np.where(known, x - x.sum(axis=0) / count, 0.0)
+    y = np.where(known, filled - filled.sum(axis=0) / count, 0.0)
+    x_squares = (x * x).sum(axis=0)
+    slope = np.divide((x * y).sum(axis=0), x_squares, out=np.zeros(len(count)), where=x_squares > 0)
+    residuals = y - slope * x
+    is_noise = (residuals**2).sum(axis=0) <= _CONSTANT * (filled**2).sum(axis=0)
+    return np.where(known, np.where(is_noise, 0.0, residuals), np.nan)
+
+
+def _cross(a: _Floats, b: _Floats) -> _Floats:
+    """Pearson correlation of each column of `a` with each of `b`, NaN where one is constant."""
+    # einsum without `optimize` adds in a fixed order; a matrix product would ask BLAS.
+    products: _Floats = np.einsum("ti,tj->ij", _unit(a), _unit(b))
+    return np.clip(products, -1.0, 1.0)
+
+
+def _unit(values: _Floats) -> _Floats:
+    """Columns less their mean, divided by their length; NaN where constant."""
+    deviation = values - values.mean(axis=0)
+    squares = (deviation**2).sum(axis=0)
+    varies = squares > _CONSTANT * (values**2).sum(axis=0)
+    out = np.full(values.shape, np.nan)
+    np.divide(deviation, np.sqrt(squares), out=out, where=varies)
+    return out

@@ -1,0 +1,253 @@
+"""The universe: which pairs are candidates on a day, how they rank, and who is a member.
+
+Nothing after D enters the rows of D: a pair delisted since belongs to the days it traded, a pair
+listed later does not. The exchange's present trading status is never used.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.hashing import combine
+from autonama_dagster.analytics.windows import windows
+
+WINDOW_DAYS = 30
+MIN_RETURNS = 10
+STABLE_VOLATILITY_PCT = 5.0
+DAYS_PER_YEAR = 365
+
+_DTYPES = {
+    "date": "datetime64[s]",
+    "symbol": "str",
+    "base_asset": "str",
+    "quote_volume": "float64",
+    "quote_volume_median_30d": "float64",
+    "volatility_30d_pct": "float64",
+    "n_candles_30d": "int64",
+    "rank": "Int64",
+    "is_eligible": "bool",
+    "exclusion_reason": "str",
+    "is_member": "bool",
+    "is_complete": "bool",
+    "input_hash": "str",
+}
+
+
+class SymbolInfo(Protocol):
+    """What the universe needs to know about a USDT pair."""
+
+    @property
+    def symbol(self) -> str:
+        """The pair, e.g. "BTCUSDT"."""
+
+    @property
+    def base(self) -> str:
+        """Its base asset, e.g. "BTC"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusions:
+    """Bases that are never eligible.
+
+    Attributes
+    ----------
+    leveraged_bases
+        Bases that are leveraged tokens by themselves.
+    leveraged_suffixes
+        Endings that make a leveraged token of a known base: BTC + UP.
+    stable, fiat
+        Bases pegged to a currency, and currencies.
+    """
+
+    leveraged_bases: frozenset[str]
+    leveraged_suffixes: tuple[str, ...]
+    stable: frozenset[str]
+    fiat: frozenset[str]
+
+    def reason(self, base: str, known_bases: Collection[str]) -> str | None:
+        """Why a base is never eligible: "leveraged", "stable", "fiat", or None.
+
+        A suffix alone proves nothing: JUP and SYRUP are coins as long as no coin is called J or
+        SYR, so what stands before it must be a base itself.
+        """
+        stems = (base.removesuffix(s) for s in self.leveraged_suffixes if base.endswith(s))
+        if base in self.leveraged_bases or any(stem in known_bases for stem in stems):
+            return "leveraged"
+        if base in self.stable:
+            return "stable"
+        return "fiat" if base in self.fiat else None
+
+
+@cache
+def load_exclusions() -> Exclusions:
+    """The lists of `exclusions.json`, which ships with this package."""
+    text = files("autonama_dagster.analytics").joinpath("exclusions.json").read_text("utf-8")
+    lists: dict[str, list[str]] = json.loads(text)
+    return Exclusions(
+        frozenset(lists["leveraged_bases"]),
+        tuple(lists["leveraged_suffixes"]),
+        frozenset(lists["stable"]),
+        frozenset(lists["fiat"]),
+    )
+
+
+def rank(
+    symbols: Sequence[SymbolInfo],
+    candles: Mapping[str, Candles],
+    days: NDArray[np.int64],
+    *,
+    universe_size: int,
+    is_complete: bool,
+) -> pd.DataFrame:
+    """Candidates of each day, ranked by their median quote volume.
+
+    A candidate on D has at least one candle in the 30 calendar days to D (D-29 .. D). Its
+    exclusion reason is the first that applies, the static ones first: "leveraged", "stable" by
+    name, "fiat"; then those of the day: "no_candle" on D, "zero_volume" on D, "stable" by a
+    volatility under 5 % a year. Among the eligible, rank follows the median, ties the symbol.
+
+    Parameters
+    ----------
+    symbols
+        Every pair the source knows, each once; their bases decide what is a leveraged token.
+    candles
+        Candles by symbol, from D-30 of the earliest day on; pairs without any may be absent.
+    days
+        Days since 1970-01-01 (UTC), length n, in any order.
+    universe_size
+        Members per day.
+    is_complete
+        Whether the source knows pairs delisted since; copied to every row.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per candidate and day, sorted by date, symbol:
+
+        - date (datetime64[s]), symbol, base_asset (str)
+        - quote_volume (USDT): D's, NaN without a candle
+        - quote_volume_median_30d (USDT): over the 30 calendar days to D, a missing day counted as 0
+        - volatility_30d_pct (percent a year): sample standard deviation (ddof 1) of the log returns
+          between consecutive candles of D-30 .. D x sqrt(365) x 100; 30 returns where no day is
+          missing, none across a break (see `windows`). NaN with fewer than 10 returns: the pair
+          is then not judged stable by it
+        - n_candles_30d (int64): candles in D-29 .. D
+        - rank (Int64): 1 has the largest median; NA when not eligible
+        - is_eligible (bool), exclusion_reason (str): NaN when eligible
+        - is_member (bool): rank <= universe_size
+        - is_complete (bool)
+        - input_hash (str): over the symbol and the row hashes of its candles of D-30 .. D. The
+          rank also follows from the day's other rows, which carry hashes of their own.
+    """
+    exclusions = load_exclusions()
+    known_bases = {info.base for info in symbols}
+    asked = np.unique(np.asarray(days, dtype=np.int64))
+    bases = {info.symbol: info.base for info in symbols if info.symbol in candles}
+    parts = [_measure(candles[symbol], asked) for symbol in bases]
+    if not parts:
+        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in _DTYPES.items()})
+    measured = pd.concat(parts, ignore_index=True)
+    static = {symbol: exclusions.reason(base, known_bases) for symbol, base in bases.items()}
+    judged = _rank(_judge(measured, static), universe_size).assign(
+        base_asset=measured["symbol"].map(bases), is_complete=is_complete
+    )
+    return judged.sort_values(["date", "symbol"], ignore_index=True).astype(_DTYPES)[[*_DTYPES]]
+
+
+def _measure(series: Candles, days: NDArray[np.int64]) -> pd.DataFrame:
+    """One symbol's figures on the days on which it is a candidate."""
+    window = windows(series, days, WINDOW_DAYS + 1)
+    first = np.searchsorted(series.day, days - (WINDOW_DAYS - 1))
+    keep = first < window.stop
+    days, first, stop = days[keep], first[keep], window.stop[keep]
+    has_candle = window.has_candle[keep]
+    volumes = _gather(np.nan_to_num(series.quote_volume), first, stop, fill=0.0)
+    returns = _gather(_log_returns(series), window.start[keep] + 1, stop, fill=math.nan)
+    oldest = np.searchsorted(series.day, days - WINDOW_DAYS)
+    hashes = [
+        combine(series.symbol, hashlib.sha256(series.row_hash[i:j].tobytes()).hexdigest())
+        for i, j in zip(oldest.tolist(), stop.tolist(), strict=True)
+    ]
+    figures = {
+        "date": days.astype("datetime64[D]").astype("datetime64[s]"),
+        "quote_volume": np.where(has_candle, series.quote_volume[stop - 1], math.nan),
+        "quote_volume_median_30d": np.median(volumes, axis=1),
+        "volatility_30d_pct": _volatility_pct(returns),
+        "n_candles_30d": stop - first,
+        "has_candle": has_candle,
+        "has_volume": series.volume[stop - 1] > 0,
+        "input_hash": pd.Series(hashes, dtype="str"),
+    }
+    return pd.DataFrame(figures).assign(symbol=series.symbol)
+
+
+def _gather(
+    values: NDArray[np.float64],
+    start: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    *,
+    fill: float,
+) -> NDArray[np.float64]:
+    """Rows `values[start:stop]`, each filled up to 30 columns; start and stop of length n."""
+    position = start[:, None] + np.arange(WINDOW_DAYS)
+    inside = position < stop[:, None]
+    return np.where(inside, values[np.where(inside, position, 0)], fill)
+
+
+def _log_returns(series: Candles) -> NDArray[np.float64]:
+    """Log of each close over the one before, NaN for the first; length n.
+
+    math.log, one by one: a vectorised logarithm may round by the place in the array.
+    """
+    ratios = series.close[1:] / series.close[:-1]
+    return np.array([math.nan, *map(math.log, ratios.tolist())])
+
+
+def _volatility_pct(returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Annualised sample standard deviation (ddof 1) of each row, NaNs left out; percent."""
+    known = ~np.isnan(returns)
+    count = known.sum(axis=1)
+    enough = count >= MIN_RETURNS
+    divisor = np.where(enough, count, 2)
+    mean = np.where(known, returns, 0.0).sum(axis=1) / divisor
+    squares = np.where(known, returns - mean[:, None], 0.0) ** 2
+    deviation = np.sqrt(squares.sum(axis=1) / (divisor - 1))
+    return np.where(enough, deviation * math.sqrt(DAYS_PER_YEAR) * 100, math.nan)
+
+
+def _judge(measured: pd.DataFrame, static: Mapping[str, str | None]) -> pd.DataFrame:
+    """Add exclusion_reason and is_eligible; `static` has the lists' reason for each symbol."""
+    of_the_day = pd.Series(
+        np.select(
+            [
+                ~measured["has_candle"],
+                ~measured["has_volume"],
+                measured["volatility_30d_pct"] < STABLE_VOLATILITY_PCT,
+            ],
+            ["no_candle", "zero_volume", "stable"],
+            default="",
+        ),
+        dtype="str",
+    )
+    listed = measured["symbol"].map(static).astype("str")
+    reason = listed.where(listed.notna(), of_the_day.mask(of_the_day == ""))
+    return measured.assign(exclusion_reason=reason, is_eligible=reason.isna())
+
+
+def _rank(judged: pd.DataFrame, universe_size: int) -> pd.DataFrame:
+    """Add rank and is_member."""
+    eligible = judged[judged["is_eligible"]].sort_values(
+        ["date", "quote_volume_median_30d", "symbol"], ascending=[True, False, True]
+    )
+    ranks = (eligible.groupby("date").cumcount() + 1).astype("Int64").reindex(judged.index)
+    return judged.assign(rank=ranks, is_member=(ranks <= universe_size).fillna(value=False))

@@ -1,0 +1,112 @@
+"""Heatmap of the members' return correlations on one day."""
+
+import datetime as dt
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from numpy.typing import NDArray
+
+from autonama_dagster.analytics.correlation import order_by_clustering
+from autonama_dagster.charts.style import INK, MARGIN, MUTED, NEUTRAL, Page, render, short_name
+
+_WIDTH, _HEIGHT = 1120, 1160
+_LEFT, _TOP, _SIDE = 104, 84, 900
+_HIGH: Final = 0.7  # the rule of `is_high`
+
+
+def correlation_heatmap(
+    pairs: pd.DataFrame, *, date: dt.date, source_label: str | None = None
+) -> bytes:
+    """Square heatmap of Pearson correlations, similar members side by side.
+
+    Parameters
+    ----------
+    pairs
+        Rows of `correlation_matrix` of one day: symbol_a, symbol_b, pearson (NaN: too few common
+        days). Each pair once, in any order; no rows gives a page that says so.
+    date
+        The UTC day.
+    source_label
+        See `style.render`.
+
+    Returns
+    -------
+    bytes
+        PNG, under 70 KB for 100 members.
+    """
+    symbols, matrix = _square(pairs)
+    if len(symbols) > 1:
+        order = order_by_clustering(matrix)
+        symbols, matrix = [symbols[i] for i in order], matrix[np.ix_(order, order)]
+
+    def draw(page: Page) -> None:
+        page.title("Correlation of daily returns", _subtitle(date, pairs, len(symbols)))
+        _draw_matrix(page, symbols, matrix)
+        page.footer(
+            "Pearson correlation of daily log returns over 90 days to the date (UTC days), USDT "
+            "pairs, ordered by hierarchical clustering.",
+            "Grey: fewer than 60 common days.",
+        )
+
+    return render(_WIDTH, _HEIGHT, draw, source_label)
+
+
+def _square(pairs: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
+    """Symbols in alphabetical order and their symmetric matrix, 1 on the diagonal."""
+    symbols = sorted({*pairs["symbol_a"], *pairs["symbol_b"]})
+    index = pd.Index(symbols)
+    a, b = index.get_indexer(pairs["symbol_a"]), index.get_indexer(pairs["symbol_b"])
+    matrix = np.full((len(symbols), len(symbols)), np.nan)
+    matrix[a, b] = matrix[b, a] = pairs["pearson"].to_numpy(np.float64)
+    np.fill_diagonal(matrix, 1.0)
+    return symbols, matrix
+
+
+def _subtitle(date: dt.date, pairs: pd.DataFrame, members: int) -> str:
+    known = pairs["pearson"].dropna()
+    text = f"{date:%Y-%m-%d} UTC, {members} members"
+    if known.empty:
+        return text
+    high = int((known.abs() >= _HIGH).sum())
+    return (
+        f"{text}; median {known.median():.2f}; {high:,} of {len(known):,} pairs at or above "
+        f"{_HIGH} (either sign)"
+    )
+
+
+def _draw_matrix(page: Page, symbols: list[str], matrix: NDArray[np.float64]) -> None:
+    axes = page.axes(_LEFT, _TOP, _SIDE, _SIDE)
+    axes.grid(visible=False)
+    if not symbols:
+        axes.set_axis_off()
+        page.say(axes, "No pair of members on this day.")
+        return
+    colours = colormaps["RdBu"].with_extremes(bad="#D5DADF")
+    scale = Normalize(-1, 1)
+    axes.imshow(matrix, cmap=colours, norm=scale, interpolation="nearest", aspect="auto")
+    axes.spines[:].set_visible(False)
+    cell_points = _SIDE / len(symbols) * 0.72
+    size = min(9.0, 0.86 * cell_points)
+    names = [short_name(s) for s in symbols]
+    at = range(len(symbols))
+    axes.set_xticks(at, names, rotation=90, fontsize=size, color=INK)
+    axes.set_yticks(at, names, fontsize=size, color=INK)
+    axes.tick_params(length=0, pad=2)
+    _draw_scale(page, ScalarMappable(scale, colours))
+
+
+def _draw_scale(page: Page, mapping: ScalarMappable) -> None:
+    bar = page.figure.colorbar(
+        mapping, cax=page.axes(_LEFT + _SIDE + 24, _TOP, 16, 320), ticks=[-1, -_HIGH, 0, _HIGH, 1]
+    )
+    bar.ax.set_yticklabels(["−1", "−0.7", "0", "+0.7", "+1"])  # noqa: RUF001
+    bar.ax.tick_params(length=3, color=NEUTRAL, labelcolor=MUTED)
+    bar.ax.grid(visible=False)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    page.text(
+        _WIDTH - MARGIN / 2, _TOP + 344, "Pearson", ha="right", fontsize=8, color=MUTED
+    )

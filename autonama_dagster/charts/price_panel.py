@@ -1,0 +1,225 @@
+"""The price panel of a symbol's chart: candles, both channels, the day's marker and prices."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
+from numpy.typing import NDArray
+
+from autonama_dagster.charts.style import BUY, DPI, FIT, INK, SELL, SIGNAL_COLOURS, Page, number, price
+
+_CANDLE_WIDTH: Final = 0.64  # days
+_CHANNEL: Final = "#9CC3DD"
+_UP, _DOWN = "#FFFFFF", "#3E4C59"
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Prices to heights on the price panel."""
+
+    kind: Literal["log", "linear"]
+
+    def __call__(self, prices: _Floats) -> _Floats:
+        """Heights; NaN where a log scale has none."""
+        if self.kind == "linear":
+            return prices
+        return np.log(np.where(prices > 0, prices, np.nan))
+
+    def ticks(self, low: float, high: float) -> _Floats:
+        """Round prices between two heights."""
+        if self.kind == "log":
+            low, high = math.exp(low), math.exp(high)
+        if self.kind == "log" and high / low > 10:  # noqa: PLR2004
+            powers = np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            ticks = (10.0 ** powers[:, None] * [1.0, 2.0, 5.0]).ravel()
+        else:
+            ticks = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        return ticks[(ticks >= low) & (ticks <= high)]
+
+
+def draw_price(
+    page: Page,
+    axes: Axes,
+    scale: Scale,
+    days: NDArray[np.int64],
+    shown: dict[str, _Floats],
+    own: dict[str, _Floats],
+    fit: dict[str, _Floats],
+    signal: Mapping[str, Any],
+) -> None:
+    axes.set_ylabel("Price (USDT, log scale)" if scale.kind == "log" else "Price (USDT)")
+    if not len(shown["day"]):
+        axes.set_yticks([])
+        page.say(axes, f"{signal['status']}: no candle in the 180 days to this day.")
+        return
+    heights = {name: scale(shown[name]) for name in ("open", "high", "low", "close")}
+    curves = {name: scale(prices) for name, prices in (own | fit).items()}
+    low, high = _limits(heights, curves)
+    axes.set_ylim(low, high)
+    ticks = scale.ticks(low, high)
+    axes.set_yticks(scale(ticks), _price_labels(ticks))
+    handles = [*_draw_own_channel(axes, days, curves), *_draw_todays_fit(axes, days, curves)]
+    _draw_candles(axes, shown["day"], heights)
+    handles += _draw_marker(axes, int(days[-1]), heights, signal["signal"])
+    page.figure.legend(
+        handles=[Patch(facecolor=_UP, edgecolor=_DOWN, label="Close above open"),
+                 Patch(facecolor=_DOWN, label="Close below open"), *handles],
+        loc="upper left", bbox_to_anchor=axes.transAxes.transform((0, 1)) + [-6, 30],
+        bbox_transform=None, ncols=6, borderpad=0, columnspacing=1.6, handlelength=1.8,
+    )  # fmt: skip
+    _draw_tags(axes, scale, (low, high), signal)
+    if signal["status"] != "OK":
+        _draw_reason(axes, signal)
+
+
+def _limits(heights: dict[str, _Floats], curves: dict[str, _Floats]) -> tuple[float, float]:
+    """Bottom and top of the panel: all candles, and as much channel as leaves them room."""
+    low, high = float(heights["low"].min()), float(heights["high"].max())
+    reach = max(high - low, 1e-3 * abs(high), 1e-12)
+    channel = np.concatenate([*curves.values()])
+    channel = channel[np.isfinite(channel)]
+    if channel.size:
+        low = max(min(low, float(channel.min())), low - 0.6 * reach)
+        high = min(max(high, float(channel.max())), high + 0.6 * reach)
+    return low - 0.07 * reach, high + 0.07 * reach
+
+
+def _price_labels(ticks: _Floats) -> list[str]:
+    """Tick labels with as many decimals as the finest step needs, the same on all."""
+    if len(ticks) < 2:  # noqa: PLR2004
+        return [price(float(t)) for t in ticks]
+    finest = f"{float(np.diff(ticks).min()):.1e}"
+    mantissa, _, exponent = finest.partition("e")
+    decimals = max(0, -int(exponent) + (not mantissa.endswith(".0")))
+    return [f"{t:,.{decimals}f}" for t in ticks]
+
+
+def _draw_own_channel(
+    axes: Axes, days: NDArray[np.int64], curves: dict[str, _Floats]
+) -> list[Artist]:
+    upper, lower = curves["upper_band"], curves["lower_band"]
+    if np.isnan(upper).all():
+        return []
+    axes.fill_between(days, lower, upper, color=_CHANNEL, alpha=0.32, linewidth=0)
+    for edge in (upper, lower):
+        axes.plot(days, edge, color=_CHANNEL, linewidth=1.2)
+    axes.plot(days, curves["fitted_price"], color=BUY, linewidth=1, alpha=0.55)
+    return [
+        Patch(facecolor=_CHANNEL, alpha=0.6, label="Own channel of each day"),
+        Line2D([], [], color=BUY, alpha=0.55, linewidth=1, label="its centre"),
+    ]
+
+
+def _draw_todays_fit(
+    axes: Axes, days: NDArray[np.int64], curves: dict[str, _Floats]
+) -> list[Artist]:
+    if np.isnan(curves["fitted"]).all():
+        return []
+    dashes = (0, (5, 3))
+    for name, width in (("upper", 1.1), ("fitted", 0.8), ("lower", 1.1)):
+        axes.plot(days, curves[name], color=FIT, linewidth=width, linestyle=dashes)
+    label = "Today's fit (repaints)"
+    return [Line2D([], [], color=FIT, linewidth=1.1, linestyle=dashes, label=label)]
+
+
+def _draw_candles(axes: Axes, day: _Floats, heights: dict[str, _Floats]) -> None:
+    up = heights["close"] >= heights["open"]
+    bottom = np.minimum(heights["open"], heights["close"])
+    top = np.maximum(heights["open"], heights["close"])
+    # Wicks end at the body: a line through a hollow one would fill it.
+    wicks = np.concatenate(
+        [
+            np.stack([np.c_[day, heights["low"]], np.c_[day, bottom]], axis=1),
+            np.stack([np.c_[day, top], np.c_[day, heights["high"]]], axis=1),
+        ]
+    )
+    axes.add_collection(LineCollection(wicks, colors=_DOWN, linewidths=0.8), autolim=False)
+    left, right = day - _CANDLE_WIDTH / 2, day + _CANDLE_WIDTH / 2
+    corners = [np.c_[left, bottom], np.c_[left, top], np.c_[right, top], np.c_[right, bottom]]
+    bodies = PolyCollection(
+        np.stack(corners, axis=1),
+        facecolors=np.where(up, _UP, _DOWN).tolist(),
+        edgecolors=_DOWN,
+        linewidths=0.7,
+        zorder=2.5,
+    )
+    axes.add_collection(bodies, autolim=False)
+
+
+def _draw_marker(
+    axes: Axes, last: int, heights: dict[str, _Floats], signal: str
+) -> list[Artist]:
+    if signal == "HOLD":
+        return []
+    below = signal == "BUY"
+    at = heights["low" if below else "high"][-1]
+    shift = ScaledTranslation(0, (-12 if below else 12) / DPI, axes.figure.dpi_scale_trans)
+    style: dict[str, Any] = {
+        "marker": "^" if below else "v", "markersize": 10, "linestyle": "none",
+        "color": SIGNAL_COLOURS[signal], "markeredgecolor": "white", "markeredgewidth": 0.8,
+    }  # fmt: skip
+    axes.plot([last], [at], transform=axes.transData + shift, zorder=4, clip_on=False, **style)
+    return [Line2D([], [], label=f"{signal} on the day", **style)]
+
+
+def _draw_tags(
+    axes: Axes, scale: Scale, limits: tuple[float, float], signal: Mapping[str, Any]
+) -> None:
+    """The day's prices at the right edge, moved apart where they would overlap."""
+    wanted = {
+        "Upper": ("upper_band", BUY),
+        "Centre": ("fitted_price", BUY),
+        "Lower": ("lower_band", BUY),
+        "Close": ("close", INK),
+    }
+    rows = []
+    for caption, (name, colour) in wanted.items():
+        value = number(signal, name)
+        height = float(scale(np.array([value]))[0])
+        if math.isfinite(height):
+            rows.append(((height - limits[0]) / (limits[1] - limits[0]), caption, value, colour))
+    rows.sort()
+    places = _spread([row[0] for row in rows], gap=0.062)
+    for place, (_, caption, value, colour) in zip(places, rows, strict=True):
+        axes.text(
+            1.008, place, f"{caption}\n{price(value)}", transform=axes.transAxes, va="center",
+            fontsize=7.5, color=colour, linespacing=1.05,
+            fontweight="bold" if caption == "Close" else "normal",
+        )  # fmt: skip
+
+
+def _spread(wanted: list[float], gap: float) -> list[float]:
+    """Ascending places in [0, 1] at least `gap` apart, near the ascending ones wanted."""
+    places: list[float] = []
+    for place in wanted:
+        places.append(max(place, 0.0, places[-1] + gap if places else 0.0))
+    ceiling = 1.0
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], ceiling)
+        ceiling = places[i] - gap
+    return places
+
+
+def _draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
+    reasons = {
+        "INSUFFICIENT_DATA": "INSUFFICIENT_DATA: too few candles for a channel",
+        "NO_DATA": f"NO_DATA: no candle on {pd.Timestamp(signal['date']):%Y-%m-%d}",
+    }
+    axes.text(
+        0.01, 0.97, reasons[signal["status"]], transform=axes.transAxes, va="top", fontsize=9,
+        fontweight="bold", color=SELL, bbox={"facecolor": "white", "edgecolor": "none", "pad": 3},
+    )  # fmt: skip
+
+

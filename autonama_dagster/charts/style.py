@@ -1,0 +1,251 @@
+"""The look that all charts share, and how a picture becomes PNG bytes.
+
+Charts are pure functions: frames in, PNG bytes out. The same input gives the same bytes in any
+thread and process, whatever the user's matplotlibrc says; pyplot's global figures are not used.
+"""
+
+import io
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from numpy.typing import NDArray
+from PIL import Image
+
+# Okabe and Ito's palette keeps BUY and SELL apart for every kind of colour blindness.
+BUY: Final = "#0072B2"
+SELL: Final = "#D55E00"
+FIT: Final = "#8A4F9E"
+INK: Final = "#1F2933"
+MUTED: Final = "#64717F"
+NEUTRAL: Final = "#A9B4BF"
+PALE: Final = "#EEF1F4"
+GRID: Final = "#E3E8ED"
+SIGNAL_COLOURS: Final = {"BUY": BUY, "SELL": SELL, "HOLD": MUTED}
+SIGNAL_MARKS: Final = {"BUY": "▲ BUY", "SELL": "▼ SELL", "HOLD": "HOLD"}
+
+MARGIN: Final = 40  # pixels left and right of every page
+DPI: Final = 100
+
+_BANNER: Final = 30  # pixels a page grows by to say that its data is made up
+_NOT_DEFAULTS: Final = {"backend", "date.epoch"}  # neither can change while a process runs
+_RC: Final[dict[str, Any]] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
+    "font.size": 8.5,
+    "text.color": INK,
+    "text.parse_math": False,  # a "$" in a symbol is a dollar sign
+    "axes.edgecolor": NEUTRAL,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": NEUTRAL,
+    "ytick.color": NEUTRAL,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+_SOURCES: Final = {
+    "binance": "Source: Binance API",
+    "archive": "Source: Binance public archive",
+    "replay-recorded": "Source: replay of recorded candles",
+    "replay-estimated": "Source: replay of recorded candles, quote volume estimated",
+}
+
+# rcParams belong to the whole process: one chart at a time may hold its own.
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A figure addressed in pixels from its top left corner.
+
+    Attributes
+    ----------
+    figure
+        The figure drawn on.
+    width, height
+        Size in pixels without the banner of a synthetic market.
+    top
+        Pixels above the page's origin: the height of that banner, or 0.
+    """
+
+    figure: Figure
+    width: int
+    height: int
+    top: int = 0
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Axes whose upper left corner is at (x, y)."""
+        total = self.height + self.top
+        low = 1 - (y + self.top + height) / total
+        return self.figure.add_axes((x / self.width, low, width / self.width, height / total))
+
+    def text(self, x: float, y: float, text: str, **style: Any) -> Text:
+        """Text with its baseline at y, left aligned at x unless `style` says otherwise."""
+        total = self.height + self.top
+        return self.figure.text(x / self.width, 1 - (y + self.top) / total, text, **style)
+
+    def rectangle(self, x: float, y: float, width: float, height: float, colour: str) -> None:
+        """A filled rectangle whose upper left corner is at (x, y)."""
+        total = self.height + self.top
+        corner = (x / self.width, 1 - (y + self.top + height) / total)
+        self.figure.add_artist(
+            Rectangle(corner, width / self.width, height / total, facecolor=colour, linewidth=0)
+        )
+
+    def title(self, title: str, subtitle: str) -> None:
+        """What the picture shows, in two lines at the top left."""
+        self.text(MARGIN, 38, title, fontsize=17, fontweight="bold")
+        self.text(MARGIN, 60, subtitle, fontsize=9, color=MUTED)
+
+    def figures(self, x: float, y: float, step: float, values: dict[str, str]) -> list[Text]:
+        """A row of key figures: small captions with their values below, `step` pixels apart."""
+        shown = []
+        for i, (caption, value) in enumerate(values.items()):
+            self.text(x + i * step, y, caption, fontsize=7.5, color=MUTED)
+            shown.append(self.text(x + i * step, y + 20, value, fontsize=11.5, fontweight="bold"))
+        return shown
+
+    def footer(self, *lines: str) -> None:
+        """Small print at the bottom left, the last line lowest."""
+        for i, line in enumerate(reversed(lines)):
+            self.text(MARGIN, self.height - 16 - 14 * i, line, fontsize=7.5, color=MUTED)
+
+    def say(self, axes: Axes, text: str) -> None:
+        """A sentence in the middle of axes that have nothing to show."""
+        axes.text(
+            0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED,
+            fontsize=10,
+        )  # fmt: skip
+
+
+def render(
+    width: int, height: int, draw: Callable[[Page], None], source_label: str | None
+) -> bytes:
+    """A picture as PNG bytes.
+
+    Parameters
+    ----------
+    width, height
+        Size in pixels; a synthetic market adds a banner on top.
+    draw
+        Draws on the page.
+    source_label
+        Where the candles came from (column `source` of `ohlcv_1d`), for the footer; a label with
+        the word synthetic puts a banner and a watermark on the picture. None: nothing is said.
+
+    Returns
+    -------
+    bytes
+        A PNG of at most 256 colours, without date or software version.
+    """
+    synthetic = source_label is not None and "synthetic" in source_label.casefold()
+    top = _BANNER if synthetic else 0
+    defaults = {k: v for k, v in mpl.rcParamsDefault.items() if k not in _NOT_DEFAULTS}
+    with _lock, mpl.rc_context(defaults | _RC):
+        figure = Figure(figsize=(width / DPI, (height + top) / DPI), dpi=DPI, facecolor="white")
+        canvas = FigureCanvasAgg(figure)
+        page = Page(figure, width, height, top)
+        draw(page)
+        if synthetic:
+            _mark_synthetic(page)
+        elif source_label is not None:
+            _name_source(page, source_label)
+        canvas.draw()
+        return _png(np.asarray(canvas.buffer_rgba()))
+
+
+def _mark_synthetic(page: Page) -> None:
+    page.rectangle(0, -page.top, page.width, page.top, SELL)
+    words = "SYNTHETIC MARKET: made-up data, no real prices"
+    middle = page.width / 2
+    page.text(middle, -10, words, ha="center", fontsize=11, fontweight="bold", color="white")
+    page.text(
+        middle, page.height / 2, "SYNTHETIC MARKET", ha="center", va="center", rotation=28,
+        fontsize=page.width / 17, fontweight="bold", color=SELL, alpha=0.16,
+    )  # fmt: skip
+
+
+def _name_source(page: Page, source_label: str) -> None:
+    text = _SOURCES.get(source_label, f"Source: {printable(source_label)}")
+    page.text(
+        page.width - MARGIN, page.height - 16, text, ha="right", fontsize=7.5, color=INK,
+        fontweight="bold",
+    )  # fmt: skip
+
+
+def _png(rgba: NDArray[np.uint8]) -> bytes:
+    """Encode with a palette: a third of the bytes, and no difference to the eye."""
+    image = Image.fromarray(np.ascontiguousarray(rgba[..., :3]))
+    palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    palette.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def printable(text: str) -> str:
+    r"""The text with characters that the charts' font lacks as escapes (``\u5e01``)."""
+    return text.encode("latin-1", "backslashreplace").decode("latin-1")
+
+
+def base_asset(symbol: str) -> str:
+    """Name of a USDT pair's base asset, printable: BTC for BTCUSDT."""
+    return printable(symbol.removesuffix("USDT") or symbol)
+
+
+def short_name(symbol: str, length: int = 10) -> str:
+    """`base_asset` cut to `length` characters, for dense labels."""
+    name = base_asset(symbol)
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def price(value: float) -> str:
+    """A price with five significant digits or two decimals, whichever is more; "–" for NaN.
+
+    Small prices are written out (0.00000852), as exchanges do, down to 1e-12.
+    """
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -12:  # noqa: PLR2004
+        return f"{value:.4g}"
+    decimals = max(2, 4 - exponent)
+    whole, _, fraction = f"{value:,.{decimals}f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0'):0<2}"
+
+
+def amount(value: float) -> str:
+    """A quantity in at most four digits and a unit: 950, 12.5 k, 3.2 M, 1.1 B, 40 T."""
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.4g} {unit}"
+    return f"{value:.4g}"
+
+
+def signed(value: float, decimals: int = 2, unit: str = "") -> str:
+    """A number with its sign (a true minus, U+2212) and unit; "–" for NaN."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:+,.{decimals}f}{unit}".replace("-", "−")  # noqa: RUF001

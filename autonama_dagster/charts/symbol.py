@@ -1,0 +1,235 @@
+"""One symbol on one day: price and channel, volume, RSI and MACD."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
+from numpy.typing import NDArray
+
+from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.charts.style import (
+    BUY,
+    DPI,
+    FIT,
+    INK,
+    MARGIN,
+    MUTED,
+    NEUTRAL,
+    SELL,
+    SIGNAL_COLOURS,
+    SIGNAL_MARKS,
+    Page,
+    amount,
+    base_asset,
+    price,
+    printable,
+    render,
+    signed,
+)
+
+DAYS: Final = 180
+
+_WIDTH, _HEIGHT = 1280, 960
+_LEFT, _PLOT_WIDTH = 104, 1046
+_FEWEST_DAYS: Final = 30  # a symbol listed yesterday still gets a calendar
+_DAY_PIXELS_DRAWN: Final = 0.64  # share of a day's width that its candle takes
+_CHANNEL: Final = "#9CC3DD"
+_UP, _DOWN = "#FFFFFF", "#3E4C59"
+_RSI_LOW, _RSI_HIGH = 30, 70
+
+_Floats = NDArray[np.float64]
+
+
+def symbol_chart(
+    symbol: str,
+    candles: Candles | None,
+    own_channel: pd.DataFrame,
+    todays_fit: pd.DataFrame,
+    indicators: pd.DataFrame,
+    signal: Mapping[str, Any],
+    *,
+    price_scale: Literal["log", "linear"] = "log",
+    source_label: str | None = None,
+) -> bytes:
+    """Price with channel, volume, RSI and MACD of the 180 days to a signal's day.
+
+    Two channels are drawn: the one of each day's own fit (`regression_bands`: what was known then)
+    as a band, and today's fit through the past, dashed, which repaints and is named so. Missing
+    days stay empty. Rows of any frame outside the 180 days, and candles after the day, are not
+    drawn.
+
+    Parameters
+    ----------
+    symbol
+        The pair.
+    candles
+        Its candles; None where there are none.
+    own_channel
+        date, fitted_price, upper_band, lower_band of each day, NaN unless OK.
+    todays_fit
+        date, fitted, upper, lower: `channel_curve` of the day; no rows unless its status is OK.
+    indicators
+        date, rsi_14, macd, macd_signal, macd_hist, NaN before their warm-up.
+    signal
+        The day's row of `signals` (a Series or a dict): date, signal, status, signal_strength,
+        z_score, close, fitted_price, upper_band, lower_band, target_return_pct, confirmations.
+    price_scale
+        Scale of the fit and of the price axis.
+    source_label
+        See `style.render`.
+
+    Returns
+    -------
+    bytes
+        PNG.
+    """
+    day = pd.Timestamp(signal["date"])
+    last = (day - pd.Timestamp(0)).days
+    shown = _visible(candles, last)
+    days = np.arange(_first_day(shown, last), last + 1)
+    own = _aligned(own_channel, days, ("fitted_price", "upper_band", "lower_band"))
+    fit = _aligned(todays_fit, days, ("fitted", "upper", "lower"))
+    studies = _aligned(indicators, days, ("rsi_14", "macd", "macd_signal", "macd_hist"))
+
+    def draw(page: Page) -> None:
+        _draw_header(page, symbol, signal, day)
+        panels = [
+            page.axes(_LEFT, top, _PLOT_WIDTH, height)
+            for top, height in ((134, 430), (578, 88), (680, 88), (782, 96))
+        ]
+        _draw_price(page, panels[0], _Scale(price_scale), days, shown, own, fit, signal)
+        _draw_volume(page, panels[1], shown, base_asset(symbol))
+        _draw_rsi(panels[2], days, studies)
+        _draw_macd(panels[3], days, studies)
+        _draw_calendar(panels, days)
+        page.footer(
+            "Own channel: each day's own fit, what was known on that day. Today's fit drawn "
+            "through the past repaints: no past signal came from it.",
+            "Days are UTC days; the signal is known when the day has closed. "
+            "Strength is no probability.",
+        )
+
+    return render(_WIDTH, _HEIGHT, draw, source_label)
+
+
+def _visible(candles: Candles | None, last: int) -> dict[str, _Floats]:
+    """Columns of the candles to draw, `day` among them."""
+    names = ("day", "open", "high", "low", "close", "volume")
+    if candles is None:
+        return {name: np.empty(0) for name in names}
+    part = slice(*np.searchsorted(candles.day, [last - DAYS + 1, last + 1]).tolist())
+    return {name: getattr(candles, name)[part].astype(np.float64) for name in names}
+
+
+def _first_day(shown: dict[str, _Floats], last: int) -> int:
+    """A young symbol's calendar starts with its first candle."""
+    first = int(shown["day"][0]) if len(shown["day"]) else last - DAYS + 1
+    return min(first, last - _FEWEST_DAYS + 1)
+
+
+def _aligned(
+    frame: pd.DataFrame, days: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, _Floats]:
+    """Columns of a frame on consecutive days, NaN where it has no row."""
+    at = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64) - days[0]
+    inside = (at >= 0) & (at < len(days))
+    columns = {}
+    for name in names:
+        columns[name] = np.full(len(days), np.nan)
+        columns[name][at[inside]] = frame[name].to_numpy(np.float64)[inside]
+    return columns
+
+
+def _draw_header(page: Page, symbol: str, signal: Mapping[str, Any], day: pd.Timestamp) -> None:
+    page.title(printable(symbol)[:24], f"{day:%Y-%m-%d} UTC, daily candles, regression channel")
+    values = {
+        "Signal": SIGNAL_MARKS[signal["signal"]],
+        "Strength (0 to 100)": f"{signal['signal_strength']:.0f}",
+        "z-score": signed(_number(signal, "z_score")),
+        "Close (USDT)": price(_number(signal, "close")),
+        "Close to far edge": signed(_number(signal, "target_return_pct"), 1, " %"),
+        "Status": signal["status"],
+    }
+    shown = page.figures(430, 34, 138, values)
+    shown[0].set_color(SIGNAL_COLOURS[signal["signal"]])
+    names = signal["confirmations"]
+    found = ", ".join(names) if names is not None and len(names) else "none"
+    page.text(430, 80, f"Confirmations: {found}", fontsize=7.5, color=MUTED)
+
+
+def _number(signal: Mapping[str, Any], name: str) -> float:
+    """A number of the row, NaN for NULL."""
+    value = signal[name]
+    return math.nan if value is None or pd.isna(value) else float(value)
+
+
+def _draw_calendar(panels: Sequence[Axes], days: NDArray[np.int64]) -> None:
+    """The same days on all panels, named below the last: months, or weeks where there are few."""
+    dates = days.astype("datetime64[D]")
+    if len(days) > _MANY_DAYS:
+        chosen = dates == dates.astype("datetime64[M]")
+    else:
+        chosen = (days[-1] - days) % 7 == 0
+    labels = [str(d) for d in dates[chosen]]
+    for panel in panels:
+        panel.set_xlim(days[0] - 1, days[-1] + 1)
+        panel.set_xticks(days[chosen], labels if panel is panels[-1] else [""] * len(labels))
+        panel.yaxis.set_label_coords(-70 / _PLOT_WIDTH, 0.5)
+    panels[-1].set_xlabel("Day (UTC)")
+
+
+def _draw_volume(axes: Axes, shown: dict[str, _Floats], base: str) -> None:
+    axes.set_ylabel(f"Volume\n({base})")
+    volume = shown["volume"]
+    top = float(volume.max(initial=0.0)) or 1.0
+    axes.set_ylim(0, 1.08 * top)
+    ticks = MaxNLocator(3).tick_values(0, top)[:-1]
+    axes.set_yticks(ticks, [amount(float(t)) for t in ticks])
+    if len(volume):
+        colours = np.where(shown["close"] >= shown["open"], NEUTRAL, MUTED).tolist()
+        _draw_bars(axes, shown["day"], volume, colours)
+
+
+def _draw_rsi(axes: Axes, days: NDArray[np.int64], rsi: _Floats) -> None:
+    axes.set_ylabel("RSI 14\n(0 to 100)")
+    axes.set_ylim(0, 100)
+    axes.set_yticks([OVERSOLD_RSI, 50, OVERBOUGHT_RSI])
+    for edge, colour in ((OVERSOLD_RSI, BUY), (OVERBOUGHT_RSI, SELL)):
+        axes.axhline(edge, color=colour, linewidth=0.9, linestyle=(0, (5, 3)))
+        axes.fill_between(
+            days, rsi, edge, where=rsi < edge if edge < 50 else rsi > edge,  # noqa: PLR2004
+            interpolate=True, color=colour, alpha=0.25, linewidth=0,
+        )  # fmt: skip
+    axes.plot(days, rsi, color=INK, linewidth=1.1)
+    _name_last(axes, {"RSI": (rsi, INK)}, (0, 100), lambda v: f"{v:.1f}")
+
+
+def _draw_macd(axes: Axes, days: NDArray[np.int64], studies: dict[str, _Floats]) -> None:
+    macd, trigger, hist = (studies[n] for n in ("macd", "macd_signal", "macd_hist"))
+    known = np.concatenate([macd, trigger, hist])
+    known = known[np.isfinite(known)]
+    reach = float(np.abs(known).max(initial=0.0)) or 1.0
+    power = _power_of_thousand(reach)
+    unit = f"10{str(power).translate(_SUPERSCRIPTS)} USDT" if power else "USDT"
+    axes.set_ylabel(f"MACD 12 26 9\n({unit})")
+    factor = 10.0**-power
+    limits = (-1.12 * reach * factor, 1.12 * reach * factor)
+    axes.set_ylim(*limits)
+    ticks = MaxNLocator(4, symmetric=True).tick_values(*limits)[1:-1]
+    axes.set_yticks(ticks, [f"{t:,g}".replace("-", "−") for t in ticks])  # noqa: RUF001
+    axes.axhline(0, color=NEUTRAL, linewidth=0.8)
+    _draw_bars(axes, days.astype(np.float64), np.nan_to_num(hist * factor), [NEUTRAL])
+    lines = {"MACD": (macd * factor, INK), "Signal line": (trigger * factor, FIT)}
+    for name, (values, colour) in lines.items():
+        axes.plot(days, values, color=colour, linewidth=1.1, label=name)
+    _name_last(axes, lines, limits, lambda v: f"{v:,.3g}".replace("-", "−"))  # noqa: RUF001

@@ -1,0 +1,113 @@
+"""`autonama db`: the project's database."""
+
+import os
+import subprocess
+import sys
+
+import click
+import sqlalchemy as sa
+
+from autonama_dagster.errors import InputError
+from autonama_dagster.settings import load_settings
+from resources.database import (
+    DATABASE,
+    embedded_server,
+    migrate,
+    newest_revision,
+    project_url,
+    ready_url,
+    unreachable,
+)
+from resources.database_urls import libpq_url, redacted, sqlalchemy_url
+
+
+@click.group()
+def db() -> None:
+    """The project's database: DATABASE_URL, or the embedded server.
+
+    \b
+    Examples:
+      autonama db status
+      autonama db psql -- -c "SELECT * FROM trading.analysis_summary"
+      export URL=$(autonama db url)
+    """  # noqa: D301
+
+
+@db.command()
+def url() -> None:
+    """Print the SQLAlchemy URL of the project's database; starts the embedded server."""
+    click.echo(sqlalchemy_url(project_url(load_settings())))
+
+
+@db.command()
+def start() -> None:
+    """Start the embedded server and bring the tables up to date."""
+    migrate(project_url(load_settings()))
+    _status()
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded server; its data stays."""
+    _embedded_only("stop")
+    server = embedded_server()
+    running = server.pid() is not None
+    server.stop()
+    click.echo("stopped" if running else "was not running")
+
+
+@db.command()
+def status() -> None:
+    """Say which database is used, whether it answers, and the state of its tables."""
+    _status()
+
+
+@db.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(arguments: tuple[str, ...]) -> None:
+    """Open psql on the project's database, or run it with ARGUMENTS."""
+    settings = load_settings()
+    address = libpq_url(ready_url(settings))
+    binary = embedded_server().psql_command(DATABASE)[0]
+    command = [binary, address, *arguments]
+    environment = {**os.environ, "PGOPTIONS": "-c search_path=trading,public"}
+    sys.exit(subprocess.run(command, check=False, env=environment).returncode)
+
+
+def _embedded_only(action: str) -> None:
+    if load_settings().database_url is not None:
+        raise InputError(
+            f"cannot {action} the server of DATABASE_URL: only the embedded one is ours; "
+            "unset DATABASE_URL to use that"
+        )
+
+
+def _status() -> None:
+    settings = load_settings()
+    if settings.database_url is None:
+        server = embedded_server()
+        pid = server.pid()
+        click.echo(f"embedded server: {f'running, pid {pid}' if pid else 'not running'}")
+        click.echo(f"data: {server.data_dir}")
+        if pid is None:
+            click.echo("next: autonama db start")
+            return
+    address = project_url(settings)
+    click.echo(f"url: {redacted(sqlalchemy_url(address))}")
+    engine = sa.create_engine(sqlalchemy_url(address), poolclass=sa.NullPool)
+    try:
+        with engine.connect() as connection:
+            known = sa.inspect(connection).has_table("alembic_version", schema="trading")
+            found = "none"
+            if known:
+                query = sa.text("SELECT version_num FROM trading.alembic_version")
+                found = str(connection.execute(query).scalar())
+            size = connection.execute(
+                sa.text("SELECT pg_size_pretty(pg_database_size(current_database()))")
+            ).scalar()
+    except sa.exc.OperationalError as error:
+        raise unreachable(address, error) from None
+    finally:
+        engine.dispose()
+    click.echo(f"migrations: {found} of {newest_revision()}")
+    click.echo(f"size: {size}")

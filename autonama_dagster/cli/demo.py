@@ -1,0 +1,82 @@
+"""`autonama demo`: the whole daily scan on a synthetic market, offline and apart from real data."""
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from autonama_dagster.cli.render import SYNTHETIC_NOTE, print_result
+from autonama_dagster.cli.scan import run_scan
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.replay.synthetic import SyntheticMarket
+from autonama_dagster.results import export
+from autonama_dagster.settings import load_settings, project_dir
+
+DEMO_DAYS = 365
+
+
+@click.command()
+@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the made-up market.")
+def demo(seed: int) -> None:
+    """Scan a synthetic market: the top 100 pairs over 720 days, with charts.
+
+    Everything lies in .autonama/demo, with a database of its own: made-up candles never meet real
+    ones.
+
+    \b
+    Examples:
+      autonama demo
+      autonama --home .autonama/demo show signals
+    """  # noqa: D301
+    home = project_dir() / ".autonama" / "demo"
+    _prepare(home)
+    console = Console(stderr=True)
+    console.print(SYNTHETIC_NOTE, style="bold yellow")
+    console.print(f"everything lies in {home}", highlight=False, soft_wrap=True)
+    with ReplayServer(SyntheticMarket(seed)) as server:
+        os.environ["AUTONAMA_EXCHANGE_URL"] = server.url
+        settings = load_settings()
+        result = run_scan(settings, settings, None, None, console, with_charts=True)
+    document, table = export(result, settings.results_path)
+    out = Console() if Console().is_terminal else Console(width=200)
+    print_result(out, result, with_correlation=False)
+    charts = f"{len(result.charts)} in {result.charts[0].parent}" if result.charts else "none"
+    for label, value in (
+        ("signals", table),
+        ("JSON", document),
+        ("charts", charts),
+        ("total", f"{sum(result.seconds.values()):.1f} s"),
+        ("next", f"{_program()} --home {_quoted(home)} show alerts --signal BUY"),
+        ("", f"{_program()} --home {_quoted(home)} up"),
+    ):
+        out.print(f"{label:8} {value}", highlight=False, soft_wrap=True)
+
+
+def _prepare(home: Path) -> None:
+    """A project folder of its own, with settings that no environment overrides."""
+    home.mkdir(parents=True, exist_ok=True)
+    start = datetime.now(UTC).date() - timedelta(days=DEMO_DAYS)
+    file = home / ".env"
+    if not file.exists():
+        file.write_text(f"AUTONAMA_START_DATE={start}\n", encoding="utf-8")
+    for name in list(os.environ):
+        if name.startswith("AUTONAMA_") or name == "DATABASE_URL":
+            del os.environ[name]
+    os.environ["AUTONAMA_HOME"] = str(home)
+
+
+def _program() -> str:
+    path = Path(sys.argv[0])
+    return _quoted(path) if path.name == "autonama" else "autonama"
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    try:
+        return shlex.quote(str(path.relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(str(path))

@@ -1,0 +1,109 @@
+"""The command `autonama`: the list of commands, and how errors reach the user.
+
+Commands are imported when they run, so that `autonama --help` answers at once.
+"""
+
+import importlib
+import os
+import sys
+
+import click
+
+EXAMPLES = """\b
+Examples:
+  autonama demo                            try everything on a synthetic market
+  autonama scan                            scan yesterday's top 100, store and show
+  autonama scan --symbols BTCUSDT,ETHUSDT  a what-if: shown, not stored
+  autonama show signals --signal BUY       read what is stored
+  autonama up                              the Dagster UI on http://127.0.0.1:3000
+"""
+
+# Command, module under autonama_dagster.cli, one line for --help.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "scan": ("scan", "Scan a day: universe, candles, channels, signals, summary."),
+    "show": ("show", "Show stored signals, alerts, summaries or correlations."),
+    "demo": ("demo", "Scan a synthetic market, offline."),
+    "up": ("up", "Open the Dagster UI with its daemon."),
+    "db": ("db", "The project's database: url, start, stop, status, psql."),
+    "replay": ("replay", "A local exchange that replays recorded or synthetic candles."),
+    "retire": ("retire", "Stop computing a symbol."),
+    "settings": ("settings", "Show every setting, its value and where to change it."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Commands in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module and take the command of its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"autonama_dagster.cli.{COMMANDS[cmd_name][0]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False),
+    help="Folder with .env, data and results (default: the checkout, or AUTONAMA_HOME).",
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
+@click.version_option(package_name="autonama", message="%(prog)s %(version)s")
+def autonama(home: str | None, debug: bool) -> None:  # noqa: ARG001
+    """Point-in-time scan of the crypto market: regression channels, signals and their lineage."""
+    if home is not None:
+        os.environ["AUTONAMA_HOME"] = os.path.abspath(os.path.expanduser(home))  # noqa: PTH100, PTH111
+
+
+def main() -> None:
+    """Run the command line; every error is one line, see `--debug`."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        code = autonama.main(arguments, prog_name="autonama", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
+        sys.exit(0)
+    except click.ClickException as error:
+        hint = f" (see '{error.ctx.command_path} --help')" if getattr(error, "ctx", None) else ""  # type: ignore[attr-defined]
+        _fail(_one_line(error.format_message()) + hint, 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(_one_line(_text(error)), int(getattr(error, "exit_code", 1)))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _text(error: Exception) -> str:
+    from autonama_dagster.errors import AutonamaError  # noqa: PLC0415
+
+    if isinstance(error, AutonamaError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fail(text: str, code: int) -> None:
+    click.echo(f"autonama: {text}", err=True)
+    sys.exit(code)

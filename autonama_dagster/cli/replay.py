@@ -1,0 +1,52 @@
+"""`autonama replay`: a local exchange for offline work."""
+
+from pathlib import Path
+
+import click
+
+from autonama_dagster.errors import InputError
+from autonama_dagster.replay.clock import Clock
+from autonama_dagster.replay.faults import Faults
+from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.server import serve as serve_market
+from autonama_dagster.replay.synthetic import SyntheticMarket
+
+EXAMPLES = """\b
+Examples:
+  autonama replay serve --synthetic 7
+  autonama replay serve --data candles/ --now 2023-12-30T00:05:00Z --port 8790
+  autonama replay serve --synthetic 7 --fault http-500:symbol=BTCUSDT,count=2
+Then, in another terminal:
+  AUTONAMA_EXCHANGE_URL=http://127.0.0.1:8790 autonama scan
+"""
+
+
+@click.group()
+def replay() -> None:
+    """A local exchange that replays recorded or synthetic candles."""
+
+
+@replay.command(epilog=EXAMPLES)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of candles: 1d/BTCUSDT.csv.gz and so on, Binance's columns.",
+)
+@click.option("--synthetic", "seed", type=int, metavar="SEED", help="A made-up market instead.")
+@click.option("--now", metavar="INSTANT", help="Freeze the clock, e.g. 2023-12-30T00:05:00Z.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True)
+@click.option("--fault", "faults", multiple=True, metavar="KIND[:KEY=VALUE,...]", help="What fails.")
+def serve(
+    data: Path | None, seed: int | None, now: str | None, port: int, faults: tuple[str, ...]
+) -> None:
+    """Serve Binance's REST protocol on 127.0.0.1 until Ctrl-C."""
+    if (data is None) == (seed is None):
+        raise InputError("give --data DIR or --synthetic SEED, one of them")
+    market = RecordedMarket(data) if data is not None else SyntheticMarket(int(seed or 0))
+    serve_market(
+        market,
+        clock=Clock(now),
+        faults=Faults.parse_all(faults),
+        port=port,
+        on_ready=lambda url: click.echo(f"replay exchange on {url}  (Ctrl-C stops it)"),
+    )

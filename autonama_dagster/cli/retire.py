@@ -1,0 +1,26 @@
+"""`autonama retire`: stop computing a symbol."""
+
+import click
+
+from autonama_dagster.errors import InputError
+from autonama_dagster.partitions import SYMBOL_DIMENSION
+from resources.instance import open_instance
+
+
+@click.command()
+@click.argument("symbol")
+def retire(symbol: str) -> None:
+    """Stop computing SYMBOL. Its rows stay; it comes back when it is a member again.
+
+    \b
+    Example:
+      autonama retire LUNAUSDT
+    """  # noqa: D301
+    name = symbol.upper()
+    with open_instance() as instance:
+        registered = instance.get_dynamic_partitions(SYMBOL_DIMENSION)
+        if name not in registered:
+            known = f"{len(registered)} are: {', '.join(registered[:5])}, ..." if registered else ""
+            raise InputError(f"{name} is not registered; {known or 'no symbol is, scan first'}")
+        instance.delete_dynamic_partition(SYMBOL_DIMENSION, name)
+    click.echo(f"{name} is retired: its rows stay, new days leave it out")

@@ -1,0 +1,210 @@
+"""`autonama scan`: one day's scan, stored; or a what-if, shown."""
+
+import json
+import os
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from autonama_dagster.cli.old_config import read_old_config
+from autonama_dagster.cli.progress import StepProgress
+from autonama_dagster.cli.render import print_result
+from autonama_dagster.errors import InputError
+from autonama_dagster.results import ScanResult, as_json, export, stored_result
+from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings
+from resources.candle_feed import last_closed_day
+from resources.exchange.base import Exchange
+
+EXAMPLES = """\b
+Examples:
+  autonama scan
+  autonama scan --date 2023-12-29 --generate-charts
+  autonama scan --symbols BTCUSDT,ETHUSDT --degree 3 --kstd 2.5
+  autonama scan --core-movers --format json
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--date", "day", metavar="YYYY-MM-DD", help="Day to scan (default: the latest closed).")
+@click.option("--top", type=int, metavar="N", help="Scan the N largest pairs.")
+@click.option("--top-100", is_flag=True, help="The same as --top 100.")
+@click.option("--symbols", metavar="A,B", help="Scan these pairs, e.g. BTCUSDT,ETHUSDT.")
+@click.option("--core-movers", is_flag=True, help=f"Scan {', '.join(CORE_MOVERS)}.")
+@click.option("--degree", type=int, help="Degree of the polynomial, 2 to 10.")
+@click.option("--kstd", type=float, help="Half width of the channel, 1 to 3.")
+@click.option("--days", type=int, help="Calendar days of the window, 30 to 1000.")
+@click.option("--config", type=click.Path(path_type=Path), help="An old config.json.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Results folder.")
+@click.option("--generate-charts", is_flag=True, help="Draw a chart of each signal's symbol.")
+@click.option("--correlation-analysis", is_flag=True, help="Show the day's correlations too.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+def scan(
+    day: str | None,
+    top: int | None,
+    top_100: bool,
+    symbols: str | None,
+    core_movers: bool,
+    config: Path | None,
+    output: Path | None,
+    generate_charts: bool,
+    correlation_analysis: bool,
+    form: str,
+    **numbers: Any,
+) -> None:
+    """Scan a day: which pairs left their regression channel, and what confirms it.
+
+    With the configured parameters the scan is stored, and done at most once: a second run shows
+    what the first stored. With other parameters or symbols it is a what-if: shown and exported,
+    not stored.
+    """
+    chosen = _symbols(symbols, core_movers=core_movers, top=top, top_100=top_100)
+    connection, wanted = read_old_config(config, dict(os.environ)) if config else ({}, {})
+    base = load_settings(**connection)
+    flags = {"top": 100 if top_100 else top, **numbers}
+    settings = _with_flags(connection, wanted | {k: v for k, v in flags.items() if v is not None})
+    errors = Console(stderr=True)
+    result = run_scan(
+        base, settings, day, chosen, errors, with_charts=generate_charts, output=output
+    )
+    document, table = export(result, output or settings.results_path)
+    if form == "json":
+        click.echo(json.dumps(as_json(result), indent=2))
+    else:
+        print_result(_stdout(), result, with_correlation=correlation_analysis)
+    errors.print(f"results: {document} and {table.name}", highlight=False, soft_wrap=True)
+    if result.charts:
+        errors.print(
+            f"charts: {len(result.charts)} in {result.charts[0].parent}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def run_scan(
+    base: Settings,
+    settings: Settings,
+    day: str | None,
+    chosen: tuple[str, ...] | None,
+    console: Console,
+    *,
+    with_charts: bool,
+    output: Path | None = None,
+) -> ScanResult:
+    """Scan with `settings`; stored when they are the configured ones (`base`), else a what-if."""
+    from resources.database import ready_url  # noqa: PLC0415
+    from resources.exchange.build import build_exchange  # noqa: PLC0415
+    from resources.exchange.memo import MemoExchange  # noqa: PLC0415
+    from resources.warehouse import Warehouse  # noqa: PLC0415
+
+    progress = StepProgress(console)
+    warehouse = Warehouse(lambda: ready_url(settings))
+    exchange = MemoExchange(build_exchange(settings), on_progress=progress.requests)
+    stored = chosen is None and settings == base
+    with progress.running():
+        progress.step("ask the exchange for the time")
+        target = _day(day, exchange, settings, stored=stored)
+        if stored:
+            result = _stored(settings, target, exchange, warehouse, progress, with_charts)
+        else:
+            result = _what_if(settings, target, chosen, exchange, warehouse, progress)
+            if with_charts:
+                result = replace(result, charts=())
+    return replace(result, seconds=progress.seconds)
+
+
+def _stored(
+    settings: Settings,
+    day: date,
+    exchange: Exchange,
+    warehouse: Any,
+    progress: StepProgress,
+    with_charts: bool,
+) -> ScanResult:
+    progress.step("load Dagster")
+    from autonama_dagster.runner import Scanner  # noqa: PLC0415
+    from resources.instance import open_instance  # noqa: PLC0415
+
+    with open_instance() as instance:
+        scanner = Scanner(
+            settings,
+            instance=instance,
+            exchange=exchange,
+            warehouse=warehouse,
+            on_step=progress.step,
+        )
+        scanner.scan(day, with_charts=with_charts)
+    progress.step("read the results")
+    return stored_result(warehouse, settings, day)
+
+
+def _what_if(
+    settings: Settings,
+    day: date,
+    chosen: tuple[str, ...] | None,
+    exchange: Exchange,
+    warehouse: Any,
+    progress: StepProgress,
+) -> ScanResult:
+    from autonama_dagster.whatif import what_if  # noqa: PLC0415
+
+    result, _ = what_if(
+        settings, day, chosen, exchange=exchange, warehouse=warehouse, on_step=progress.step
+    )
+    return result
+
+
+def _symbols(
+    symbols: str | None, *, core_movers: bool, top: int | None, top_100: bool
+) -> tuple[str, ...] | None:
+    choices = [symbols is not None, core_movers, top is not None, top_100]
+    if sum(choices) > 1:
+        raise InputError("--top, --top-100, --symbols and --core-movers exclude each other: give one")
+    if core_movers:
+        return CORE_MOVERS
+    if symbols is None:
+        return None
+    names = tuple(dict.fromkeys(s.strip().upper() for s in symbols.split(",") if s.strip()))
+    if not names:
+        raise InputError("--symbols is empty: give names like BTCUSDT,ETHUSDT")
+    return names
+
+
+def _with_flags(connection: dict[str, Any], flags: dict[str, Any]) -> Settings:
+    """Settings with the flags that were given; an error names the flag."""
+    fields = {"top": "universe_size", "days": "lookback"}
+    for name, value in flags.items():
+        try:
+            load_settings(**connection, **{fields.get(name, name): value})
+        except InputError as error:
+            reason = str(error).split(": ", 1)[1].split(";")[0]
+            raise InputError(f"--{name} {value}: {reason}; correct it and try again") from None
+    return load_settings(**connection, **{fields.get(n, n): v for n, v in flags.items()})
+
+
+def _day(text: str | None, exchange: Exchange, settings: Settings, *, stored: bool) -> date:
+    latest = last_closed_day(exchange.server_time())
+    if text is None:
+        day = latest
+    else:
+        try:
+            day = date.fromisoformat(text)
+        except ValueError:
+            raise InputError(f"--date {text}: not a day; write it like {latest}") from None
+    if day > latest:
+        raise InputError(f"--date {day}: this day has not closed; the latest closed is {latest}")
+    if stored and day < settings.start_date:
+        raise InputError(
+            f"--date {day}: lies before the first partition; set AUTONAMA_START_DATE={day} or "
+            "scan a later day"
+        )
+    return day
+
+
+def _stdout() -> Console:
+    console = Console()
+    # A pipe has no width: tables keep their columns instead of being squeezed into 80.
+    return console if console.is_terminal else Console(width=200)

@@ -1,0 +1,125 @@
+"""`autonama show`: what the tables hold."""
+
+import json
+from datetime import date
+from typing import Any
+
+import click
+import pandas as pd
+from rich.console import Console
+
+from autonama_dagster.cli.render import (
+    SYNTHETIC_NOTE,
+    print_correlation,
+    print_records,
+    print_signals,
+)
+from autonama_dagster.errors import InputError
+from autonama_dagster.results import by_strength, plain_records, plain_summary
+from autonama_dagster.settings import load_settings
+from resources.database import ready_url
+from resources.warehouse import Scope, Warehouse
+
+TABLES = {
+    "signals": "signals",
+    "alerts": "alerts",
+    "summary": "analysis_summary",
+    "correlation": "correlation_matrix",
+}
+EXAMPLES = """\b
+Examples:
+  autonama show signals --signal BUY
+  autonama show alerts --date 2023-12-29 --min-return 20
+  autonama show summary --format json
+  autonama show correlation
+"""
+TOP = 25
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("what", type=click.Choice(list(TABLES)))
+@click.option("--date", "day", metavar="YYYY-MM-DD", help="Day to show (default: the latest stored).")
+@click.option(
+    "--signal", type=click.Choice(["BUY", "SELL", "HOLD"], case_sensitive=False), help="Only these."
+)
+@click.option("--min-return", type=float, help="Only potential returns of at least this percent.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+def show(what: str, day: str | None, signal: str | None, min_return: float | None, form: str) -> None:
+    """Show stored signals, alerts, the summary or the correlations of a day."""
+    if what in {"summary", "correlation"} and (signal or min_return is not None):
+        raise InputError(f"--signal and --min-return do not apply to {what}; leave them out")
+    settings = load_settings()
+    warehouse = Warehouse(lambda: ready_url(settings))
+    target = _day(warehouse, TABLES[what], day)
+    frame = warehouse.read(TABLES[what], Scope(first=target, last=target))
+    if what in {"signals", "alerts"}:
+        frame = _filtered(frame, signal, min_return)
+    if form == "json":
+        click.echo(json.dumps(_documents(what, frame), indent=2))
+        return
+    console = Console() if Console().is_terminal else Console(width=200)
+    if warehouse.source_label(target) == "synthetic":
+        console.print(SYNTHETIC_NOTE, style="bold yellow")
+    if frame.empty:
+        console.print(f"no {what} of {target} fit; try without --signal or --min-return")
+        return
+    _print(console, what, frame, target)
+
+
+def _day(warehouse: Warehouse, name: str, text: str | None) -> date:
+    latest = warehouse.latest_day(name)
+    if latest is None:
+        raise InputError(f"{name} is empty: run `autonama scan` first")
+    if text is None:
+        return latest
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"--date {text}: not a day; write it like {latest}") from None
+    if warehouse.read(name, Scope(first=day, last=day), ("date",)).empty:
+        raise InputError(f"--date {day}: nothing is stored; the latest day is {latest}")
+    return day
+
+
+def _filtered(frame: pd.DataFrame, signal: str | None, min_return: float | None) -> pd.DataFrame:
+    if signal is not None:
+        frame = frame[frame["signal"] == signal.upper()]
+    if min_return is not None:
+        name = "potential_return_pct" if "potential_return_pct" in frame else "potential_return"
+        frame = frame[frame[name] >= min_return]
+    return frame.reset_index(drop=True)
+
+
+def _documents(what: str, frame: pd.DataFrame) -> Any:
+    if what == "summary":
+        return plain_summary(frame)
+    records = plain_records(frame)
+    for record in records:
+        for name in ("technical_indicators", "polynomial_regression"):
+            if record.get(name):
+                record[name] = json.loads(record[name])
+    return records
+
+
+def _print(console: Console, what: str, frame: pd.DataFrame, day: date) -> None:
+    if what == "signals":
+        print_signals(console, by_strength(frame), f"Signals of {day}")
+    elif what == "alerts":
+        names = ["symbol", "signal", "status", "current_price", "lower_band", "upper_band",
+                 "potential_return", "signal_strength", "risk_level", "confirmations"]  # fmt: skip
+        ordered = frame.sort_values(["signal_strength", "symbol"], ascending=[False, True])
+        print_records(console, plain_records(ordered[names]), f"Alerts of {day}")
+    elif what == "summary":
+        found = plain_summary(frame)
+        for name, value in found.items():
+            if not isinstance(value, list | dict) and not name.endswith("_hash"):
+                console.print(f"{name}: {value}", highlight=False)
+        print_correlation(console, found["correlation_analysis"])
+    else:
+        strongest = frame.loc[frame["pearson"].abs().sort_values(ascending=False).index]
+        names = ["symbol_a", "symbol_b", "pearson", "spearman", "residual_pearson", "n_obs"]
+        print_records(
+            console,
+            plain_records(strongest[names].head(TOP)),
+            f"{len(frame):,} pairs of {day}; the {min(TOP, len(frame))} most correlated",
+        )

@@ -1,0 +1,157 @@
+"""What-if scans: other parameters or a choice of symbols, computed in memory.
+
+No run, no event, nothing stored: the same pure functions as the stages, on candles that the
+warehouse holds or the exchange gives.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from assets.signals import input_hashes
+from assets.stage import channel_params, with_provenance
+from assets.universe import RANKING_DAYS
+from assets.windows import RunWindows, windows_of
+from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.channel import fit_channels
+from autonama_dagster.analytics.correlation import pairs
+from autonama_dagster.analytics.correlation import summary as summarise_pairs
+from autonama_dagster.analytics.indicators import compute
+from autonama_dagster.analytics.signals import decide
+from autonama_dagster.analytics.summary import analysis_summary
+from autonama_dagster.analytics.universe import rank
+from autonama_dagster.errors import InputError
+from autonama_dagster.planner import uncovered
+from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
+from autonama_dagster.settings import Settings
+from resources.candle_feed import Fetched, fetch_daily
+from resources.exchange.base import Exchange
+from resources.warehouse import Scope, Warehouse
+
+Progress = Callable[[int, int], None]
+
+
+def what_if(
+    settings: Settings,
+    day: date,
+    symbols: Sequence[str] | None,
+    *,
+    exchange: Exchange,
+    warehouse: Warehouse,
+    on_step: Callable[[str], None] = lambda _: None,
+    on_progress: Progress | None = None,
+) -> tuple[ScanResult, dict[str, Candles]]:
+    """Scan `day` with the given parameters; the chosen symbols are its members.
+
+    Parameters
+    ----------
+    symbols
+        Symbols to scan; None: the first `universe_size` of the day's ranking.
+
+    Returns
+    -------
+    result, candles
+        The result, and the candles it was made from (for charts).
+
+    Raises
+    ------
+    InputError
+        The exchange does not know a symbol.
+    """
+    on_step("rank the universe" if symbols is None else "look the symbols up")
+    universe = _universe(settings, day, symbols, exchange, warehouse, on_progress)
+    members = universe.loc[universe["is_member"], "symbol"].tolist()
+    on_step(f"candles of {len(members)} symbols")
+    first = day - timedelta(days=settings.lookback - 1)
+    fetched, candles = _candles(members, first, day, exchange, warehouse, on_progress)
+    on_step("channels, indicators and signals")
+    run = windows_of(candles, members, day, day, settings.lookback)
+    signals = _signals(settings, run, universe)
+    on_step("correlations and summary")
+    number = int(np.datetime64(day).astype(np.int64))
+    matrix = pairs(sorted(members), candles, number, lookback=settings.lookback)
+    summary = analysis_summary(signals, summarise_pairs(matrix), pd.Timestamp(day))
+    sources = set(fetched.frame["source"]) or {warehouse.source_label(day) or "none"}
+    result = ScanResult(
+        day=day,
+        signals=by_strength(signals),
+        summary=plain_summary(summary),
+        parameters=scan_parameters(settings),
+        source="synthetic" if "synthetic" in sources else sorted(sources)[-1],
+        stored=False,
+        failed=fetched.failed,
+        quarantined=len(fetched.rejected),
+    )
+    return result, candles
+
+
+def _universe(
+    settings: Settings,
+    day: date,
+    symbols: Sequence[str] | None,
+    exchange: Exchange,
+    warehouse: Warehouse,
+    on_progress: Progress | None,
+) -> pd.DataFrame:
+    """The day's ranking with the chosen symbols as its members."""
+    stored = warehouse.read("universe", Scope(first=day, last=day))
+    if symbols is None:
+        ranked = _ranked(settings, day, exchange, on_progress) if stored.empty else stored
+        return ranked.assign(is_member=(ranked["rank"] <= settings.universe_size).fillna(False))
+    known = {s.symbol: s for s in exchange.symbols()}
+    if unknown := [s for s in symbols if s not in known]:
+        raise InputError(
+            f"{', '.join(unknown)}: no USDT spot pair of this name on the exchange; "
+            "names look like BTCUSDT"
+        )
+    chosen = pd.DataFrame({"symbol": pd.Series(list(symbols), dtype="str")})
+    chosen["date"] = pd.Series([pd.Timestamp(day)] * len(chosen)).astype("datetime64[s]")
+    ranks = stored.set_index("symbol")["rank"].reindex(chosen["symbol"]).to_numpy()
+    return chosen.assign(rank=pd.array(ranks, dtype="Int64"), is_member=True, input_hash=None)
+
+
+def _ranked(
+    settings: Settings, day: date, exchange: Exchange, on_progress: Progress | None
+) -> pd.DataFrame:
+    known = exchange.symbols()
+    names = [s.symbol for s in known]
+    fetched = fetch_daily(exchange, names, day - timedelta(days=RANKING_DAYS), day, on_progress)
+    days = np.array([np.datetime64(day)]).astype(np.int64)
+    return rank(
+        known,
+        Candles.by_symbol(fetched.frame),
+        days,
+        universe_size=settings.universe_size,
+        is_complete=exchange.knows_delisted,
+    )
+
+
+def _candles(
+    symbols: Sequence[str],
+    first: date,
+    last: date,
+    exchange: Exchange,
+    warehouse: Warehouse,
+    on_progress: Progress | None,
+) -> tuple[Fetched, dict[str, Candles]]:
+    """Candles from the warehouse where it has the whole range, else from the exchange."""
+    ranges = warehouse.fetched_ranges("1d", symbols)
+    missing = [s for s in symbols if uncovered(ranges.get(s, ()), first, last) is not None]
+    fetched = fetch_daily(exchange, missing, first, last, on_progress)
+    stored = warehouse.candles([s for s in symbols if s not in set(missing)], first, last)
+    return fetched, {**stored, **Candles.by_symbol(fetched.frame)}
+
+
+def _signals(settings: Settings, run: RunWindows, universe: pd.DataFrame) -> pd.DataFrame:
+    params = channel_params(settings)
+    hashes = run.hashes()
+    bands = fit_channels(run.candles, run.windows, params).assign(input_hash=hashes)
+    indicators = compute(run.candles, run.windows)
+    frame = decide(
+        bands, indicators, universe, kstd=params.kstd, price_scale=params.price_scale
+    )
+    frame = frame.assign(input_hash=input_hashes(frame, bands, universe))
+    values: Mapping[str, object] = scan_parameters(settings)
+    return with_provenance(frame, values)

@@ -1,0 +1,67 @@
+import csv
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autonama_dagster.analytics.candles import raw_kline
+from resources.exchange.base import (
+    BadAnswerError,
+    Klines,
+    KlinesRequest,
+    closed_rows,
+    from_ms,
+    to_ms,
+)
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+REQUEST = KlinesRequest("BTCUSDT", "1d", START, START + 20 * DAY)
+
+
+def row(day, close="1.5"):
+    open_ms = to_ms(START + day * DAY)
+    close_ms = open_ms + 86_399_999
+    return raw_kline([open_ms, "1.5", "1.6", "1.4", close, "9", close_ms, "9", 3, "4", "4", "0"])
+
+
+@given(st.lists(st.integers(-5, 25)), st.integers(-5, 25))
+def test_closed_rows_are_the_days_asked_for_once_in_order(days, now):
+    rows = closed_rows([row(day) for day in days], REQUEST, START + now * DAY)
+    assert rows == tuple(row(day) for day in sorted(set(days)) if 0 <= day < min(20, now))
+    assert closed_rows(rows, REQUEST, START + now * DAY) == rows
+
+
+def test_different_rows_of_one_time_are_refused():
+    with pytest.raises(BadAnswerError, match="2024-01-02"):
+        closed_rows([row(1), row(1, "1.55")], REQUEST, START + 20 * DAY)
+
+
+def test_the_forming_candle_may_change_within_an_answer():
+    assert closed_rows([row(1), row(1, "1.55")], REQUEST, START + 1.5 * DAY) == ()
+
+
+def test_months_out_of_order_of_a_real_file(market_data):
+    path = market_data / "archive_raw" / "spot_1d_unsorted_months" / "LUNAUSDT.csv"
+    with path.open() as file:
+        rows = [raw_kline(fields) for fields in list(csv.reader(file))[1:]]
+    times = [row.open_time for row in rows]
+    assert times != sorted(times)
+    request = KlinesRequest("LUNAUSDT", "1d", START - 5000 * DAY, START)
+    cleaned = closed_rows(rows, request, START)
+    assert [row.open_time for row in cleaned] == sorted(set(times))
+
+
+def test_a_part_of_an_answer_keeps_where_it_came_from():
+    rows = tuple(row(day) for day in range(10))
+    whole = Klines("BTCUSDT", "1d", START, START + 10 * DAY, rows, "archive", START + 11 * DAY)
+    part = whole.within(START + 2 * DAY, START + 4 * DAY)
+    assert part.rows == rows[2:4]
+    assert (part.start, part.end) == (START + 2 * DAY, START + 4 * DAY)
+    assert (part.source, part.asked_at) == (whole.source, whole.asked_at)
+
+
+@given(st.integers(0, 4_000_000_000_000))
+def test_milliseconds_are_exact(milliseconds):
+    assert to_ms(from_ms(milliseconds)) == milliseconds

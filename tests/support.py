@@ -1,0 +1,59 @@
+"""Frames that fit the project's tables, for tests."""
+
+import pandas as pd
+
+NOW = pd.Timestamp("2024-01-02 00:05:00", tz="UTC").as_unit("us")
+STAMPS = {"run_id": "run-1", "computed_at": NOW, "created_at": NOW, "updated_at": NOW}
+
+
+def bands(symbols: list[str], days: list[str], close: float = 10.0) -> pd.DataFrame:
+    """Rows of `regression_bands`, without what the write stamps."""
+    rows = [
+        {
+            "symbol": symbol,
+            "date": pd.Timestamp(day).as_unit("s"),
+            "status": "OK",
+            "close": close,
+            "fitted_price": 10.0,
+            "upper_band": 12.0,
+            "lower_band": 8.0,
+            "resid_std": 0.1,
+            "z_score": 0.0,
+            "slope_pct_per_day": 0.1,
+            "n_obs": 720,
+            "r_squared": 0.9,
+            "window_start": pd.Timestamp("2022-01-01").as_unit("s"),
+            "input_hash": "a" * 64,
+            "params_hash": "b" * 64,
+            "code_version": "0.1.0",
+        }
+        for symbol in symbols
+        for day in days
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.astype(dict.fromkeys(("symbol", "status", "input_hash", "params_hash"), "str"))
+
+
+def candles(symbols: list[str], days: list[str], close: float = 10.0) -> pd.DataFrame:
+    """Rows of `ohlcv_1d`, without what the write stamps."""
+    rows = [
+        {
+            "symbol": symbol,
+            "date": pd.Timestamp(day).as_unit("s"),
+            "open": close,
+            "high": close + 1,
+            "low": close / 2,
+            "close": close,
+            "volume": 5.0,
+            "quote_volume": 50.0,
+            "trades": 3,
+            "taker_buy_volume": 1.0,
+            "taker_buy_quote_volume": 2.0,
+            "row_hash": f"{int(close * 1000):064x}",
+            "source": "binance",
+            "fetched_at": NOW,
+        }
+        for symbol in symbols
+        for day in days
+    ]
+    return pd.DataFrame(rows).astype({"symbol": "str", "row_hash": "str", "source": "str"})
