@@ -157,7 +157,8 @@ def fit_channels(
             "n_obs": n_obs,
             "r_squared": _spread(fits.r_squared, ok),
             "window_start": window_start,
-        }
+        },
+        copy=False,
     )
 
 

@@ -70,7 +70,7 @@ def bollinger(bars: Bars) -> tuple[float, ...]:
     uppers, middles, lowers = talib.BBANDS(close, 20, 2.0, 2.0)
     upper, middle, lower = uppers[-1], middles[-1], lowers[-1]
     width = upper - lower
-    percent_b = (close[-1] - lower) / width if width and not _is_flat(close) else nan
+    percent_b = (close[-1] - lower) / width if width else nan
     return upper, middle, lower, percent_b, width / middle
 
 

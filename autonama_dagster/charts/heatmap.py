@@ -1,7 +1,6 @@
 """Heatmap of the members' return correlations on one day."""
 
 import datetime as dt
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -10,12 +9,25 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.correlation import order_by_clustering
-from autonama_dagster.charts.style import INK, MARGIN, MUTED, NEUTRAL, Page, render, short_name
+from autonama_dagster.analytics.correlation import (
+    HIGH_PEARSON,
+    MIN_COMMON_DAYS,
+    RETURN_DAYS,
+    order_by_clustering,
+)
+from autonama_dagster.charts.style import (
+    INK,
+    MARGIN,
+    MUTED,
+    NEUTRAL,
+    Page,
+    render,
+    short_name,
+    signed,
+)
 
 _WIDTH, _HEIGHT = 1120, 1160
 _LEFT, _TOP, _SIDE = 104, 84, 900
-_HIGH: Final = 0.7  # the rule of `is_high`
 
 
 def correlation_heatmap(
@@ -39,7 +51,7 @@ def correlation_heatmap(
         PNG, under 70 KB for 100 members.
     """
     symbols, matrix = _square(pairs)
-    if len(symbols) > 1:
+    if symbols:
         order = order_by_clustering(matrix)
         symbols, matrix = [symbols[i] for i in order], matrix[np.ix_(order, order)]
 
@@ -47,9 +59,9 @@ def correlation_heatmap(
         page.title("Correlation of daily returns", _subtitle(date, pairs, len(symbols)))
         _draw_matrix(page, symbols, matrix)
         page.footer(
-            "Pearson correlation of daily log returns over 90 days to the date (UTC days), USDT "
-            "pairs, ordered by hierarchical clustering.",
-            "Grey: fewer than 60 common days.",
+            f"Pearson correlation of daily log returns over {RETURN_DAYS} days to the date (UTC days), "
+            "USDT pairs, ordered by hierarchical clustering.",
+            f"Grey: fewer than {MIN_COMMON_DAYS} common days.",
         )
 
     return render(_WIDTH, _HEIGHT, draw, source_label)
@@ -71,10 +83,10 @@ def _subtitle(date: dt.date, pairs: pd.DataFrame, members: int) -> str:
     text = f"{date:%Y-%m-%d} UTC, {members} members"
     if known.empty:
         return text
-    high = int((known.abs() >= _HIGH).sum())
+    high = int((known.abs() >= HIGH_PEARSON).sum())
     return (
         f"{text}; median {known.median():.2f}; {high:,} of {len(known):,} pairs at or above "
-        f"{_HIGH} (either sign)"
+        f"{HIGH_PEARSON} (either sign)"
     )
 
 
@@ -100,13 +112,12 @@ def _draw_matrix(page: Page, symbols: list[str], matrix: NDArray[np.float64]) ->
 
 
 def _draw_scale(page: Page, mapping: ScalarMappable) -> None:
+    ticks = (-1.0, -HIGH_PEARSON, 0.0, HIGH_PEARSON, 1.0)
     bar = page.figure.colorbar(
-        mapping, cax=page.axes(_LEFT + _SIDE + 24, _TOP, 16, 320), ticks=[-1, -_HIGH, 0, _HIGH, 1]
+        mapping, cax=page.axes(_LEFT + _SIDE + 24, _TOP, 16, 320), ticks=ticks
     )
-    bar.ax.set_yticklabels(["−1", "−0.7", "0", "+0.7", "+1"])  # noqa: RUF001
+    bar.ax.set_yticklabels([signed(t, 1) for t in ticks])
     bar.ax.tick_params(length=3, color=NEUTRAL, labelcolor=MUTED)
     bar.ax.grid(visible=False)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    page.text(
-        _WIDTH - MARGIN / 2, _TOP + 344, "Pearson", ha="right", fontsize=8, color=MUTED
-    )
+    bar.outline.set_visible(False)
+    page.text(_WIDTH - MARGIN / 2, _TOP + 344, "Pearson", ha="right", fontsize=8, color=MUTED)

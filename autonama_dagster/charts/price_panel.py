@@ -16,7 +16,18 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from autonama_dagster.charts.style import BUY, DPI, FIT, INK, SELL, SIGNAL_COLOURS, Page, number, price
+from autonama_dagster.charts.style import (
+    BUY,
+    DPI,
+    FIT,
+    INK,
+    SELL,
+    SIGNAL_COLOURS,
+    Page,
+    number,
+    price,
+    tags,
+)
 
 _CANDLE_WIDTH: Final = 0.64  # days
 _CHANNEL: Final = "#9CC3DD"
@@ -27,7 +38,7 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scale:
-    """Prices to heights on the price panel."""
+    """Prices to heights on the price panel: their natural logs, or themselves."""
 
     kind: Literal["log", "linear"]
 
@@ -45,7 +56,7 @@ class Scale:
             powers = np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
             ticks = (10.0 ** powers[:, None] * [1.0, 2.0, 5.0]).ravel()
         else:
-            ticks = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+            ticks = np.array(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
         return ticks[(ticks >= low) & (ticks <= high)]
 
 
@@ -54,34 +65,55 @@ def draw_price(
     axes: Axes,
     scale: Scale,
     days: NDArray[np.int64],
-    shown: dict[str, _Floats],
-    own: dict[str, _Floats],
-    fit: dict[str, _Floats],
+    candles: Mapping[str, _Floats],
+    curves: Mapping[str, _Floats],
     signal: Mapping[str, Any],
-) -> None:
+) -> list[Artist]:
+    """Draw the panel, its x limits being set already.
+
+    Parameters
+    ----------
+    page, axes
+        The page and the panel.
+    scale
+        Heights of prices.
+    days
+        The n consecutive days shown, since 1970-01-01 (UTC); the last is the signal's.
+    candles
+        day, open, high, low, close of the candles shown, aligned.
+    curves
+        Prices on `days`, NaN where there are none: fitted_price, upper_band, lower_band of each
+        day's own channel; fitted, upper, lower of today's fit.
+    signal
+        The day's row of `signals`.
+
+    Returns
+    -------
+    list
+        Handles for a legend of what was drawn.
+    """
     axes.set_ylabel("Price (USDT, log scale)" if scale.kind == "log" else "Price (USDT)")
-    if not len(shown["day"]):
+    if not len(candles["day"]):
         axes.set_yticks([])
         page.say(axes, f"{signal['status']}: no candle in the 180 days to this day.")
-        return
-    heights = {name: scale(shown[name]) for name in ("open", "high", "low", "close")}
-    curves = {name: scale(prices) for name, prices in (own | fit).items()}
-    low, high = _limits(heights, curves)
+        return []
+    heights = {name: scale(candles[name]) for name in ("open", "high", "low", "close")}
+    lines = {name: scale(prices) for name, prices in curves.items()}
+    low, high = _limits(heights, lines)
     axes.set_ylim(low, high)
     ticks = scale.ticks(low, high)
     axes.set_yticks(scale(ticks), _price_labels(ticks))
-    handles = [*_draw_own_channel(axes, days, curves), *_draw_todays_fit(axes, days, curves)]
-    _draw_candles(axes, shown["day"], heights)
+    handles: list[Artist] = [
+        Patch(facecolor=_UP, edgecolor=_DOWN, label="Close above open"),
+        Patch(facecolor=_DOWN, edgecolor=_DOWN, label="Close below open"),
+    ]
+    handles += [*_draw_own_channel(axes, days, lines), *_draw_todays_fit(axes, days, lines)]
+    _draw_candles(axes, candles["day"], heights)
     handles += _draw_marker(axes, int(days[-1]), heights, signal["signal"])
-    page.figure.legend(
-        handles=[Patch(facecolor=_UP, edgecolor=_DOWN, label="Close above open"),
-                 Patch(facecolor=_DOWN, label="Close below open"), *handles],
-        loc="upper left", bbox_to_anchor=axes.transAxes.transform((0, 1)) + [-6, 30],
-        bbox_transform=None, ncols=6, borderpad=0, columnspacing=1.6, handlelength=1.8,
-    )  # fmt: skip
-    _draw_tags(axes, scale, (low, high), signal)
+    _draw_tags(axes, scale, signal)
     if signal["status"] != "OK":
         _draw_reason(axes, signal)
+    return handles
 
 
 def _limits(heights: dict[str, _Floats], curves: dict[str, _Floats]) -> tuple[float, float]:
@@ -145,11 +177,11 @@ def _draw_candles(axes: Axes, day: _Floats, heights: dict[str, _Floats]) -> None
             np.stack([np.c_[day, top], np.c_[day, heights["high"]]], axis=1),
         ]
     )
-    axes.add_collection(LineCollection(wicks, colors=_DOWN, linewidths=0.8), autolim=False)
+    axes.add_collection(LineCollection(list(wicks), colors=_DOWN, linewidths=0.8), autolim=False)
     left, right = day - _CANDLE_WIDTH / 2, day + _CANDLE_WIDTH / 2
     corners = [np.c_[left, bottom], np.c_[left, top], np.c_[right, top], np.c_[right, bottom]]
     bodies = PolyCollection(
-        np.stack(corners, axis=1),
+        list(np.stack(corners, axis=1)),
         facecolors=np.where(up, _UP, _DOWN).tolist(),
         edgecolors=_DOWN,
         linewidths=0.7,
@@ -158,9 +190,7 @@ def _draw_candles(axes: Axes, day: _Floats, heights: dict[str, _Floats]) -> None
     axes.add_collection(bodies, autolim=False)
 
 
-def _draw_marker(
-    axes: Axes, last: int, heights: dict[str, _Floats], signal: str
-) -> list[Artist]:
+def _draw_marker(axes: Axes, last: int, heights: dict[str, _Floats], signal: str) -> list[Artist]:
     if signal == "HOLD":
         return []
     below = signal == "BUY"
@@ -174,10 +204,8 @@ def _draw_marker(
     return [Line2D([], [], label=f"{signal} on the day", **style)]
 
 
-def _draw_tags(
-    axes: Axes, scale: Scale, limits: tuple[float, float], signal: Mapping[str, Any]
-) -> None:
-    """The day's prices at the right edge, moved apart where they would overlap."""
+def _draw_tags(axes: Axes, scale: Scale, signal: Mapping[str, Any]) -> None:
+    """The day's prices at the right edge."""
     wanted = {
         "Upper": ("upper_band", BUY),
         "Centre": ("fitted_price", BUY),
@@ -187,29 +215,8 @@ def _draw_tags(
     rows = []
     for caption, (name, colour) in wanted.items():
         value = number(signal, name)
-        height = float(scale(np.array([value]))[0])
-        if math.isfinite(height):
-            rows.append(((height - limits[0]) / (limits[1] - limits[0]), caption, value, colour))
-    rows.sort()
-    places = _spread([row[0] for row in rows], gap=0.062)
-    for place, (_, caption, value, colour) in zip(places, rows, strict=True):
-        axes.text(
-            1.008, place, f"{caption}\n{price(value)}", transform=axes.transAxes, va="center",
-            fontsize=7.5, color=colour, linespacing=1.05,
-            fontweight="bold" if caption == "Close" else "normal",
-        )  # fmt: skip
-
-
-def _spread(wanted: list[float], gap: float) -> list[float]:
-    """Ascending places in [0, 1] at least `gap` apart, near the ascending ones wanted."""
-    places: list[float] = []
-    for place in wanted:
-        places.append(max(place, 0.0, places[-1] + gap if places else 0.0))
-    ceiling = 1.0
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], ceiling)
-        ceiling = places[i] - gap
-    return places
+        rows.append((float(scale(np.array([value]))[0]), f"{caption}\n{price(value)}", colour))
+    tags(axes, rows, bold=frozenset({INK}))
 
 
 def _draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
@@ -221,5 +228,3 @@ def _draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
         0.01, 0.97, reasons[signal["status"]], transform=axes.transAxes, va="top", fontsize=9,
         fontweight="bold", color=SELL, bbox={"facecolor": "white", "edgecolor": "none", "pad": 3},
     )  # fmt: skip
-
-

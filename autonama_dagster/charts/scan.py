@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 
 from autonama_dagster.charts.style import (
     BUY,
@@ -19,6 +18,7 @@ from autonama_dagster.charts.style import (
     SELL,
     SIGNAL_COLOURS,
     Page,
+    bars,
     price,
     printable,
     render,
@@ -117,18 +117,10 @@ def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:
     axes.set_xlim(-1, count)
     axes.set_ylim(-limit, limit)
     _draw_channel(axes, kstd, count)
-    step = _PLOT_WIDTH / (count + 1)
     end = np.clip(score, -0.86 * limit, 0.86 * limit)
-    base = np.arange(count, dtype=np.float64)
-    axes.add_collection(
-        LineCollection(
-            np.stack([np.c_[base, np.zeros(count)], np.c_[base, end]], axis=1),
-            linewidths=min(14.0, 0.6 * step) * 72 / DPI,
-            colors=[_bar_colour(s) for s in fitted["signal"]],
-            capstyle="butt",
-        ),
-        autolim=False,
-    )
+    colours = [_bar_colour(s) for s in fitted["signal"]]
+    width = min(14.0, 0.6 * _PLOT_WIDTH / (count + 1)) * 72 / DPI
+    bars(axes, np.arange(count, dtype=np.float64), end, colours, width)
     if count <= _MOST_LABELS:
         _label_bars(axes, fitted, end, clipped=end != score)
 

@@ -7,14 +7,17 @@ thread and process, whatever the user's matplotlibrc says; pyplot's global figur
 import io
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -71,6 +74,8 @@ _SOURCES: Final = {
     "replay-estimated": "Source: replay of recorded candles, quote volume estimated",
 }
 
+_Floats = NDArray[np.float64]
+
 # rcParams belong to the whole process: one chart at a time may hold its own.
 _lock = threading.Lock()
 
@@ -126,6 +131,14 @@ class Page:
             shown.append(self.text(x + i * step, y + 20, value, fontsize=11.5, fontweight="bold"))
         return shown
 
+    def legend(self, x: float, y: float, handles: Sequence[Artist]) -> None:
+        """A legend in one row, its upper left corner at (x, y)."""
+        corner = (x / self.width, 1 - (y + self.top) / (self.height + self.top))
+        self.figure.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=max(1, len(handles)),
+            borderpad=0, borderaxespad=0, columnspacing=1.6, handlelength=1.8,
+        )  # fmt: skip
+
     def footer(self, *lines: str) -> None:
         """Small print at the bottom left, the last line lowest."""
         for i, line in enumerate(reversed(lines)):
@@ -161,10 +174,12 @@ def render(
     """
     synthetic = source_label is not None and "synthetic" in source_label.casefold()
     top = _BANNER if synthetic else 0
-    defaults = {k: v for k, v in mpl.rcParamsDefault.items() if k not in _NOT_DEFAULTS}
-    with _lock, mpl.rc_context(defaults | _RC):
+    look: dict[Any, Any] = {
+        k: v for k, v in mpl.rcParamsDefault.items() if k not in _NOT_DEFAULTS
+    } | _RC
+    with _lock, mpl.rc_context(look):
         figure = Figure(figsize=(width / DPI, (height + top) / DPI), dpi=DPI, facecolor="white")
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)  # its drawing methods have no types
         page = Page(figure, width, height, top)
         draw(page)
         if synthetic:
@@ -203,6 +218,57 @@ def _png(rgba: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
+def bars(axes: Axes, x: _Floats, height: _Floats, colours: Sequence[str], width: float) -> None:
+    """Bars from zero, `width` points wide, drawn as one artist."""
+    segments = np.stack([np.c_[x, np.zeros(len(x))], np.c_[x, height]], axis=1)
+    drawn = LineCollection(list(segments), colors=colours, linewidths=width, capstyle="butt")
+    axes.add_collection(drawn, autolim=False)
+
+
+def tags(
+    axes: Axes, rows: Sequence[tuple[float, str, str]], *, bold: frozenset[str] = frozenset()
+) -> None:
+    """Values at the right edge of axes, moved apart where they would overlap.
+
+    Parameters
+    ----------
+    axes
+        The axes, its y limits set.
+    rows
+        Height in data units, text and colour of each; heights that are not finite are left out.
+    bold
+        Colours whose text is bold.
+    """
+    low, high = axes.get_ylim()
+    known = sorted(row for row in rows if math.isfinite(row[0]))
+    pixels = axes.bbox.height
+    lines = 1 + max((text.count("\n") for _, text, _ in known), default=0)
+    places = _apart([(h - low) / (high - low) for h, _, _ in known], 13 * lines / pixels)
+    for place, (_, text, colour) in zip(places, known, strict=True):
+        axes.text(
+            1.008, place, text, transform=axes.transAxes, va="center", fontsize=7.5, color=colour,
+            linespacing=1.05, fontweight="bold" if colour in bold else "normal",
+        )  # fmt: skip
+
+
+def _apart(wanted: Sequence[float], gap: float) -> list[float]:
+    """Ascending places in [0, 1] at least `gap` apart, near the ascending ones wanted."""
+    places: list[float] = []
+    for place in wanted:
+        places.append(max(place, 0.0, places[-1] + gap if places else 0.0))
+    ceiling = 1.0
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], ceiling)
+        ceiling = places[i] - gap
+    return places
+
+
+def number(row: Mapping[str, Any], name: str) -> float:
+    """A number of a table's row, NaN for NULL."""
+    value = row[name]
+    return math.nan if value is None or pd.isna(value) else float(value)
+
+
 def printable(text: str) -> str:
     r"""The text with characters that the charts' font lacks as escapes (``\u5e01``)."""
     return text.encode("latin-1", "backslashreplace").decode("latin-1")
@@ -220,12 +286,12 @@ def short_name(symbol: str, length: int = 10) -> str:
 
 
 def price(value: float) -> str:
-    """A price with five significant digits or two decimals, whichever is more; "–" for NaN.
+    """A price with five significant digits or two decimals, whichever is more; a dash for NaN.
 
     Small prices are written out (0.00000852), as exchanges do, down to 1e-12.
     """
     if not math.isfinite(value):
-        return "–"
+        return "\N{EN DASH}"
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
@@ -245,7 +311,12 @@ def amount(value: float) -> str:
 
 
 def signed(value: float, decimals: int = 2, unit: str = "") -> str:
-    """A number with its sign (a true minus, U+2212) and unit; "–" for NaN."""
+    """A number with its sign and unit; a dash for NaN."""
     if not math.isfinite(value):
-        return "–"
-    return f"{value:+,.{decimals}f}{unit}".replace("-", "−")  # noqa: RUF001
+        return "\N{EN DASH}"
+    return true_minus(f"{value:+,.{decimals}f}{unit}")
+
+
+def true_minus(text: str) -> str:
+    """The text with U+2212 for each hyphen: as wide as a plus."""
+    return text.replace("-", "\N{MINUS SIGN}")

@@ -2,27 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
+from autonama_dagster.charts.price_panel import Scale, draw_price
 from autonama_dagster.charts.style import (
     BUY,
     DPI,
     FIT,
     INK,
-    MARGIN,
     MUTED,
     NEUTRAL,
     SELL,
@@ -30,22 +25,26 @@ from autonama_dagster.charts.style import (
     SIGNAL_MARKS,
     Page,
     amount,
+    bars,
     base_asset,
+    number,
     price,
     printable,
     render,
     signed,
+    tags,
+    true_minus,
 )
 
 DAYS: Final = 180
 
 _WIDTH, _HEIGHT = 1280, 960
 _LEFT, _PLOT_WIDTH = 104, 1046
+_PANELS: Final = ((134, 430), (578, 88), (680, 88), (782, 96))  # top and height in pixels
 _FEWEST_DAYS: Final = 30  # a symbol listed yesterday still gets a calendar
-_DAY_PIXELS_DRAWN: Final = 0.64  # share of a day's width that its candle takes
-_CHANNEL: Final = "#9CC3DD"
-_UP, _DOWN = "#FFFFFF", "#3E4C59"
-_RSI_LOW, _RSI_HIGH = 30, 70
+_MANY_DAYS: Final = 62  # a longer calendar names months, a shorter one every seventh day
+_BAR_WIDTH: Final = 0.64  # days
+_SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _Floats = NDArray[np.float64]
 
@@ -97,21 +96,19 @@ def symbol_chart(
     last = (day - pd.Timestamp(0)).days
     shown = _visible(candles, last)
     days = np.arange(_first_day(shown, last), last + 1)
-    own = _aligned(own_channel, days, ("fitted_price", "upper_band", "lower_band"))
-    fit = _aligned(todays_fit, days, ("fitted", "upper", "lower"))
+    curves = _aligned(own_channel, days, ("fitted_price", "upper_band", "lower_band"))
+    curves |= _aligned(todays_fit, days, ("fitted", "upper", "lower"))
     studies = _aligned(indicators, days, ("rsi_14", "macd", "macd_signal", "macd_hist"))
 
     def draw(page: Page) -> None:
         _draw_header(page, symbol, signal, day)
-        panels = [
-            page.axes(_LEFT, top, _PLOT_WIDTH, height)
-            for top, height in ((134, 430), (578, 88), (680, 88), (782, 96))
-        ]
-        _draw_price(page, panels[0], _Scale(price_scale), days, shown, own, fit, signal)
-        _draw_volume(page, panels[1], shown, base_asset(symbol))
-        _draw_rsi(panels[2], days, studies)
-        _draw_macd(panels[3], days, studies)
+        panels = [page.axes(_LEFT, top, _PLOT_WIDTH, height) for top, height in _PANELS]
         _draw_calendar(panels, days)
+        handles = draw_price(page, panels[0], Scale(price_scale), days, shown, curves, signal)
+        page.legend(_LEFT, _PANELS[0][0] - 26, handles)
+        _draw_volume(panels[1], shown, base_asset(symbol))
+        _draw_rsi(panels[2], days, studies["rsi_14"])
+        _draw_macd(panels[3], days, studies)
         page.footer(
             "Own channel: each day's own fit, what was known on that day. Today's fit drawn "
             "through the past repaints: no past signal came from it.",
@@ -155,9 +152,9 @@ def _draw_header(page: Page, symbol: str, signal: Mapping[str, Any], day: pd.Tim
     values = {
         "Signal": SIGNAL_MARKS[signal["signal"]],
         "Strength (0 to 100)": f"{signal['signal_strength']:.0f}",
-        "z-score": signed(_number(signal, "z_score")),
-        "Close (USDT)": price(_number(signal, "close")),
-        "Close to far edge": signed(_number(signal, "target_return_pct"), 1, " %"),
+        "z-score": signed(number(signal, "z_score")),
+        "Close (USDT)": price(number(signal, "close")),
+        "Close to far edge": signed(number(signal, "target_return_pct"), 1, " %"),
         "Status": signal["status"],
     }
     shown = page.figures(430, 34, 138, values)
@@ -165,12 +162,6 @@ def _draw_header(page: Page, symbol: str, signal: Mapping[str, Any], day: pd.Tim
     names = signal["confirmations"]
     found = ", ".join(names) if names is not None and len(names) else "none"
     page.text(430, 80, f"Confirmations: {found}", fontsize=7.5, color=MUTED)
-
-
-def _number(signal: Mapping[str, Any], name: str) -> float:
-    """A number of the row, NaN for NULL."""
-    value = signal[name]
-    return math.nan if value is None or pd.isna(value) else float(value)
 
 
 def _draw_calendar(panels: Sequence[Axes], days: NDArray[np.int64]) -> None:
@@ -211,7 +202,8 @@ def _draw_rsi(axes: Axes, days: NDArray[np.int64], rsi: _Floats) -> None:
             interpolate=True, color=colour, alpha=0.25, linewidth=0,
         )  # fmt: skip
     axes.plot(days, rsi, color=INK, linewidth=1.1)
-    _name_last(axes, {"RSI": (rsi, INK)}, (0, 100), lambda v: f"{v:.1f}")
+    last = float(rsi[-1])
+    tags(axes, [(last, f"{last:.1f}", INK)])
 
 
 def _draw_macd(axes: Axes, days: NDArray[np.int64], studies: dict[str, _Floats]) -> None:
@@ -226,10 +218,23 @@ def _draw_macd(axes: Axes, days: NDArray[np.int64], studies: dict[str, _Floats])
     limits = (-1.12 * reach * factor, 1.12 * reach * factor)
     axes.set_ylim(*limits)
     ticks = MaxNLocator(4, symmetric=True).tick_values(*limits)[1:-1]
-    axes.set_yticks(ticks, [f"{t:,g}".replace("-", "−") for t in ticks])  # noqa: RUF001
+    axes.set_yticks(ticks, [true_minus(f"{t:,g}").replace("-", "−") for t in ticks])  # noqa: RUF001
     axes.axhline(0, color=NEUTRAL, linewidth=0.8)
     _draw_bars(axes, days.astype(np.float64), np.nan_to_num(hist * factor), [NEUTRAL])
-    lines = {"MACD": (macd * factor, INK), "Signal line": (trigger * factor, FIT)}
-    for name, (values, colour) in lines.items():
-        axes.plot(days, values, color=colour, linewidth=1.1, label=name)
-    _name_last(axes, lines, limits, lambda v: f"{v:,.3g}".replace("-", "−"))  # noqa: RUF001
+    rows = []
+    for name, values, colour in (("MACD", macd, INK), ("Signal line", trigger, FIT)):
+        axes.plot(days, values * factor, color=colour, linewidth=1.1)
+        last = float(values[-1] * factor)
+        rows.append((last, f"{name} {true_minus(f'{last:,.3g}')}", colour))
+    tags(axes, rows)
+
+
+def _power_of_thousand(value: float) -> int:
+    """The exponent, a multiple of 3, that brings a small value to 1 or more; 0 from 0.01 on."""
+    return 0 if value >= 0.01 else 3 * math.floor(math.log10(value) / 3)  # noqa: PLR2004
+
+
+def _draw_bars(axes: Axes, day: _Floats, height: _Floats, colours: Sequence[str]) -> None:
+    """One bar a day; the x limits are set already."""
+    left, right = axes.get_xlim()
+    bars(axes, day, height, colours, _BAR_WIDTH * _PLOT_WIDTH / (right - left) * 72 / DPI)

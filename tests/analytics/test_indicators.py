@@ -254,6 +254,31 @@ def test_real_extremes_stay_numbers():
     assert str(rising["williams_r_14"]) == "0.0"
 
 
+def test_stochastic_does_not_leave_its_scale_by_a_rounding_error():
+    # TA-Lib's running mean of three zeros is -1.2e-15 here.
+    close = [
+        5.6,
+        9.6,
+        2.3,
+        9.5,
+        3.8,
+        4.8,
+        8.4,
+        4.7,
+        5.9,
+        1.2,
+        7.8,
+        5.8,
+        4.0,
+        8.1,
+        3.7,
+        0.9,
+        0.8,
+        0.7,
+    ]
+    assert last_row(series(close))["stoch_k"] == 0
+
+
 def test_no_volume_leaves_the_volume_indicators_undefined():
     candles = random_walk(5, 60)
     candles.volume[:] = 0
