@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.pictures import attach_picture
-from assets.stage import channel_params, run_scope, stage, with_provenance
+from assets.stage import channel_params, day_number, run_scope, stage, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.hashing import combine
@@ -41,7 +41,7 @@ def analysis_summary(
     rows = []
     for day, pairs in correlation_matrix.groupby("date"):
         of_day = by_day.get(day, members.iloc[:0])
-        row = build(of_day, summarise_pairs(pairs), day)
+        row = build(of_day, summarise_pairs(pairs), day_number(pd.Timestamp(str(day))))
         hashes = (*of_day["input_hash"], *pairs["input_hash"])
         rows.append(row.assign(input_hash=combine(*hashes)))
     frame = pd.concat(rows, ignore_index=True)
@@ -61,7 +61,7 @@ def _attach(
     """The picture of the latest day, and links to the charts of its symbols."""
     day = latest.date()
     source = warehouse.source_label(day)
-    picture = scan_summary(of_day, date=latest, source_label=source)
+    picture = scan_summary(of_day, date=day, kstd=settings.kstd, source_label=source)
     attach_picture(context, "scan", picture, latest)
     if config.symbol_charts:
         chosen = of_day[of_day["symbol"].isin(charted(of_day))]

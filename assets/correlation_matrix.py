@@ -6,8 +6,8 @@ import dagster as dg
 import pandas as pd
 
 from assets.pictures import attach_picture
-from assets.stage import run_scope, stage, with_provenance
-from autonama_dagster.analytics.correlation import CORRELATION_DAYS, pairs
+from assets.stage import day_number, run_scope, stage, with_provenance
+from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.charts.heatmap import correlation_heatmap
 from autonama_dagster.schemas.analysis import CORRELATION_MATRIX
@@ -35,20 +35,18 @@ def correlation_matrix(
         raise SchemaError(f"no universe is stored for {scope.first}: materialise `universe` first")
     candles = warehouse.candles(
         members["symbol"].unique().tolist(),
-        members["date"].min().date() - timedelta(days=CORRELATION_DAYS),
+        members["date"].min().date() - timedelta(days=RETURN_DAYS),
         members["date"].max().date(),
     )
-    frame = pd.concat(
-        [
-            pairs(sorted(symbols), candles, _day_number(day), lookback=settings.lookback)
-            for day, symbols in members.groupby("date")["symbol"]
-        ],
-        ignore_index=True,
+    frames = [
+        pairs(list(symbols), candles, day_number(pd.Timestamp(str(day))), lookback=settings.lookback)
+        for day, symbols in members.groupby("date")["symbol"]
+    ]
+    frame = pd.concat(frames, ignore_index=True)
+    latest = frame["date"].max()
+    day = latest.date()
+    picture = correlation_heatmap(
+        frame[frame["date"] == latest], date=day, source_label=warehouse.source_label(day)
     )
-    latest = frame[frame["date"] == frame["date"].max()]
-    attach_picture(context, "heatmap", correlation_heatmap(latest), latest["date"].iloc[0])
+    attach_picture(context, "heatmap", picture, latest)
     return with_provenance(frame, {"lookback": settings.lookback})
-
-
-def _day_number(day: pd.Timestamp) -> int:
-    return (day - pd.Timestamp(0)).days

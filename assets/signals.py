@@ -39,9 +39,7 @@ def signals(
     scope = run_scope(context)
     universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last))
     params = channel_params(settings)
-    frame = decide(
-        regression_bands, indicators, universe, kstd=params.kstd, price_scale=params.price_scale
-    )
+    frame = decide(regression_bands, indicators, universe, kstd=params.kstd)
     frame = frame.assign(input_hash=input_hashes(frame, regression_bands, universe))
     if len(frame) <= MAX_ANNOTATED:
         _annotate(context, frame)
@@ -61,8 +59,8 @@ def input_hashes(frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFram
 
 def _annotate(context: dg.AssetExecutionContext, frame: pd.DataFrame) -> None:
     """Put each row's own values on its partition's materialisation."""
-    for row in frame.itertuples():
-        values: dict[str, Any] = {name: getattr(row, name) for name in ANNOTATED}
-        shown = {name: v for name, v in values.items() if pd.notna(v)}
-        key = key_of(row.date.date(), row.symbol)
+    rows: list[dict[str, Any]] = frame.to_dict("records")
+    for row in rows:
+        shown = {name: row[name] for name in ANNOTATED if pd.notna(row[name])}
+        key = key_of(row["date"].date(), row["symbol"])
         context.add_asset_metadata(shown, partition_key=key)

@@ -7,6 +7,7 @@ importing a stage reads no settings.
 
 import functools
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ import pandas as pd
 
 from autonama_dagster.analytics.channel import ChannelParams
 from autonama_dagster.analytics.hashing import code_version, params_hash
+from autonama_dagster.errors import InputError
 from autonama_dagster.partitions import PartitionSet, rectangle
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import sql_type
@@ -55,20 +57,22 @@ class Stage:
         }
         if last_day is not None:
             metadata[LAST_DAY_METADATA] = last_day
-        build = dg.asset(
-            name=self.name,
-            description=self.function.__doc__,
-            group_name=self.group,
-            kinds=set(self.kinds),
-            owners=list(OWNERS),
-            metadata=metadata,
-            deps=[dg.AssetKey(d) for d in self.deps],
-            ins={i: dg.AssetIn(i) for i in self.inputs},
-            partitions_def=getattr(partitions, self.partitions),
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            code_version=code_version(),
-        )
-        return build(_timed(self.function))
+        # A backfill policy is beta in this version of Dagster, and measured to be worth it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            return dg.asset(
+                name=self.name,
+                description=self.function.__doc__,
+                group_name=self.group,
+                kinds=set(self.kinds),
+                owners=list(OWNERS),
+                metadata=metadata,
+                deps=[dg.AssetKey(d) for d in self.deps],
+                ins={i: dg.AssetIn(i) for i in self.inputs},
+                partitions_def=getattr(partitions, self.partitions),
+                backfill_policy=dg.BackfillPolicy.single_run(),
+                code_version=code_version(),
+            )(_timed(self.function))
 
 
 def stage(
@@ -96,13 +100,27 @@ def run_scope(context: dg.AssetExecutionContext) -> Scope:
 
 
 def channel_params(settings: Settings) -> ChannelParams:
-    """The channel's parameters as configured."""
-    return ChannelParams(
-        degree=settings.degree,
-        kstd=settings.kstd,
-        price_scale=settings.price_scale,
-        lookback=settings.lookback,
-    )
+    """The channel's parameters as configured.
+
+    Raises
+    ------
+    InputError
+        They do not go together: the window is shorter than the degree needs.
+    """
+    try:
+        return ChannelParams(
+            degree=settings.degree,
+            kstd=settings.kstd,
+            price_scale=settings.price_scale,
+            lookback=settings.lookback,
+        )
+    except ValueError as error:
+        raise InputError(f"{error}; choose more days or a lower degree") from None
+
+
+def day_number(day: pd.Timestamp) -> int:
+    """Days since 1970-01-01, as the analytics count them."""
+    return (day - pd.Timestamp(0)).days
 
 
 def with_provenance(frame: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:

@@ -64,7 +64,8 @@ def _draw(
         own,
         _curve(today, settings),
         compute(run.candles, run.windows),
-        signal,
+        signal.to_dict(),
+        price_scale=params.price_scale,
         source_label=source,
     )
 

@@ -1,5 +1,6 @@
 """Stage `universe`: which pairs are scanned on each day."""
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import dagster as dg
@@ -7,14 +8,12 @@ import numpy as np
 
 from assets.stage import run_scope, stage, with_provenance
 from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.universe import exclusion_lists, rank
+from autonama_dagster.analytics.universe import WINDOW_DAYS, load_exclusions, rank
 from autonama_dagster.schemas.market import UNIVERSE
 from autonama_dagster.settings import Settings
 from resources.candle_feed import fetch_daily
 from resources.exchange.base import Exchange
 from resources.warehouse import Batch
-
-RANKING_DAYS = 30
 
 
 @stage("market", UNIVERSE, "date", kinds=frozenset({"binance", "postgres", "pandas"}))
@@ -33,7 +32,7 @@ def universe(
     fetched = fetch_daily(
         exchange,
         [s.symbol for s in symbols],
-        scope.first - timedelta(days=RANKING_DAYS),
+        scope.first - timedelta(days=WINDOW_DAYS),
         scope.last,
     )
     frame = rank(
@@ -43,7 +42,8 @@ def universe(
         universe_size=settings.universe_size,
         is_complete=exchange.knows_delisted,
     )
-    params = {"universe_size": settings.universe_size, "exclusions": exclusion_lists()}
+    lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
+    params = {"universe_size": settings.universe_size, **lists}
     # Candles seen for the ranking are not stored: only failed requests belong to the log.
     failures = fetched.log[fetched.log["outcome"] == "failed"]
     return Batch(

@@ -103,11 +103,11 @@ def next_steps(
     """
     if not state.has_universe:
         return [Step("universe_job", day, day)]
-    reach = day - timedelta(days=lookback - 1 + max(chart_days - 1, 0))
+    window = day - timedelta(days=lookback - 1)
+    reach = window - timedelta(days=max(chart_days - 1, 0))
     steps = list(_history(state, reach, start_date, day))
     steps += _missing_candles(state, max(reach, start_date), day - DAY)
-    refilled = {s for step in steps for s in step.symbols}
-    undecided = [s for s in state.registered if s in refilled or _is_open(state, s, day)]
+    undecided = [s for s in state.registered if _is_open(state, s, window, day)]
     if undecided:
         steps.append(Step("symbols_job", day, day, _span(state.registered, undecided)))
     if steps or chart_days or not state.is_summarised:
@@ -133,9 +133,9 @@ def uncovered(
     return (missing_first, missing_last) if missing_first and missing_last else None
 
 
-def _is_open(state: State, symbol: str, day: date) -> bool:
-    asked = uncovered(state.fetched.get(symbol, ()), day, day) is None
-    return not asked or symbol not in state.decided
+def _is_open(state: State, symbol: str, window: date, day: date) -> bool:
+    is_window_known = uncovered(state.fetched.get(symbol, ()), window, day) is None
+    return not is_window_known or symbol not in state.decided
 
 
 def _history(state: State, reach: date, start_date: date, day: date) -> Iterator[Step]:

@@ -6,13 +6,14 @@ warehouse holds or the exchange gives.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from assets.signals import input_hashes
 from assets.stage import channel_params, with_provenance
-from assets.universe import RANKING_DAYS
+from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
 from assets.windows import RunWindows, windows_of
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import fit_channels
@@ -21,17 +22,15 @@ from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
-from autonama_dagster.analytics.universe import rank
+from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import uncovered
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
+from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_daily
 from resources.exchange.base import Exchange
 from resources.warehouse import Scope, Warehouse
-
-Progress = Callable[[int, int], None]
-
 
 def what_if(
     settings: Settings,
@@ -41,8 +40,8 @@ def what_if(
     exchange: Exchange,
     warehouse: Warehouse,
     on_step: Callable[[str], None] = lambda _: None,
-    on_progress: Progress | None = None,
-) -> tuple[ScanResult, dict[str, Candles]]:
+    with_charts: bool = False,
+) -> ScanResult:
     """Scan `day` with the given parameters; the chosen symbols are its members.
 
     Parameters
@@ -50,10 +49,8 @@ def what_if(
     symbols
         Symbols to scan; None: the first `universe_size` of the day's ranking.
 
-    Returns
-    -------
-    result, candles
-        The result, and the candles it was made from (for charts).
+    with_charts
+        Draw the charts of a stored scan into a folder `what-if` of the results.
 
     Raises
     ------
@@ -61,30 +58,38 @@ def what_if(
         The exchange does not know a symbol.
     """
     on_step("rank the universe" if symbols is None else "look the symbols up")
-    universe = _universe(settings, day, symbols, exchange, warehouse, on_progress)
+    universe = _universe(settings, day, symbols, exchange, warehouse)
     members = universe.loc[universe["is_member"], "symbol"].tolist()
     on_step(f"candles of {len(members)} symbols")
-    first = day - timedelta(days=settings.lookback - 1)
-    fetched, candles = _candles(members, first, day, exchange, warehouse, on_progress)
+    reach = settings.lookback - 1 + (CHART_DAYS - 1 if with_charts else 0)
+    first = day - timedelta(days=reach)
+    fetched, candles = _candles(members, first, day, exchange, warehouse)
     on_step("channels, indicators and signals")
     run = windows_of(candles, members, day, day, settings.lookback)
     signals = _signals(settings, run, universe)
     on_step("correlations and summary")
     number = int(np.datetime64(day).astype(np.int64))
-    matrix = pairs(sorted(members), candles, number, lookback=settings.lookback)
-    summary = analysis_summary(signals, summarise_pairs(matrix), pd.Timestamp(day))
-    sources = set(fetched.frame["source"]) or {warehouse.source_label(day) or "none"}
-    result = ScanResult(
+    matrix = pairs(members, candles, number, lookback=settings.lookback)
+    summary = analysis_summary(signals, summarise_pairs(matrix), number)
+    sources = set(fetched.frame["source"]) | {s for s in (warehouse.source_label(day),) if s}
+    source = max(sources, key=SOURCES.index, default="none")
+    charts: list[Path] = []
+    if with_charts:
+        on_step("charts")
+        chosen = signals if symbols else signals[signals["symbol"].isin(charted(signals))]
+        folder = settings.results_path / "charts" / "what-if"
+        charts = draw_symbol_charts(folder, day, chosen, candles, settings, source)
+    return ScanResult(
         day=day,
         signals=by_strength(signals),
         summary=plain_summary(summary),
         parameters=scan_parameters(settings),
-        source="synthetic" if "synthetic" in sources else sorted(sources)[-1],
+        source=source,
         stored=False,
         failed=fetched.failed,
         quarantined=len(fetched.rejected),
+        charts=tuple(charts),
     )
-    return result, candles
 
 
 def _universe(
@@ -93,13 +98,12 @@ def _universe(
     symbols: Sequence[str] | None,
     exchange: Exchange,
     warehouse: Warehouse,
-    on_progress: Progress | None,
 ) -> pd.DataFrame:
     """The day's ranking with the chosen symbols as its members."""
     stored = warehouse.read("universe", Scope(first=day, last=day))
     if symbols is None:
-        ranked = _ranked(settings, day, exchange, on_progress) if stored.empty else stored
-        return ranked.assign(is_member=(ranked["rank"] <= settings.universe_size).fillna(False))
+        ranked = _ranked(settings, day, exchange) if stored.empty else stored
+        return ranked.assign(is_member=(ranked["rank"] <= settings.universe_size).fillna(value=False))
     known = {s.symbol: s for s in exchange.symbols()}
     if unknown := [s for s in symbols if s not in known]:
         raise InputError(
@@ -112,12 +116,10 @@ def _universe(
     return chosen.assign(rank=pd.array(ranks, dtype="Int64"), is_member=True, input_hash=None)
 
 
-def _ranked(
-    settings: Settings, day: date, exchange: Exchange, on_progress: Progress | None
-) -> pd.DataFrame:
+def _ranked(settings: Settings, day: date, exchange: Exchange) -> pd.DataFrame:
     known = exchange.symbols()
     names = [s.symbol for s in known]
-    fetched = fetch_daily(exchange, names, day - timedelta(days=RANKING_DAYS), day, on_progress)
+    fetched = fetch_daily(exchange, names, day - timedelta(days=WINDOW_DAYS), day)
     days = np.array([np.datetime64(day)]).astype(np.int64)
     return rank(
         known,
@@ -134,12 +136,11 @@ def _candles(
     last: date,
     exchange: Exchange,
     warehouse: Warehouse,
-    on_progress: Progress | None,
 ) -> tuple[Fetched, dict[str, Candles]]:
     """Candles from the warehouse where it has the whole range, else from the exchange."""
     ranges = warehouse.fetched_ranges("1d", symbols)
     missing = [s for s in symbols if uncovered(ranges.get(s, ()), first, last) is not None]
-    fetched = fetch_daily(exchange, missing, first, last, on_progress)
+    fetched = fetch_daily(exchange, missing, first, last)
     stored = warehouse.candles([s for s in symbols if s not in set(missing)], first, last)
     return fetched, {**stored, **Candles.by_symbol(fetched.frame)}
 
@@ -149,9 +150,7 @@ def _signals(settings: Settings, run: RunWindows, universe: pd.DataFrame) -> pd.
     hashes = run.hashes()
     bands = fit_channels(run.candles, run.windows, params).assign(input_hash=hashes)
     indicators = compute(run.candles, run.windows)
-    frame = decide(
-        bands, indicators, universe, kstd=params.kstd, price_scale=params.price_scale
-    )
+    frame = decide(bands, indicators, universe, kstd=params.kstd)
     frame = frame.assign(input_hash=input_hashes(frame, bands, universe))
     values: Mapping[str, object] = scan_parameters(settings)
     return with_provenance(frame, values)

@@ -35,9 +35,7 @@ def market(lookback: int) -> list[Candles]:
         open_ = np.concatenate([close[:1], close[:-1]])
         high, low = np.maximum(open_, close), np.minimum(open_, close)
         volume = np.ones(n)
-        symbols.append(
-            Candles(f"S{i}USDT", day, open_, high, low, close, volume, volume, row_hash)
-        )
+        symbols.append(Candles(f"S{i}USDT", day, open_, high, low, close, volume, volume, row_hash))
     return symbols
 
 

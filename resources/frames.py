@@ -135,7 +135,8 @@ def _to_array(series: pd.Series, declared: str | None, dtype: Any) -> pa.Array:
         return pa.array(series, pa.timestamp("us", tz="UTC"))
     if declared == "money":  # through the shortest decimal that names the float, as it was printed
         text = pc.cast(pa.array(series, pa.float64(), from_pandas=True), pa.string())
-        return pc.cast(text, pa.decimal128(38, 18))
+        wide = pc.round(pc.cast(text, pa.decimal256(76, 38)), 18)
+        return pc.cast(wide, pa.decimal128(38, 18))
     if declared == "jsonb" or isinstance(dtype, pd.StringDtype):
         return pa.array(series, pa.string(), from_pandas=True)
     if isinstance(dtype, pd.BooleanDtype) or dtype == np.dtype(bool):

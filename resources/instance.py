@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef  # `overrides` has no public way
 
 from autonama_dagster.settings import project_dir
 
@@ -29,4 +30,5 @@ def dagster_home() -> Path:
 
 def open_instance() -> dg.DagsterInstance:
     """The instance for runs in the caller's own process, which keeps its terminal to itself."""
-    return dg.DagsterInstance.from_config(str(dagster_home()), overrides=_NO_COMPUTE_LOGS)
+    ref = InstanceRef.from_dir(str(dagster_home()), overrides=_NO_COMPUTE_LOGS)
+    return dg.DagsterInstance.from_ref(ref)

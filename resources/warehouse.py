@@ -19,6 +19,7 @@ from adbc_driver_postgresql import dbapi
 from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.errors import DatabaseError, SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
+from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.schemas.registry import FETCH_LOG, QUARANTINE, table
 from resources.database import unreachable
 from resources.frames import empty_rejected, split, to_arrow, to_frame

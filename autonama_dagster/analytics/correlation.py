@@ -1,10 +1,9 @@
 """Correlations between the members of a day, over their daily log returns of 90 days.
 
-Always on returns, never on price levels. Sums run in a fixed order without BLAS, so neither the
-machine's threads nor the other days of a range change a bit of a row.
+Always on returns, never on price levels. Sums run over each symbol's own days in a fixed order and
+without BLAS, so neither the machine's threads nor the other pairs change a bit of a number.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
@@ -18,7 +17,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
 from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.hashing import combine
+from autonama_dagster.analytics.hashing import combine, window_hashes
 from autonama_dagster.analytics.windows import windows
 
 RETURN_DAYS = 90
@@ -27,7 +26,7 @@ HIGH_PEARSON = 0.7
 LINKED_RESIDUAL_PEARSON = 0.5
 TOP = 10
 
-# A series whose deviations hold less than this share of its squares is constant but for rounding.
+# A series is constant but for rounding where its deviations hold no more of its squares than this.
 _CONSTANT = 1e-24
 
 _MEASURES = ("pearson", "spearman", "residual_pearson")
@@ -82,7 +81,7 @@ def pairs(
     symbols = pd.array(names, dtype="str")
     frame = pd.DataFrame(
         {
-            "date": np.full(len(first), np.datetime64(day, "D").astype("datetime64[s]")),
+            "date": np.full(len(first), np.datetime64(int(day), "D").astype("datetime64[s]")),
             "symbol_a": symbols.take(first),
             "symbol_b": symbols.take(second),
             **{name: matrix[first, second] for name, matrix in columns.items()},
@@ -161,23 +160,22 @@ def _top(pairs: pd.DataFrame, by: str) -> list[dict[str, Any]]:
 def _returns(
     names: Sequence[str], candles: Mapping[str, Candles], day: int, lookback: int
 ) -> tuple[_Floats, list[str]]:
-    """Log returns, shape (90, len(names)), NaN where there is none; and each symbol's digest."""
-    returns = np.full((RETURN_DAYS, len(names)), np.nan)
+    """Log returns, shape (len(names), 90), NaN where there is none; and each symbol's digest."""
+    returns = np.full((len(names), RETURN_DAYS), np.nan)
     digests = []
-    for column, name in enumerate(names):
-        used = b""
+    for row, name in enumerate(names):
+        used = ""
         if name in candles:
             series = candles[name]
             window = windows(series, np.array([day]), lookback)
-            start, stop = int(window.start[0]), int(window.stop[0])
-            later = np.arange(start + 1, stop)
+            later = np.arange(window.start[0] + 1, window.stop[0])
             later = later[series.day[later] - series.day[later - 1] == 1]
             ratios = series.close[later] / series.close[later - 1]
-            row = series.day[later] - (day - RETURN_DAYS + 1)
+            column = series.day[later] - (day - RETURN_DAYS + 1)
             # math.log, one by one: a vectorised logarithm may round by the place in the array.
             returns[row, column] = [math.log(ratio) for ratio in ratios.tolist()]
-            used = series.row_hash[start:stop].tobytes()
-        digests.append(combine(name, hashlib.sha256(used).hexdigest()))
+            (used,) = window_hashes(series, window)
+        digests.append(combine(name, used))
     return returns, digests
 
 
@@ -187,25 +185,25 @@ def _correlate(returns: _Floats) -> dict[str, NDArray[Any]]:
     Symbols with a return on the same days form a group: all pairs of two groups have the same
     common days and are computed at once. On most days there is one large group.
     """
-    size = returns.shape[1]
+    size = len(returns)
     residuals = _residuals(returns)
     out = {name: np.full((size, size), np.nan) for name in _MEASURES}
     n_obs = np.zeros((size, size), dtype=np.int64)
     groups: dict[bytes, list[int]] = {}
-    for column, known in enumerate(~np.isnan(returns.T)):
-        groups.setdefault(known.tobytes(), []).append(column)
-    alike = [np.array(columns) for columns in groups.values()]
+    for row, known in enumerate(~np.isnan(returns)):
+        groups.setdefault(known.tobytes(), []).append(row)
+    alike = [np.array(rows) for rows in groups.values()]
     for a, b in combinations_with_replacement(alike, 2):
-        common = np.flatnonzero(~np.isnan(returns[:, a[0]] + returns[:, b[0]]))
+        common = np.flatnonzero(~np.isnan(returns[a[0]] + returns[b[0]]))
         block, mirrored = np.ix_(a, b), np.ix_(b, a)
         n_obs[block] = n_obs[mirrored] = len(common)
         if len(common) < MIN_COMMON_DAYS:
             continue
-        of_a, of_b = returns[np.ix_(common, a)], returns[np.ix_(common, b)]
+        of_a, of_b = returns[np.ix_(a, common)], returns[np.ix_(b, common)]
         values = (
             _cross(of_a, of_b),
-            _cross(rankdata(of_a, axis=0), rankdata(of_b, axis=0)),
-            _cross(residuals[np.ix_(common, a)], residuals[np.ix_(common, b)]),
+            _cross(rankdata(of_a, axis=1), rankdata(of_b, axis=1)),
+            _cross(residuals[np.ix_(a, common)], residuals[np.ix_(b, common)]),
         )
         for name, value in zip(_MEASURES, values, strict=True):
             out[name][block], out[name][mirrored] = value, value.T
@@ -213,33 +211,44 @@ def _correlate(returns: _Floats) -> dict[str, NDArray[Any]]:
 
 
 def _residuals(returns: _Floats) -> _Floats:
-    """Residuals of each column's regression on the mean return, in the shape of `returns`."""
+    """Residuals of each row's regression on the mean return, in the shape of `returns`."""
     known = ~np.isnan(returns)
     filled = np.where(known, returns, 0.0)
-    mean = filled.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    count = np.maximum(known.sum(axis=0), 1)
-    x = np.where(known, mean[:, None], 0.0)
-    x = np.where(known, x - x.sum(axis=0) / count, 0.0)
-    y = np.where(known, filled - filled.sum(axis=0) / count, 0.0)
-    x_squares = (x * x).sum(axis=0)
-    slope = np.divide((x * y).sum(axis=0), x_squares, out=np.zeros(len(count)), where=x_squares > 0)
+    mean = filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    x = _centred(np.where(known, mean, 0.0), known)
+    y = _centred(filled, known)
+    x_squares = (x * x).sum(axis=1, keepdims=True)
+    products = (x * y).sum(axis=1, keepdims=True)
+    slope = np.divide(products, x_squares, out=np.zeros_like(products), where=x_squares > 0)
     residuals = y - slope * x
-    is_noise = (residuals**2).sum(axis=0) <= _CONSTANT * (filled**2).sum(axis=0)
+    is_noise = _is_constant(residuals, filled)
     return np.where(known, np.where(is_noise, 0.0, residuals), np.nan)
 
 
+def _centred(values: _Floats, known: NDArray[np.bool_]) -> _Floats:
+    """Rows less the mean of their known values, 0 elsewhere, as `values` must be."""
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    return np.where(known, values - values.sum(axis=1, keepdims=True) / count, 0.0)
+
+
+def _is_constant(deviation: _Floats, values: _Floats) -> NDArray[np.bool_]:
+    """Rows whose deviation is rounding only, shape (rows, 1)."""
+    squares = (deviation**2).sum(axis=1, keepdims=True)
+    is_constant: NDArray[np.bool_] = squares <= _CONSTANT * (values**2).sum(axis=1, keepdims=True)
+    return is_constant
+
+
 def _cross(a: _Floats, b: _Floats) -> _Floats:
-    """Pearson correlation of each column of `a` with each of `b`, NaN where one is constant."""
+    """Pearson correlation of each row of `a` with each of `b`, NaN where one is constant."""
     # einsum without `optimize` adds in a fixed order; a matrix product would ask BLAS.
-    products: _Floats = np.einsum("ti,tj->ij", _unit(a), _unit(b))
+    products: _Floats = np.einsum("it,jt->ij", _unit(a), _unit(b))
     return np.clip(products, -1.0, 1.0)
 
 
 def _unit(values: _Floats) -> _Floats:
-    """Columns less their mean, divided by their length; NaN where constant."""
-    deviation = values - values.mean(axis=0)
-    squares = (deviation**2).sum(axis=0)
-    varies = squares > _CONSTANT * (values**2).sum(axis=0)
+    """Rows less their mean, divided by their length; NaN where constant."""
+    deviation = values - values.mean(axis=1, keepdims=True)
+    length = np.sqrt((deviation**2).sum(axis=1, keepdims=True))
     out = np.full(values.shape, np.nan)
-    np.divide(deviation, np.sqrt(squares), out=out, where=varies)
+    np.divide(deviation, length, out=out, where=~_is_constant(deviation, values))
     return out

@@ -4,6 +4,7 @@ Column arithmetic only: a row depends on nothing but its own inputs.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,6 @@ CONFIRMATIONS = {
 _KEY = ["symbol", "date"]
 _INDICATORS = ["rsi_14", "macd_hist", "volume_ratio_20", "ema_21", "ema_50", "volatility_30d_pct"]
 
-_MEMBERSHIP = ["is_member", "rank"]
 _SIDES = ("BUY", "SELL")
 
 _Floats = NDArray[np.float64]
@@ -100,8 +100,9 @@ def decide(
     SchemaError
         If `indicators` or `universe` holds a (symbol, date) twice.
     """
-    beside = _beside(bands, indicators, _INDICATORS)
-    column = {name: beside[name].to_numpy() for name in _INDICATORS}
+    bands = bands.reset_index(drop=True)
+    beside = match_rows(bands, indicators, _INDICATORS)
+    column = {name: beside[name].to_numpy(dtype=np.float64) for name in _INDICATORS}
     close, upper, lower = (
         bands[name].to_numpy(dtype=np.float64) for name in ("close", "upper_band", "lower_band")
     )
@@ -111,7 +112,7 @@ def decide(
     trend = _trend(close, column["ema_21"], column["ema_50"])
     flags = _confirmations(column, trend) & is_ok[:, None]
     z_score = bands["z_score"].to_numpy(dtype=np.float64)
-    decided = {
+    decided: dict[str, Any] = {
         "symbol": bands["symbol"],
         "date": bands["date"],
         "signal": _text([is_buy, is_sell], ["BUY", "SELL"], default="HOLD"),
@@ -130,18 +131,36 @@ def decide(
         "confirmations": _names(flags),
         "signal_strength": _strength(is_buy, is_sell, z_score, flags, kstd),
     }
-    frame = pd.DataFrame(decided).reset_index(drop=True)
-    return frame.assign(**_membership(bands, universe))
+    return pd.DataFrame(decided | _membership(bands, universe))
 
 
-def _beside(left: pd.DataFrame, right: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Columns of `right` in the rows of `left`, matched by symbol and date; missing where none."""
-    keys = pd.MultiIndex.from_frame(left[_KEY])
+def match_rows(left: pd.DataFrame, right: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Columns of `right` in the rows of `left`.
+
+    Parameters
+    ----------
+    left, right
+        Frames with symbol and date, the pair unique in `right`.
+    columns
+        Columns of `right` to take.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns, with the index of `left`; missing values where `right` has no such row.
+
+    Raises
+    ------
+    SchemaError
+        If `right` holds a (symbol, date) twice.
+    """
     known = right.set_index(_KEY)[columns]
     if not known.index.is_unique:
         symbol, date = known.index[known.index.duplicated()][0]
-        raise SchemaError(f"{symbol} on {date:%Y-%m-%d} stands in a frame twice: pass it once")
-    return known.reindex(keys)
+        raise SchemaError(
+            f"{symbol} on {date:%Y-%m-%d} stands twice in the rows to match: pass one row a day"
+        )
+    return known.reindex(pd.MultiIndex.from_frame(left[_KEY])).set_axis(left.index)
 
 
 def _returns(
@@ -226,8 +245,8 @@ def _strength(
 
 def _membership(bands: pd.DataFrame, universe: pd.DataFrame) -> dict[str, pd.Series]:
     """is_member and universe_rank in the rows of `bands`."""
-    found = _beside(bands, universe.astype({"is_member": "boolean", "rank": "Int64"}), _MEMBERSHIP)
-    found = found.reset_index(drop=True)
-    is_known_day = bands["date"].isin(universe["date"]).reset_index(drop=True)
+    nullable = universe.astype({"is_member": "boolean", "rank": "Int64"})
+    found = match_rows(bands, nullable, ["is_member", "rank"])
+    is_known_day = bands["date"].isin(universe["date"])
     is_member = found["is_member"].fillna(value=False).mask(~is_known_day)
     return {"is_member": is_member, "universe_rank": found["rank"]}

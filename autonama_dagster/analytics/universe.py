@@ -4,11 +4,10 @@ Nothing after D enters the rows of D: a pair delisted since belongs to the days 
 listed later does not. The exchange's present trading status is never used.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Protocol
@@ -18,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.hashing import combine
+from autonama_dagster.analytics.hashing import combine, window_hashes
 from autonama_dagster.analytics.windows import windows
 
 WINDOW_DAYS = 30
@@ -166,29 +165,33 @@ def rank(
 
 def _measure(series: Candles, days: NDArray[np.int64]) -> pd.DataFrame:
     """One symbol's figures on the days on which it is a candidate."""
+    first, stop = _span(series, days, WINDOW_DAYS)
+    days = days[first < stop]
+    first, stop = _span(series, days, WINDOW_DAYS)
+    oldest, _ = _span(series, days, WINDOW_DAYS + 1)
     window = windows(series, days, WINDOW_DAYS + 1)
-    first = np.searchsorted(series.day, days - (WINDOW_DAYS - 1))
-    keep = first < window.stop
-    days, first, stop = days[keep], first[keep], window.stop[keep]
-    has_candle = window.has_candle[keep]
     volumes = _gather(np.nan_to_num(series.quote_volume), first, stop, fill=0.0)
-    returns = _gather(_log_returns(series), window.start[keep] + 1, stop, fill=math.nan)
-    oldest = np.searchsorted(series.day, days - WINDOW_DAYS)
-    hashes = [
-        combine(series.symbol, hashlib.sha256(series.row_hash[i:j].tobytes()).hexdigest())
-        for i, j in zip(oldest.tolist(), stop.tolist(), strict=True)
-    ]
+    returns = _gather(_log_returns(series), window.start + 1, stop, fill=math.nan)
+    hashes = window_hashes(series, replace(window, start=oldest))
     figures = {
         "date": days.astype("datetime64[D]").astype("datetime64[s]"),
-        "quote_volume": np.where(has_candle, series.quote_volume[stop - 1], math.nan),
+        "quote_volume": np.where(window.has_candle, series.quote_volume[stop - 1], math.nan),
         "quote_volume_median_30d": np.median(volumes, axis=1),
         "volatility_30d_pct": _volatility_pct(returns),
         "n_candles_30d": stop - first,
-        "has_candle": has_candle,
+        "has_candle": window.has_candle,
         "has_volume": series.volume[stop - 1] > 0,
-        "input_hash": pd.Series(hashes, dtype="str"),
+        "input_hash": pd.Series([combine(series.symbol, h) for h in hashes], dtype="str"),
     }
     return pd.DataFrame(figures).assign(symbol=series.symbol)
+
+
+def _span(
+    series: Candles, days: NDArray[np.int64], length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Half-open range of the candles in the `length` calendar days to each day."""
+    first = np.searchsorted(series.day, days - (length - 1))
+    return first, np.searchsorted(series.day, days, side="right")
 
 
 def _gather(

@@ -17,16 +17,17 @@ from autonama_dagster.analytics.correlation import (
 )
 from autonama_dagster.charts.style import (
     INK,
-    MARGIN,
     MUTED,
     NEUTRAL,
     Page,
     render,
+    say,
     short_name,
-    signed,
+    true_minus,
 )
 
-_WIDTH, _HEIGHT = 1120, 1160
+_WIDTH, _HEIGHT = 1120, 1110
+_LEVELS = 40  # steps of 0.05: with the shades of the text they fit into a palette
 _LEFT, _TOP, _SIDE = 104, 84, 900
 
 
@@ -59,8 +60,8 @@ def correlation_heatmap(
         page.title("Correlation of daily returns", _subtitle(date, pairs, len(symbols)))
         _draw_matrix(page, symbols, matrix)
         page.footer(
-            f"Pearson correlation of daily log returns over {RETURN_DAYS} days to the date (UTC days), "
-            "USDT pairs, ordered by hierarchical clustering.",
+            f"Pearson correlation of daily log returns over {RETURN_DAYS} days to the date "
+            "(UTC days), USDT pairs, ordered by hierarchical clustering.",
             f"Grey: fewer than {MIN_COMMON_DAYS} common days.",
         )
 
@@ -95,9 +96,9 @@ def _draw_matrix(page: Page, symbols: list[str], matrix: NDArray[np.float64]) ->
     axes.grid(visible=False)
     if not symbols:
         axes.set_axis_off()
-        page.say(axes, "No pair of members on this day.")
+        say(axes, "No pair of members on this day.")
         return
-    colours = colormaps["RdBu"].with_extremes(bad="#D5DADF")
+    colours = colormaps["RdBu"].resampled(_LEVELS).with_extremes(bad="#D5DADF")
     scale = Normalize(-1, 1)
     axes.imshow(matrix, cmap=colours, norm=scale, interpolation="nearest", aspect="auto")
     axes.spines[:].set_visible(False)
@@ -116,8 +117,8 @@ def _draw_scale(page: Page, mapping: ScalarMappable) -> None:
     bar = page.figure.colorbar(
         mapping, cax=page.axes(_LEFT + _SIDE + 24, _TOP, 16, 320), ticks=ticks
     )
-    bar.ax.set_yticklabels([signed(t, 1) for t in ticks])
+    bar.ax.set_yticklabels([true_minus(f"{t:+g}") if t else "0" for t in ticks])
     bar.ax.tick_params(length=3, color=NEUTRAL, labelcolor=MUTED)
     bar.ax.grid(visible=False)
     bar.outline.set_visible(False)
-    page.text(_WIDTH - MARGIN / 2, _TOP + 344, "Pearson", ha="right", fontsize=8, color=MUTED)
+    page.text(_LEFT + _SIDE + 24, _TOP - 8, "Pearson", fontsize=8, color=MUTED)

@@ -23,15 +23,17 @@ from autonama_dagster.charts.style import (
     INK,
     SELL,
     SIGNAL_COLOURS,
-    Page,
     number,
     price,
+    say,
     tags,
 )
 
 _CANDLE_WIDTH: Final = 0.64  # days
 _CHANNEL: Final = "#9CC3DD"
 _UP, _DOWN = "#FFFFFF", "#3E4C59"
+_DECADE: Final = 10.0
+_MOST_TICKS: Final = 9
 
 _Floats = NDArray[np.float64]
 
@@ -48,20 +50,32 @@ class Scale:
             return prices
         return np.log(np.where(prices > 0, prices, np.nan))
 
-    def ticks(self, low: float, high: float) -> _Floats:
-        """Round prices between two heights."""
+    def ticks(self, low: float, high: float) -> tuple[_Floats, list[str]]:
+        """Round prices between two heights, and their labels."""
         if self.kind == "log":
             low, high = math.exp(low), math.exp(high)
-        if self.kind == "log" and high / low > 10:  # noqa: PLR2004
-            powers = np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-            ticks = (10.0 ** powers[:, None] * [1.0, 2.0, 5.0]).ravel()
-        else:
-            ticks = np.array(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-        return ticks[(ticks >= low) & (ticks <= high)]
+            if high / low > _DECADE:
+                ticks = _ticks_over_decades(low, high)
+                return ticks, [price(float(t)).removesuffix(".00") for t in ticks]
+        ticks = np.array(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        finest = f"{float(ticks[1] - ticks[0]):.1e}"
+        mantissa, _, exponent = finest.partition("e")
+        decimals = max(0, (not mantissa.endswith(".0")) - int(exponent))
+        return ticks, [f"{t:,.{decimals}f}" for t in ticks]
+
+
+def _ticks_over_decades(low: float, high: float) -> _Floats:
+    """1, 2 and 5 times powers of ten where they find room, else the powers alone or some."""
+    powers = np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    decades = np.power(10.0, powers.astype(np.float64))
+    every = math.ceil(len(decades) / _MOST_TICKS)
+    dense, sparse = np.outer(decades, [1.0, 2.0, 5.0]).ravel(), decades[::every]
+    inside = [ticks[(ticks >= low) & (ticks <= high)] for ticks in (dense, sparse)]
+    return inside[0] if len(inside[0]) <= _MOST_TICKS else inside[1]
 
 
 def draw_price(
-    page: Page,
     axes: Axes,
     scale: Scale,
     days: NDArray[np.int64],
@@ -73,8 +87,8 @@ def draw_price(
 
     Parameters
     ----------
-    page, axes
-        The page and the panel.
+    axes
+        The panel.
     scale
         Heights of prices.
     days
@@ -95,14 +109,14 @@ def draw_price(
     axes.set_ylabel("Price (USDT, log scale)" if scale.kind == "log" else "Price (USDT)")
     if not len(candles["day"]):
         axes.set_yticks([])
-        page.say(axes, f"{signal['status']}: no candle in the 180 days to this day.")
+        say(axes, f"{signal['status']}: no candle in the 180 days to this day.")
         return []
     heights = {name: scale(candles[name]) for name in ("open", "high", "low", "close")}
     lines = {name: scale(prices) for name, prices in curves.items()}
-    low, high = _limits(heights, lines)
+    low, high = _limits(scale, heights, lines)
     axes.set_ylim(low, high)
-    ticks = scale.ticks(low, high)
-    axes.set_yticks(scale(ticks), _price_labels(ticks))
+    ticks, labels = scale.ticks(low, high)
+    axes.set_yticks(scale(ticks), labels)
     handles: list[Artist] = [
         Patch(facecolor=_UP, edgecolor=_DOWN, label="Close above open"),
         Patch(facecolor=_DOWN, edgecolor=_DOWN, label="Close below open"),
@@ -116,26 +130,18 @@ def draw_price(
     return handles
 
 
-def _limits(heights: dict[str, _Floats], curves: dict[str, _Floats]) -> tuple[float, float]:
+def _limits(
+    scale: Scale, heights: dict[str, _Floats], curves: dict[str, _Floats]
+) -> tuple[float, float]:
     """Bottom and top of the panel: all candles, and as much channel as leaves them room."""
     low, high = float(heights["low"].min()), float(heights["high"].max())
-    reach = max(high - low, 1e-3 * abs(high), 1e-12)
+    reach = max(high - low, 0.01 * (1.0 if scale.kind == "log" else high))  # 1 % for a flat price
     channel = np.concatenate([*curves.values()])
     channel = channel[np.isfinite(channel)]
     if channel.size:
         low = max(min(low, float(channel.min())), low - 0.6 * reach)
         high = min(max(high, float(channel.max())), high + 0.6 * reach)
     return low - 0.07 * reach, high + 0.07 * reach
-
-
-def _price_labels(ticks: _Floats) -> list[str]:
-    """Tick labels with as many decimals as the finest step needs, the same on all."""
-    if len(ticks) < 2:  # noqa: PLR2004
-        return [price(float(t)) for t in ticks]
-    finest = f"{float(np.diff(ticks).min()):.1e}"
-    mantissa, _, exponent = finest.partition("e")
-    decimals = max(0, -int(exponent) + (not mantissa.endswith(".0")))
-    return [f"{t:,.{decimals}f}" for t in ticks]
 
 
 def _draw_own_channel(

@@ -1,12 +1,15 @@
 """The scan of one day in one picture: every member's place in its channel, and the signals."""
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
+from autonama_dagster.analytics.signals import CONFIRMATIONS
 from autonama_dagster.charts.style import (
     BUY,
     DPI,
@@ -19,29 +22,42 @@ from autonama_dagster.charts.style import (
     SIGNAL_COLOURS,
     Page,
     bars,
+    percent,
     price,
     printable,
     render,
+    say,
     short_name,
     signed,
+    tags,
 )
 
-_WIDTH, _HEIGHT = 1280, 860
-_LEFT, _TOP, _PLOT_HEIGHT = 74, 128, 400
-_PLOT_WIDTH = _WIDTH - _LEFT - MARGIN
-_TABLE_TOP = 574
+_WIDTH, _HEIGHT = 1280, 820
+_LEFT, _TOP = 84, 92
+_PLOT_WIDTH, _PLOT_HEIGHT = 1106, 410
+_TABLE_TOP = 540
 _TABLE_ROWS: Final = 8
 _MOST_LABELS: Final = 130  # names of more members would overlap
 _MOST_NAMES: Final = 14  # of members without a channel
+
+_WORDS: Final = {
+    "RSI_OVERSOLD": "RSI",
+    "RSI_OVERBOUGHT": "RSI",
+    "MACD_POSITIVE": "MACD",
+    "MACD_NEGATIVE": "MACD",
+    "HIGH_VOLUME": "volume",
+    "TREND_BULLISH": "trend",
+    "TREND_BEARISH": "trend",
+}
 
 # Table columns: caption, x in pixels from the table's left edge, alignment.
 _COLUMNS: Final = (
     ("Symbol", 0, "left"),
     ("Strength", 150, "right"),
     ("z-score", 215, "right"),
-    ("Close (USDT)", 320, "right"),
-    ("To far edge", 400, "right"),
-    ("Confirmations", 418, "left"),
+    ("Close (USDT)", 310, "right"),
+    ("To far edge", 410, "right"),
+    ("Agreeing confirmations", 432, "left"),
 )
 
 
@@ -94,11 +110,9 @@ def _draw_counts(page: Page, signals: pd.DataFrame) -> None:
     counts |= {
         name: int((signals["status"] == name).sum()) for name in ("INSUFFICIENT_DATA", "NO_DATA")
     }
-    left, step = 640, 120
-    shown = page.figures(left, 34, step, {k: str(v) for k, v in counts.items()})
-    for text, name in zip(shown, counts, strict=True):
-        text.set_color(SIGNAL_COLOURS.get(name, INK))
-        text.set_fontsize(16)
+    for i, (name, count) in enumerate(counts.items()):
+        colour = SIGNAL_COLOURS.get(name, INK)
+        page.figure_of(640 + 120 * i, 34, name, str(count), color=colour, fontsize=16)
 
 
 def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:
@@ -108,7 +122,7 @@ def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:
     axes.spines["bottom"].set_visible(False)
     if fitted.empty:
         axes.set_ylim(-2 * kstd, 2 * kstd)
-        page.say(axes, "No member has a channel on this day.")
+        say(axes, "No member has a channel on this day.")
         return
     count = len(fitted)
     score = fitted["z_score"].to_numpy(np.float64)
@@ -116,43 +130,48 @@ def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:
     limit = min(max(1.35 * float(np.abs(score).max()), 1.6 * kstd), 3.2 * kstd)
     axes.set_xlim(-1, count)
     axes.set_ylim(-limit, limit)
-    _draw_channel(axes, kstd, count)
+    _draw_channel(axes, kstd)
     end = np.clip(score, -0.86 * limit, 0.86 * limit)
     colours = [_bar_colour(s) for s in fitted["signal"]]
     width = min(14.0, 0.6 * _PLOT_WIDTH / (count + 1)) * 72 / DPI
     bars(axes, np.arange(count, dtype=np.float64), end, colours, width)
     if count <= _MOST_LABELS:
-        _label_bars(axes, fitted, end, clipped=end != score)
+        _label_bars(axes, fitted, end)
 
 
 def _bar_colour(signal: str) -> str:
     return NEUTRAL if signal == "HOLD" else SIGNAL_COLOURS[signal]
 
 
-def _draw_channel(axes: Axes, kstd: float, count: int) -> None:
+def _draw_channel(axes: Axes, kstd: float) -> None:
     axes.axhspan(-kstd, kstd, color=PALE, zorder=0)
     axes.axhline(0, color=MUTED, linewidth=0.8)
-    for edge, colour, words in ((kstd, SELL, "SELL above"), (-kstd, BUY, "BUY below")):
+    edges = (
+        (kstd, f"SELL above\n{kstd:+g}", SELL),
+        (-kstd, f"BUY below\n\N{MINUS SIGN}{kstd:g}", BUY),
+    )
+    tags(axes, edges, bold=frozenset({SELL, BUY}))
+    for edge, _, colour in edges:
         axes.axhline(edge, color=colour, linewidth=1, linestyle=(0, (5, 3)))
-        upper = edge > 0
-        axes.text(
-            -0.6 if upper else count - 0.4, edge, f"{words} {signed(edge, 1)}",
-            ha="left" if upper else "right", va="bottom" if upper else "top", color=colour,
-            fontsize=8.5, fontweight="bold",
-        )  # fmt: skip
 
 
-def _label_bars(axes: Axes, fitted: pd.DataFrame, end: np.ndarray, clipped: np.ndarray) -> None:
-    rows = zip(fitted["symbol"], fitted["signal"], fitted["z_score"], end, clipped, strict=True)
-    for i, (symbol, signal, score, tip, is_clipped) in enumerate(rows):
-        name = short_name(symbol, 12)
-        axes.annotate(
-            f"{name} {signed(score, 1)}" if is_clipped else name,
-            (i, tip), xytext=(0, 3 if tip >= 0 else -3), textcoords="offset points",
-            rotation=90, ha="center", va="bottom" if tip >= 0 else "top",
-            fontsize=6.5, color=MUTED if signal == "HOLD" else SIGNAL_COLOURS[signal],
-            fontweight="normal" if signal == "HOLD" else "bold",
-        )  # fmt: skip
+def _label_bars(axes: Axes, fitted: pd.DataFrame, end: NDArray[np.float64]) -> None:
+    """Names on the other side of the zero line, where no bar and no edge is in their way.
+
+    A bar that ends before its score has the score at its end.
+    """
+    rows = zip(fitted["symbol"], fitted["signal"], fitted["z_score"], end, strict=True)
+    for i, (symbol, signal, score, tip) in enumerate(rows):
+        colour = MUTED if signal == "HOLD" else SIGNAL_COLOURS[signal]
+        labels = [(short_name(symbol), 0.0, score < 0)]
+        if tip != score:
+            labels.append((signed(score, 1), tip, score > 0))
+        for text, at, is_above in labels:
+            axes.annotate(
+                text, (i, at), xytext=(0, 3 if is_above else -3), textcoords="offset points",
+                rotation=90, ha="center", va="bottom" if is_above else "top", fontsize=6.5,
+                color=colour, fontweight="normal" if signal == "HOLD" else "bold",
+            )  # fmt: skip
 
 
 def _draw_table(page: Page, left: float, signal: str, signals: pd.DataFrame) -> None:
@@ -178,19 +197,17 @@ def _draw_table(page: Page, left: float, signal: str, signals: pd.DataFrame) -> 
             f"{row['signal_strength']:.0f}",
             signed(row["z_score"]),
             price(row["close"]),
-            signed(row["target_return_pct"], 1, " %"),
-            _agreement(row["confirmations"]),
+            percent(row["target_return_pct"]),
+            _agreeing(row["confirmations"], signal),
         )
         for (_, x, align), cell in zip(_COLUMNS, cells, strict=True):
-            small = align == "left" and x > 0
-            page.text(left + x, y, cell, ha=align, fontsize=6.5 if small else 8.5)
+            page.text(left + x, y, cell, ha=align)
 
 
-def _agreement(confirmations: object) -> str:
-    """Confirmations in few words: RSI_OVERSOLD as "RSI oversold"."""
-    names = [] if confirmations is None else list(confirmations)  # type: ignore[call-overload]
-    words = (n.replace("_", " ").lower() for n in names)
-    return ", ".join(w.replace("rsi", "RSI").replace("macd", "MACD") for w in words)
+def _agreeing(confirmations: Iterable[str], signal: str) -> str:
+    """What agrees with the signal, in one word each."""
+    words = [_WORDS[name] for name in confirmations if signal in CONFIRMATIONS[name]]
+    return ", ".join(words) or "none"
 
 
 def _without_channel(signals: pd.DataFrame) -> str:

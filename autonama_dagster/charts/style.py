@@ -123,13 +123,10 @@ class Page:
         self.text(MARGIN, 38, title, fontsize=17, fontweight="bold")
         self.text(MARGIN, 60, subtitle, fontsize=9, color=MUTED)
 
-    def figures(self, x: float, y: float, step: float, values: dict[str, str]) -> list[Text]:
-        """A row of key figures: small captions with their values below, `step` pixels apart."""
-        shown = []
-        for i, (caption, value) in enumerate(values.items()):
-            self.text(x + i * step, y, caption, fontsize=7.5, color=MUTED)
-            shown.append(self.text(x + i * step, y + 20, value, fontsize=11.5, fontweight="bold"))
-        return shown
+    def figure_of(self, x: float, y: float, caption: str, value: str, **style: Any) -> None:
+        """A key figure: a small caption with its value below."""
+        self.text(x, y, caption, fontsize=7.5, color=MUTED)
+        self.text(x, y + 21, value, **({"fontsize": 11.5, "fontweight": "bold"} | style))
 
     def legend(self, x: float, y: float, handles: Sequence[Artist]) -> None:
         """A legend in one row, its upper left corner at (x, y)."""
@@ -143,13 +140,6 @@ class Page:
         """Small print at the bottom left, the last line lowest."""
         for i, line in enumerate(reversed(lines)):
             self.text(MARGIN, self.height - 16 - 14 * i, line, fontsize=7.5, color=MUTED)
-
-    def say(self, axes: Axes, text: str) -> None:
-        """A sentence in the middle of axes that have nothing to show."""
-        axes.text(
-            0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED,
-            fontsize=10,
-        )  # fmt: skip
 
 
 def render(
@@ -187,7 +177,7 @@ def render(
         elif source_label is not None:
             _name_source(page, source_label)
         canvas.draw()
-        return _png(np.asarray(canvas.buffer_rgba()))
+    return _png(np.asarray(canvas.buffer_rgba()))
 
 
 def _mark_synthetic(page: Page) -> None:
@@ -214,8 +204,16 @@ def _png(rgba: NDArray[np.uint8]) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(rgba[..., :3]))
     palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     out = io.BytesIO()
-    palette.save(out, "PNG", optimize=True)
+    palette.save(out, "PNG", compress_level=7)  # 9 takes eight times as long for 5 % less
     return out.getvalue()
+
+
+def say(axes: Axes, text: str) -> None:
+    """Say in the middle of axes why they show nothing."""
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 3},
+    )  # fmt: skip
 
 
 def bars(axes: Axes, x: _Floats, height: _Floats, colours: Sequence[str], width: float) -> None:
@@ -297,7 +295,7 @@ def price(value: float) -> str:
     exponent = math.floor(math.log10(abs(value)))
     if exponent < -12:  # noqa: PLR2004
         return f"{value:.4g}"
-    decimals = max(2, 4 - exponent)
+    decimals = max(2, 4 - exponent)  # five significant digits
     whole, _, fraction = f"{value:,.{decimals}f}".partition(".")
     return f"{whole}.{fraction.rstrip('0'):0<2}"
 
@@ -308,6 +306,13 @@ def amount(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.4g} {unit}"
     return f"{value:.4g}"
+
+
+def percent(value: float) -> str:
+    """A percentage with its sign, in short beyond 10,000; a dash for NaN."""
+    if abs(value) < 1e4 or not math.isfinite(value):  # noqa: PLR2004
+        return signed(value, 1, " %")
+    return true_minus(f"{'+' if value > 0 else ''}{amount(value)} %")
 
 
 def signed(value: float, decimals: int = 2, unit: str = "") -> str:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
+from autonama_dagster.analytics.windows import windows
 from autonama_dagster.charts.price_panel import Scale, draw_price
 from autonama_dagster.charts.style import (
     BUY,
     DPI,
     FIT,
     INK,
+    MARGIN,
     MUTED,
     NEUTRAL,
     SELL,
@@ -26,11 +28,13 @@ from autonama_dagster.charts.style import (
     Page,
     amount,
     bars,
-    base_asset,
     number,
+    percent,
     price,
     printable,
     render,
+    say,
+    short_name,
     signed,
     tags,
     true_minus,
@@ -39,7 +43,7 @@ from autonama_dagster.charts.style import (
 DAYS: Final = 180
 
 _WIDTH, _HEIGHT = 1280, 960
-_LEFT, _PLOT_WIDTH = 104, 1046
+_LEFT, _PLOT_WIDTH = 112, 1040
 _PANELS: Final = ((134, 430), (578, 88), (680, 88), (782, 96))  # top and height in pixels
 _FEWEST_DAYS: Final = 30  # a symbol listed yesterday still gets a calendar
 _MANY_DAYS: Final = 62  # a longer calendar names months, a shorter one every seventh day
@@ -64,8 +68,8 @@ def symbol_chart(
 
     Two channels are drawn: the one of each day's own fit (`regression_bands`: what was known then)
     as a band, and today's fit through the past, dashed, which repaints and is named so. Missing
-    days stay empty. Rows of any frame outside the 180 days, and candles after the day, are not
-    drawn.
+    days stay empty. Nothing outside the 180 days is drawn, and nothing before a break, which is
+    another coin's or another unit's price (see `analytics.windows`).
 
     Parameters
     ----------
@@ -94,19 +98,23 @@ def symbol_chart(
     """
     day = pd.Timestamp(signal["date"])
     last = (day - pd.Timestamp(0)).days
-    shown = _visible(candles, last)
-    days = np.arange(_first_day(shown, last), last + 1)
-    curves = _aligned(own_channel, days, ("fitted_price", "upper_band", "lower_band"))
-    curves |= _aligned(todays_fit, days, ("fitted", "upper", "lower"))
-    studies = _aligned(indicators, days, ("rsi_14", "macd", "macd_signal", "macd_hist"))
+    shown, after_break = _visible(candles, last)
+    since = int(shown["day"][0]) if len(shown["day"]) else last - DAYS + 1
+    days = np.arange(min(since, last - _FEWEST_DAYS + 1), last + 1)
+    curves = _aligned(own_channel, days, since, ("fitted_price", "upper_band", "lower_band"))
+    curves |= _aligned(todays_fit, days, since, ("fitted", "upper", "lower"))
+    studies = _aligned(indicators, days, since, ("rsi_14", "macd", "macd_signal", "macd_hist"))
 
     def draw(page: Page) -> None:
         _draw_header(page, symbol, signal, day)
+        if after_break:
+            start = f"{np.datetime64(since, 'D')}"
+            page.text(MARGIN, 80, f"Begins {start}, after a break in the market.", fontsize=9)
         panels = [page.axes(_LEFT, top, _PLOT_WIDTH, height) for top, height in _PANELS]
         _draw_calendar(panels, days)
-        handles = draw_price(page, panels[0], Scale(price_scale), days, shown, curves, signal)
+        handles = draw_price(panels[0], Scale(price_scale), days, shown, curves, signal)
         page.legend(_LEFT, _PANELS[0][0] - 26, handles)
-        _draw_volume(panels[1], shown, base_asset(symbol))
+        _draw_volume(panels[1], shown, short_name(symbol))
         _draw_rsi(panels[2], days, studies["rsi_14"])
         _draw_macd(panels[3], days, studies)
         page.footer(
@@ -119,48 +127,40 @@ def symbol_chart(
     return render(_WIDTH, _HEIGHT, draw, source_label)
 
 
-def _visible(candles: Candles | None, last: int) -> dict[str, _Floats]:
-    """Columns of the candles to draw, `day` among them."""
+def _visible(candles: Candles | None, last: int) -> tuple[dict[str, _Floats], bool]:
+    """Columns of the candles to draw, `day` among them, and whether a break cut them short."""
     names = ("day", "open", "high", "low", "close", "volume")
     if candles is None:
-        return {name: np.empty(0) for name in names}
-    part = slice(*np.searchsorted(candles.day, [last - DAYS + 1, last + 1]).tolist())
-    return {name: getattr(candles, name)[part].astype(np.float64) for name in names}
-
-
-def _first_day(shown: dict[str, _Floats], last: int) -> int:
-    """A young symbol's calendar starts with its first candle."""
-    first = int(shown["day"][0]) if len(shown["day"]) else last - DAYS + 1
-    return min(first, last - _FEWEST_DAYS + 1)
+        return {name: np.empty(0) for name in names}, False
+    window = windows(candles, np.array([last]), DAYS)
+    part = slice(int(window.start[0]), int(window.stop[0]))
+    shown = {name: getattr(candles, name)[part].astype(np.float64) for name in names}
+    return shown, bool((candles.day[: part.start] > last - DAYS).any())
 
 
 def _aligned(
-    frame: pd.DataFrame, days: NDArray[np.int64], names: Sequence[str]
+    frame: pd.DataFrame, days: NDArray[np.int64], since: int, names: Sequence[str]
 ) -> dict[str, _Floats]:
-    """Columns of a frame on consecutive days, NaN where it has no row."""
-    at = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64) - days[0]
-    inside = (at >= 0) & (at < len(days))
+    """Columns of a frame on consecutive days, NaN where it has no row and before `since`."""
+    day = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    inside = (day >= since) & (day <= days[-1])
     columns = {}
     for name in names:
         columns[name] = np.full(len(days), np.nan)
-        columns[name][at[inside]] = frame[name].to_numpy(np.float64)[inside]
+        columns[name][day[inside] - days[0]] = frame[name].to_numpy(np.float64)[inside]
     return columns
 
 
 def _draw_header(page: Page, symbol: str, signal: Mapping[str, Any], day: pd.Timestamp) -> None:
     page.title(printable(symbol)[:24], f"{day:%Y-%m-%d} UTC, daily candles, regression channel")
-    values = {
-        "Signal": SIGNAL_MARKS[signal["signal"]],
-        "Strength (0 to 100)": f"{signal['signal_strength']:.0f}",
-        "z-score": signed(number(signal, "z_score")),
-        "Close (USDT)": price(number(signal, "close")),
-        "Close to far edge": signed(number(signal, "target_return_pct"), 1, " %"),
-        "Status": signal["status"],
-    }
-    shown = page.figures(430, 34, 138, values)
-    shown[0].set_color(SIGNAL_COLOURS[signal["signal"]])
-    names = signal["confirmations"]
-    found = ", ".join(names) if names is not None and len(names) else "none"
+    kind = signal["signal"]
+    page.figure_of(430, 34, "Signal", SIGNAL_MARKS[kind], color=SIGNAL_COLOURS[kind])
+    page.figure_of(540, 34, "Strength (0 to 100)", f"{signal['signal_strength']:.0f}")
+    page.figure_of(670, 34, "z-score", signed(number(signal, "z_score")))
+    page.figure_of(770, 34, "Close (USDT)", price(number(signal, "close")))
+    page.figure_of(920, 34, "Close to far edge", percent(number(signal, "target_return_pct")))
+    page.figure_of(1060, 34, "Status", signal["status"])
+    found = ", ".join(signal["confirmations"]) or "none"
     page.text(430, 80, f"Confirmations: {found}", fontsize=7.5, color=MUTED)
 
 
@@ -175,7 +175,7 @@ def _draw_calendar(panels: Sequence[Axes], days: NDArray[np.int64]) -> None:
     for panel in panels:
         panel.set_xlim(days[0] - 1, days[-1] + 1)
         panel.set_xticks(days[chosen], labels if panel is panels[-1] else [""] * len(labels))
-        panel.yaxis.set_label_coords(-70 / _PLOT_WIDTH, 0.5)
+        panel.yaxis.set_label_coords(-74 / _PLOT_WIDTH, 0.5)
     panels[-1].set_xlabel("Day (UTC)")
 
 
@@ -195,13 +195,18 @@ def _draw_rsi(axes: Axes, days: NDArray[np.int64], rsi: _Floats) -> None:
     axes.set_ylabel("RSI 14\n(0 to 100)")
     axes.set_ylim(0, 100)
     axes.set_yticks([OVERSOLD_RSI, 50, OVERBOUGHT_RSI])
-    for edge, colour in ((OVERSOLD_RSI, BUY), (OVERBOUGHT_RSI, SELL)):
+    for edge, colour, is_beyond in (
+        (OVERSOLD_RSI, BUY, rsi < OVERSOLD_RSI),
+        (OVERBOUGHT_RSI, SELL, rsi > OVERBOUGHT_RSI),
+    ):
         axes.axhline(edge, color=colour, linewidth=0.9, linestyle=(0, (5, 3)))
         axes.fill_between(
-            days, rsi, edge, where=rsi < edge if edge < 50 else rsi > edge,  # noqa: PLR2004
-            interpolate=True, color=colour, alpha=0.25, linewidth=0,
+            days, rsi, edge, where=is_beyond, interpolate=True, color=colour, alpha=0.25,
+            linewidth=0,
         )  # fmt: skip
     axes.plot(days, rsi, color=INK, linewidth=1.1)
+    if np.isnan(rsi).all():
+        say(axes, "Too few candles for the RSI.")
     last = float(rsi[-1])
     tags(axes, [(last, f"{last:.1f}", INK)])
 
@@ -218,15 +223,21 @@ def _draw_macd(axes: Axes, days: NDArray[np.int64], studies: dict[str, _Floats])
     limits = (-1.12 * reach * factor, 1.12 * reach * factor)
     axes.set_ylim(*limits)
     ticks = MaxNLocator(4, symmetric=True).tick_values(*limits)[1:-1]
-    axes.set_yticks(ticks, [true_minus(f"{t:,g}").replace("-", "−") for t in ticks])  # noqa: RUF001
+    axes.set_yticks(ticks, [true_minus(f"{t:,g}") for t in ticks])
     axes.axhline(0, color=NEUTRAL, linewidth=0.8)
     _draw_bars(axes, days.astype(np.float64), np.nan_to_num(hist * factor), [NEUTRAL])
-    rows = []
-    for name, values, colour in (("MACD", macd, INK), ("Signal line", trigger, FIT)):
+    if not known.size:
+        say(axes, "Too few candles for the MACD.")
+    for values, colour in ((macd, INK), (trigger, FIT)):
         axes.plot(days, values * factor, color=colour, linewidth=1.1)
-        last = float(values[-1] * factor)
-        rows.append((last, f"{name} {true_minus(f'{last:,.3g}')}", colour))
-    tags(axes, rows)
+    last = (("MACD", macd, INK), ("Signal line", trigger, FIT), ("Histogram", hist, MUTED))
+    tags(axes, [(v[-1] * factor, f"{n} {_short(v[-1] * factor)}", c) for n, v, c in last])
+
+
+def _short(value: float) -> str:
+    """Four significant digits, never with an exponent."""
+    digits = 3 - math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+    return true_minus(f"{value:,.{max(0, digits)}f}")
 
 
 def _power_of_thousand(value: float) -> int:

@@ -43,21 +43,22 @@ def print_signals(console: Console, signals: pd.DataFrame, title: str) -> None:
         table.add_column(name, justify="left" if name in {"symbol", "signal"} else "right")
     for name in ("width %", "to far edge %", "risk", "volatility", "trend", "confirmations"):
         table.add_column(name, justify="right" if "%" in name else "left")
-    for row in signals.itertuples():
+    rows: list[dict[str, Any]] = signals.to_dict("records")
+    for row in rows:
         table.add_row(
-            str(row.symbol),
-            f"[{_COLOURS[str(row.signal)]}]{row.signal}[/]",
-            f"{row.signal_strength:.0f}",
-            number(row.z_score, "{:+.2f}"),
-            price(row.close),
-            price(row.lower_band),
-            price(row.upper_band),
-            number(row.band_width_pct, "{:.1f}"),
-            number(row.target_return_pct, "{:.1f}"),
-            text(row.risk_level),
-            text(row.volatility_level),
-            text(row.trend),
-            ", ".join(str(c) for c in row.confirmations) or "-",
+            row["symbol"],
+            f"[{_COLOURS[row['signal']]}]{row['signal']}[/]",
+            f"{row['signal_strength']:.0f}",
+            number(row["z_score"], "{:+.2f}"),
+            price(row["close"]),
+            price(row["lower_band"]),
+            price(row["upper_band"]),
+            number(row["band_width_pct"], "{:.1f}"),
+            number(row["target_return_pct"], "{:.1f}"),
+            text(row["risk_level"]),
+            text(row["volatility_level"]),
+            text(row["trend"]),
+            ", ".join(row["confirmations"]) or "-",
         )
     console.print(table)
 

@@ -46,7 +46,7 @@ def serve(
     serve_market(
         market,
         clock=Clock(now),
-        faults=Faults.parse_all(faults),
+        faults=Faults.parse(*faults),
         port=port,
         on_ready=lambda url: click.echo(f"replay exchange on {url}  (Ctrl-C stops it)"),
     )

@@ -67,9 +67,7 @@ def scan(
     flags = {"top": 100 if top_100 else top, **numbers}
     settings = _with_flags(connection, wanted | {k: v for k, v in flags.items() if v is not None})
     errors = Console(stderr=True)
-    result = run_scan(
-        base, settings, day, chosen, errors, with_charts=generate_charts, output=output
-    )
+    result = run_scan(base, settings, day, chosen, errors, with_charts=generate_charts)
     document, table = export(result, output or settings.results_path)
     if form == "json":
         click.echo(json.dumps(as_json(result), indent=2))
@@ -92,7 +90,6 @@ def run_scan(
     console: Console,
     *,
     with_charts: bool,
-    output: Path | None = None,
 ) -> ScanResult:
     """Scan with `settings`; stored when they are the configured ones (`base`), else a what-if."""
     from resources.database import ready_url  # noqa: PLC0415
@@ -108,20 +105,21 @@ def run_scan(
         progress.step("ask the exchange for the time")
         target = _day(day, exchange, settings, stored=stored)
         if stored:
-            result = _stored(settings, target, exchange, warehouse, progress, with_charts)
+            result = _stored(settings, target, exchange, warehouse, progress, with_charts=with_charts)
         else:
-            result = _what_if(settings, target, chosen, exchange, warehouse, progress)
-            if with_charts:
-                result = replace(result, charts=())
+            result = _what_if(
+                settings, target, chosen, exchange, warehouse, progress, with_charts=with_charts
+            )
     return replace(result, seconds=progress.seconds)
 
 
 def _stored(
     settings: Settings,
     day: date,
-    exchange: Exchange,
+    exchange: "MemoExchange",
     warehouse: Any,
     progress: StepProgress,
+    *,
     with_charts: bool,
 ) -> ScanResult:
     progress.step("load Dagster")
@@ -138,7 +136,11 @@ def _stored(
         )
         scanner.scan(day, with_charts=with_charts)
     progress.step("read the results")
-    return stored_result(warehouse, settings, day)
+    result = stored_result(warehouse, settings, day)
+    if not with_charts:
+        return result
+    folder = settings.results_path / "charts" / day.isoformat()
+    return replace(result, charts=tuple(sorted(folder.glob("*.png"))))
 
 
 def _what_if(
@@ -148,13 +150,20 @@ def _what_if(
     exchange: Exchange,
     warehouse: Any,
     progress: StepProgress,
+    *,
+    with_charts: bool,
 ) -> ScanResult:
     from autonama_dagster.whatif import what_if  # noqa: PLC0415
 
-    result, _ = what_if(
-        settings, day, chosen, exchange=exchange, warehouse=warehouse, on_step=progress.step
+    return what_if(
+        settings,
+        day,
+        chosen,
+        exchange=exchange,
+        warehouse=warehouse,
+        on_step=progress.step,
+        with_charts=with_charts,
     )
-    return result
 
 
 def _symbols(

@@ -12,6 +12,7 @@ from resources.exchange.base import (
     OutageError,
     Progress,
 )
+from resources.exchange.throttle import RequestCancelledError
 
 OUTAGES_IN_A_ROW = 8
 
@@ -57,13 +58,25 @@ def fetch_many(
     stop = threading.Event()
     tally = _Tally(len(requests))
     answers: dict[str, Klines | SymbolFetchError] = {}
+
+    def work(request: KlinesRequest) -> Klines:
+        try:
+            return fetch(request, stop)
+        except (SymbolFetchError, OutageError):
+            raise
+        except Exception:
+            stop.set()  # here, before this thread takes the next request
+            raise
+
     pool = ThreadPoolExecutor(min(threads, len(requests)), thread_name_prefix="exchange")
     try:
-        futures = {pool.submit(fetch, request, stop): request.symbol for request in requests}
-        for done, future in enumerate(as_completed(futures), start=1):
+        futures = {pool.submit(work, request): request.symbol for request in requests}
+        for future in as_completed(futures):
+            if isinstance(future.exception(), RequestCancelledError):
+                continue  # the error that stopped the others is still to come
             answers[futures[future]] = tally.count(future)
             if on_progress is not None:
-                on_progress(done, len(requests))
+                on_progress(len(answers), len(requests))
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)

@@ -107,11 +107,19 @@ def test_highs_and_lows_are_pooled_and_the_nearest_is_taken():
 
 
 def test_level_at_the_close_is_neither_support_nor_resistance():
-    for price in (70.1, 0.1 * 701, 1 / 0.0142):
-        candles = peaks(65, price, 80, price, close=price)
-        for i in (11, 23):
-            candles.high[i] = candles.close[-1]
-        assert levels_at_end(candles, 0.0) == pytest.approx((65, 80))
+    # A plain mean of the three equal logs would be another price, just beside the close.
+    candles = peaks(65, 487.42, 900, 487.42, 487.42, close=487.42)
+    assert levels_at_end(candles, 0.0) == pytest.approx((65, 900))
+
+
+@pytest.mark.parametrize("lower", [0.64, 0.72])
+def test_level_that_rounds_to_the_close_is_neither(lower):
+    # The mean of log(lower) and log(1 / lower) is not 0 but too small for exp to tell.
+    candles = peaks(100 * lower, 100 / lower, close=100)
+    prices = {name: getattr(candles, name) / 100 for name in ("open", "high", "low", "close")}
+    candles = replace(candles, **prices)
+    candles.high[5], candles.high[11] = lower, 1 / lower
+    assert all(map(isnan, levels_at_end(candles, 100.0)))
 
 
 def test_pivot_stands_strictly_out():

@@ -225,9 +225,11 @@ def test_a_symbol_not_yet_listed_is_unknown(exchange):
     assert get(exchange, "klines", symbol="BBBUSDT", interval="1d").json["code"] == -1121
 
 
-def test_the_synthetic_market_says_what_it_is(connect):
+def test_the_synthetic_market_says_what_it_is_and_fills_pages(connect):
     with ReplayServer(SyntheticMarket(7), now="2023-12-30T00:05:00Z") as server:
         client = connect(server)
+        assert len(client.get_klines(symbol="BTCUSDT", interval="1d")) == 500
+        assert len(client.get_klines(symbol="BTCUSDT", interval="1d", limit=1500)) == 1000
         rows = client.get_klines(symbol="BTCUSDT", interval="1d", limit=2)
         assert client.response.headers["X-Autonama-Source"] == "synthetic"
         assert client.response.headers["X-Autonama-Market"] == "synthetic"

@@ -57,9 +57,7 @@ def test_a_candle_enters_once_its_close_time_has_passed(server, connect, last_ms
     assert "2023-12-30" in open_days(klines)
 
 
-@pytest.mark.parametrize(
-    ("days", "calls"), [(999, 1), (1000, 1), (1001, 2), (2000, 2), (2500, 3)]
-)
+@pytest.mark.parametrize(("days", "calls"), [(999, 1), (1000, 1), (1001, 2), (2000, 2), (2500, 3)])
 def test_pages_of_a_thousand(server, connect, days, calls):
     server.add_days("BTCUSDT", "2023-12-31", days)
     klines = connect().klines("BTCUSDT", "1d", END - days * DAY, END)
@@ -117,8 +115,10 @@ def test_microseconds_are_the_same_candles(server, connect):
     milli = exchange.klines("BTCUSDT", "1d", END - 2 * DAY, END)
     for row in server.rows["BTCUSDT"]:
         row[0], row[6] = row[0] * 1000, row[6] * 1000 + 999
-    server.always("klines", server._klines({"symbol": "BTCUSDT", "startTime": 0,
-                                            "endTime": 10**17, "limit": 9}))
+    server.always(
+        "klines",
+        server._klines({"symbol": "BTCUSDT", "startTime": 0, "endTime": 10**17, "limit": 9}),
+    )
     micro = exchange.klines("BTCUSDT", "1d", END - 2 * DAY, END)
     assert micro.rows == milli.rows
     assert [row_hash(row) for row in micro.rows] == [row_hash(row) for row in milli.rows]
@@ -143,8 +143,20 @@ HTML = b"<html><body>Request blocked</body></html>"
         ([[1703808000000, *["1.5"] * 4, None, 1703894399999, "1", 1, "1", "1", "0"]], False),
         ([7], False),
     ],
-    ids=["cut", "breaks off", "html", "empty", "bytes", "null", "object", "short row",
-         "time is text", "time is a fraction", "missing value", "no row"],
+    ids=[
+        "cut",
+        "breaks off",
+        "html",
+        "empty",
+        "bytes",
+        "null",
+        "object",
+        "short row",
+        "time is text",
+        "time is a fraction",
+        "missing value",
+        "no row",
+    ],
 )
 class TestGarbage:
     def test_once_is_repeated(self, server, connect, reply, body, breaks_off):
@@ -217,7 +229,7 @@ def test_timeouts_are_repeated(server, connect, reply):
 
 
 def test_nobody_listens(connect):
-    with pytest.raises(OutageError, match="127.0.0.1:.*does not answer.*check the connection"):
+    with pytest.raises(OutageError, match=r"127.0.0.1:.*does not answer.*check the connection"):
         connect(url=f"http://127.0.0.1:{unused_port()}").klines_many(requests_for(["BTCUSDT"]))
 
 
@@ -265,7 +277,7 @@ def test_a_refusal_ends_the_batch_at_once(server, connect, reply, status, hint):
     with pytest.raises(ExchangeError, match=f"HTTP {status}.*{hint}") as error:
         connect(threads=1).klines_many(requests_for(f"S{n}USDT" for n in range(20)))
     assert not isinstance(error.value, SymbolFetchError)
-    assert server.count("klines") <= 2
+    assert server.count("klines") == 1
 
 
 def test_recorded_error_bodies(server, connect, reply, market_data):
@@ -273,8 +285,15 @@ def test_recorded_error_bodies(server, connect, reply, market_data):
     for case in recorded:
         body = case["body"]
         server.queue(
-            "klines", *[reply(case["http_status"], body.encode() if isinstance(body, str) else body,
-                              {"Retry-After": "1"})] * 3
+            "klines",
+            *[
+                reply(
+                    case["http_status"],
+                    body.encode() if isinstance(body, str) else body,
+                    {"Retry-After": "1"},
+                )
+            ]
+            * 3,
         )
         clock = _NoWait()
         exchange = connect(throttle=Throttle(clock=clock, sleep=clock.sleep))
@@ -300,6 +319,7 @@ class _NoWait:
         return time.time() + self.ahead
 
     def sleep(self, _stop, seconds):
+        assert len(self.slept) < 100, "the throttle waits for ever"
         self.slept.append(seconds)
         self.ahead += seconds
 
@@ -334,7 +354,7 @@ def test_429_without_end_gives_up(server, connect, reply):
     exchange = connect(threads=1, throttle=Throttle(clock=clock, sleep=clock.sleep))
     with pytest.raises(ExchangeError, match="WEIGHT_PER_MINUTE"):
         exchange.klines_many(requests_for(["AUSDT", "BUSDT", "CUSDT"]))
-    assert server.count("klines") <= 4
+    assert server.count("klines") == 3
 
 
 def test_429_for_an_hour_is_the_users_decision(server, connect, reply):
@@ -348,7 +368,7 @@ def test_418_stops_everything_at_once(server, connect, reply):
     ban = reply(418, {"code": -1003, "msg": "IP banned until 9990423228000."})
     server.queue("S2USDT", ban)
     exchange = connect(threads=1)
-    with pytest.raises(ExchangeBannedError, match="until 2286-08-0. ..:..:.. UTC"):
+    with pytest.raises(ExchangeBannedError, match=r"until 2286-08-0. ..:..:.. UTC"):
         exchange.klines_many(requests_for(f"S{n}USDT" for n in range(50)))
     calls = len(server.calls)
     assert server.count("klines") == 3

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from autonama_dagster.errors import ExchangeError, SymbolFetchError
-from resources.exchange.base import Klines
+from resources.exchange.base import Klines, KlinesRequest
 from resources.exchange.memo import MemoExchange
 
 END = datetime(2024, 1, 1, tzinfo=UTC)
@@ -24,8 +24,6 @@ def ask(memo, first, last, symbol="BTCUSDT"):
 
 
 def ask_many(memo, first, last, symbols=("BTCUSDT", "ETHUSDT"), on_progress=None):
-    from resources.exchange.base import KlinesRequest  # noqa: PLC0415
-
     requests = [KlinesRequest(s, "1d", END - first * DAY, END - last * DAY) for s in symbols]
     return memo.klines_many(requests, on_progress)
 

@@ -1,0 +1,376 @@
+import hashlib
+import io
+import threading
+import zipfile
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from autonama_dagster.analytics.candles import raw_kline, row_hash
+from autonama_dagster.errors import ExchangeError, InputError, SymbolFetchError
+from resources.exchange.archive import ArchiveExchange
+from resources.exchange.base import KlinesRequest, OutageError, SymbolInfo, from_ms
+
+MONTHLY, DAILY = "data/spot/monthly/klines", "data/spot/daily/klines"
+NOW = datetime(2024, 3, 5, 0, 5, tzinfo=UTC)
+DAY = timedelta(days=1)
+DAY_MS = 86_400_000
+HEADER = (
+    "open_time,open,high,low,close,volume,close_time,quote_volume,count,"
+    "taker_buy_volume,taker_buy_quote_volume,ignore"
+)
+
+
+def utc(*date):
+    return datetime(*date, tzinfo=UTC)
+
+
+def lines(first, days, scale=1):
+    """Daily rows as the archive prints them; `scale` 1000 for microseconds."""
+    start = int(first.timestamp()) * 1000
+    opens = [start + n * DAY_MS for n in range(days)]
+    rest = "1.50000000,1.60000000,1.40000000,1.55000000,9.00000000"
+    more = "13.50000000,7,4.00000000,6.00000000,0"
+    return [f"{t * scale},{rest},{(t + DAY_MS) * scale - 1},{more}" for t in opens]
+
+
+class Mirror:
+    """A folder in the archive's layout."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / MONTHLY).mkdir(parents=True)
+
+    def add(self, symbol, period, rows, interval="1d"):
+        """Put one zip file with its checksum; the period says whether monthly or daily."""
+        name = f"{symbol}-{interval}-{period}"
+        kind = MONTHLY if period.count("-") == 1 else DAILY
+        path = self.folder / kind / symbol / interval / f"{name}.zip"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{name}.csv", "\n".join(rows) + "\n")
+        return self.put(path, packed.getvalue())
+
+    def put(self, path, content):
+        path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        path.with_name(f"{path.name}.CHECKSUM").write_text(f"{digest}  {path.name}\n")
+        return path
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    return Mirror(tmp_path / "mirror of mine")
+
+
+def local(mirror, now=NOW):
+    return ArchiveExchange(mirror.folder, clock=lambda: now)
+
+
+def open_days(klines):
+    return [from_ms(row.open_time).date() for row in klines.rows]
+
+
+def days_of(first, count):
+    return [(first + n * DAY).date() for n in range(count)]
+
+
+def test_closed_months_and_the_days_of_the_current_one(mirror):
+    mirror.add("BTCUSDT", "2024-01", lines(utc(2024, 1, 1), 31))
+    mirror.add("BTCUSDT", "2024-02", lines(utc(2024, 2, 1), 29))
+    for day in (1, 2, 3, 4):
+        mirror.add("BTCUSDT", f"2024-03-0{day}", lines(utc(2024, 3, day), 1))
+    klines = local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 10), utc(2024, 3, 6))
+    assert open_days(klines) == days_of(utc(2024, 1, 10), 22 + 29 + 4)
+    assert (klines.source, klines.asked_at) == ("archive", NOW)
+
+
+def test_header_row_or_none_milliseconds_or_microseconds(mirror):
+    mirror.add("BTCUSDT", "2023-11", lines(utc(2023, 11, 1), 30))
+    mirror.add("BTCUSDT", "2023-12", [HEADER, *lines(utc(2023, 12, 1), 31)])
+    mirror.add("BTCUSDT", "2024-01", lines(utc(2024, 1, 1), 31, scale=1000))
+    klines = local(mirror).klines("BTCUSDT", "1d", utc(2023, 11, 1), utc(2024, 2, 1))
+    assert open_days(klines) == days_of(utc(2023, 11, 1), 92)
+    assert {row.close_time - row.open_time for row in klines.rows} == {DAY_MS - 1}
+
+
+def test_the_same_candle_hashes_alike_by_rest_and_archive(mirror):
+    mirror.add("BTCUSDT", "2024-01", lines(utc(2024, 1, 1), 1, scale=1000))
+    (row,) = local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 1, 2)).rows
+    open_ms = int(utc(2024, 1, 1).timestamp()) * 1000
+    rest = [
+        open_ms,
+        "1.50000000",
+        "1.60000000",
+        "1.40000000",
+        "1.55000000",
+        "9.00000000",
+        open_ms + DAY_MS - 1,
+        "13.50000000",
+        7,
+        "4.00000000",
+        "6.00000000",
+        "0",
+    ]
+    assert row_hash(row) == row_hash(raw_kline(rest))
+
+
+def test_rows_out_of_order_and_twice(mirror):
+    rows = lines(utc(2024, 1, 1), 31)
+    mirror.add("BTCUSDT", "2024-01", [*rows[20:], *rows[:20], rows[3]])
+    klines = local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+    assert open_days(klines) == days_of(utc(2024, 1, 1), 31)
+
+
+def test_a_missing_month_has_no_candles(mirror):
+    mirror.add("LUNAUSDT", "2023-10", lines(utc(2023, 10, 1), 31))
+    mirror.add("LUNAUSDT", "2023-12", lines(utc(2023, 12, 1), 31))
+    exchange = local(mirror)
+    klines = exchange.klines("LUNAUSDT", "1d", utc(2023, 10, 1), utc(2024, 1, 1))
+    assert open_days(klines) == days_of(utc(2023, 10, 1), 31) + days_of(utc(2023, 12, 1), 31)
+    assert exchange.klines("NONEUSDT", "1d", utc(2023, 1, 1), utc(2024, 3, 5)).rows == ()
+
+
+def test_until_the_monthly_file_comes_out_its_days_are_daily_files(mirror):
+    for day in range(1, 30):
+        mirror.add("BTCUSDT", f"2024-02-{day:02}", lines(utc(2024, 2, day), 1))
+    mirror.add("BTCUSDT", "2024-03-01", lines(utc(2024, 3, 1), 1))
+    klines = local(mirror).klines("BTCUSDT", "1d", utc(2024, 2, 10), utc(2024, 3, 2))
+    assert open_days(klines) == days_of(utc(2024, 2, 10), 21)
+
+
+def test_a_candle_that_has_not_closed_does_not_enter(mirror):
+    mirror.add("BTCUSDT", "2024-03-04", lines(utc(2024, 3, 4), 1))
+    ends = utc(2024, 3, 5)
+    for now, count in ((ends - DAY / 2, 0), (ends, 1)):
+        exchange = local(mirror, now)
+        assert exchange.server_time() == now
+        assert len(exchange.klines("BTCUSDT", "1d", utc(2024, 3, 1), ends).rows) == count
+
+
+def damage_content(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def damage_checksum(path):
+    path.with_name(f"{path.name}.CHECKSUM").write_text(f"{'0' * 64}  {path.name}\n")
+
+
+def remove_checksum(path):
+    path.with_name(f"{path.name}.CHECKSUM").unlink()
+
+
+def empty_checksum(path):
+    path.with_name(f"{path.name}.CHECKSUM").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (damage_content, "does not match its CHECKSUM"),
+        (damage_checksum, "does not match its CHECKSUM"),
+        (remove_checksum, "CHECKSUM is missing"),
+        (empty_checksum, "CHECKSUM is missing"),
+    ],
+)
+def test_a_file_that_fails_its_checksum_is_named(mirror, damage, says):
+    mirror.add("ETHUSDT", "2024-01", lines(utc(2024, 1, 1), 31))
+    damage(mirror.add("BTCUSDT", "2024-01", lines(utc(2024, 1, 1), 31)))
+    asked = [
+        KlinesRequest(s, "1d", utc(2024, 1, 1), utc(2024, 2, 1)) for s in ("BTCUSDT", "ETHUSDT")
+    ]
+    answers = local(mirror).klines_many(asked)
+    assert isinstance(answers["BTCUSDT"], SymbolFetchError)
+    assert "BTCUSDT-1d-2024-01.zip" in str(answers["BTCUSDT"])
+    assert says in str(answers["BTCUSDT"])
+    assert len(answers["ETHUSDT"].rows) == 31
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04 no zip", b"<html></html>"],
+)
+def test_a_corrupt_zip_is_named(mirror, content):
+    mirror.put(mirror.add("BTCUSDT", "2024-01", []), content)
+    with pytest.raises(SymbolFetchError, match=r"BTCUSDT-1d-2024-01.zip cannot be read"):
+        local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+
+
+@pytest.mark.parametrize("row", ["1704067200000,1.5,1.6", "soon,1,1,1,1,1,later,1,1,1,1,0", "é"])
+def test_rows_that_are_none_are_named(mirror, row):
+    mirror.add("BTCUSDT", "2024-01", [HEADER, row])
+    with pytest.raises(SymbolFetchError, match=r"BTCUSDT-1d-2024-01.zip cannot be read") as error:
+        local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+    assert "\n" not in str(error.value)
+
+
+def test_an_encrypted_zip_is_named(mirror):
+    path = mirror.add("BTCUSDT", "2024-01", lines(utc(2024, 1, 1), 1))
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    mirror.put(path, bytes(content))
+    with pytest.raises(SymbolFetchError, match=r"cannot be read.*password"):
+        local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+
+
+def test_symbols_include_the_delisted_and_the_youngest(mirror):
+    for symbol in ("LUNAUSDT", "BTCUSDT", "BTCBUSD"):
+        mirror.add(symbol, "2022-01", [])
+    mirror.add("NEWUSDT", "2024-03-04", [])
+    exchange = local(mirror)
+    assert exchange.knows_delisted
+    assert exchange.symbols() == [
+        SymbolInfo("BTCUSDT", "BTC", "USDT"),
+        SymbolInfo("LUNAUSDT", "LUNA", "USDT"),
+        SymbolInfo("NEWUSDT", "NEW", "USDT"),
+    ]
+    assert exchange.symbols("BUSD") == [SymbolInfo("BTCBUSD", "BTC", "BUSD")]
+
+
+def test_a_folder_that_is_no_mirror(tmp_path):
+    with pytest.raises(InputError, match="no mirror of the archive"):
+        ArchiveExchange(tmp_path)
+
+
+def test_real_files_around_the_change_to_microseconds(mirror, market_data):
+    folder = market_data / "archive_raw" / "spot_1h_no_header_us_since_2025"
+    for month in ("2024-11", "2024-12", "2025-01", "2025-02"):
+        rows = (folder / f"BTCUSDT-1h-{month}.csv").read_text().splitlines()
+        mirror.add("BTCUSDT", month, rows, interval="1h")
+    exchange = local(mirror, utc(2025, 6, 1))
+    klines = exchange.klines("BTCUSDT", "1h", utc(2024, 12, 30), utc(2025, 1, 3))
+    times = [row.open_time for row in klines.rows]
+    assert times == list(range(times[0], times[0] + 96 * 3_600_000, 3_600_000))
+    assert from_ms(times[0]) == utc(2024, 12, 30)
+    first_of_2025 = klines.rows[48]
+    assert first_of_2025.open == "93576.00000000"
+    assert from_ms(first_of_2025.close_time + 1) == utc(2025, 1, 1, 1)
+
+
+def test_a_real_file_with_a_header(mirror, market_data):
+    folder = market_data / "archive_raw" / "um_5m_with_header_ms"
+    rows = (folder / "BTCUSDT-5m-2025-01.csv").read_text().splitlines()
+    mirror.add("BTCUSDT", "2025-01", rows, interval="5m")
+    exchange = local(mirror, utc(2025, 6, 1))
+    klines = exchange.klines("BTCUSDT", "5m", utc(2025, 1, 1), utc(2025, 1, 1, 1))
+    assert len(klines.rows) == 12
+    assert klines.rows[0].volume == "341.604"
+
+
+class ArchiveServer:
+    """Serves a mirror over HTTP with S3's listing, two folders a page, and faults on demand."""
+
+    def __init__(self, folder):
+        self.folder, self.calls, self.faults = folder, [], {}
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                url = urlsplit(self.path)
+                query = parse_qs(url.query)
+                served.calls.append(url.path)
+                status, body = served.answer(url.path.strip("/"), query)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def answer(self, path, query):
+        faults = self.faults.get(path.rpartition("/")[2], [])
+        if faults:
+            return faults.pop(0)
+        if "prefix" in query:
+            return 200, self.listing(query["prefix"][0], query.get("marker", [""])[0])
+        file = self.folder / path
+        return (200, file.read_bytes()) if file.is_file() else (404, b"<Error>NoSuchKey</Error>")
+
+    def listing(self, prefix, marker):
+        folder = self.folder / prefix
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        keys = [key for key in (f"{prefix}{name}/" for name in names) if key > marker]
+        page = "".join(f"<CommonPrefixes><Prefix>{k}</Prefix></CommonPrefixes>" for k in keys[:2])
+        more = len(keys) > 2
+        following = f"<NextMarker>{keys[1]}</NextMarker>" if more else ""
+        return (
+            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{following}{page}</ListBucketResult>"
+        ).encode()
+
+    def close(self):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class TestOverHttp:
+    @pytest.fixture
+    def server(self, mirror):
+        served = ArchiveServer(mirror.folder)
+        yield served
+        served.close()
+
+    @pytest.fixture
+    def exchange(self, server, fast):
+        with ArchiveExchange(server.url + "/", retry=fast, clock=lambda: NOW) as opened:
+            yield opened
+
+    def test_same_candles_as_from_disk(self, mirror, exchange):
+        mirror.add("BTCUSDT", "2024-02", lines(utc(2024, 2, 1), 29))
+        mirror.add("BTCUSDT", "2024-03-01", lines(utc(2024, 3, 1), 1))
+        asked = ("BTCUSDT", "1d", utc(2023, 12, 1), utc(2024, 3, 5))
+        assert exchange.klines(*asked) == local(mirror).klines(*asked)
+        assert len(exchange.klines(*asked).rows) == 30
+
+    def test_the_listing_is_read_to_its_end(self, mirror, exchange):
+        names = [f"S{n}USDT" for n in range(5)]
+        for name in names:
+            mirror.add(name, "2024-01", [])
+        assert [pair.symbol for pair in exchange.symbols()] == names
+
+    def test_server_errors_and_damaged_transfers_are_repeated(self, mirror, server, exchange):
+        path = mirror.add("BTCUSDT", "2024-01", lines(utc(2024, 1, 1), 31))
+        server.faults[path.name] = [(503, b""), (200, path.read_bytes()[:-9])]
+        klines = exchange.klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+        assert len(klines.rows) == 31
+        assert sum(call.endswith(".zip") for call in server.calls) == 3
+
+    def test_an_archive_that_is_down(self, server, exchange):
+        server.faults["BTCUSDT-1d-2024-01.zip"] = [(503, b"")] * 3
+        with pytest.raises(OutageError, match="HTTP 503"):
+            exchange.klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+
+    def test_an_archive_that_refuses(self, server, exchange):
+        server.faults["BTCUSDT-1d-2024-01.zip"] = [(403, b"")] * 3
+        with pytest.raises(ExchangeError, match=r"HTTP 403.*AUTONAMA_ARCHIVE_LOCATION"):
+            exchange.klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+        assert len(server.calls) == 1
+
+    @pytest.mark.parametrize("body", [b"<html><br></html>", b""])
+    def test_a_site_without_a_listing(self, server, exchange, body):
+        server.faults[""] = [(200, body)] * 3
+        with pytest.raises(ExchangeError, match="lists no data/spot") as error:
+            exchange.symbols()
+        assert not isinstance(error.value, SymbolFetchError)
+
+
+def test_nobody_listens(fast):
+    with (
+        ArchiveExchange("http://127.0.0.1:9", retry=fast) as exchange,
+        pytest.raises(OutageError, match=r"127.0.0.1 does not answer"),
+    ):
+        exchange.symbols()
