@@ -64,7 +64,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     return dg.Definitions(
         assets=assets,
         asset_checks=[*checks, freshness_check(), continuity_check(), budget_check()],
-        jobs=build_jobs(partitions),
+        jobs=build_jobs(),
         resources={
             "settings": settings,
             "warehouse": warehouse,

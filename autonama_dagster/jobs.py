@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from autonama_dagster.partitions import PartitionSet, key_of
+from autonama_dagster.partitions import key_of
 from autonama_dagster.planner import Step
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -28,17 +28,16 @@ _DESCRIPTIONS = {
 }
 
 
-def build_jobs(partitions: PartitionSet) -> list[Any]:
+def build_jobs() -> list[Any]:
     """The jobs, unresolved; steps run in one process because each own process costs seconds."""
     return [
         dg.define_asset_job(
             name,
             selection=dg.AssetSelection.assets(*assets),
-            partitions_def=getattr(partitions, kind),
             executor_def=dg.in_process_executor,
             description=_DESCRIPTIONS[name],
         )
-        for name, (kind, assets) in JOBS.items()
+        for name, (_, assets) in JOBS.items()
     ]
 
 

@@ -22,8 +22,7 @@ with context.begin_transaction():
     for name in VIEWS:
         connection.execute(sa.text(f"DROP VIEW IF EXISTS {SCHEMA}.{name}"))
     context.run_migrations()
-    # Autogenerate of the first migration finds no tables yet.
-    if connection.dialect.has_table(connection, "ohlcv_1d", schema=SCHEMA):
+    if not context.config.attributes.get("autogenerates"):
         for name, (_, query) in VIEWS.items():
             connection.execute(sa.text(f"CREATE VIEW {SCHEMA}.{name} AS {query}"))
         for statement in comments():

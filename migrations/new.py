@@ -32,6 +32,7 @@ def main(message: str) -> None:
                 config = Config()
                 config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
                 config.attributes["connection"] = connection
+                config.attributes["autogenerates"] = True
                 command.upgrade(config, "head")
                 number = int(newest_revision()) + 1
                 command.revision(config, message, autogenerate=True, rev_id=f"{number:04}")

@@ -200,6 +200,7 @@ class StockStorage(DagsterPostgresStorage):
     ) -> Self:
         """Find or start the project's server."""
         del config_value
+        # Here, because it brings Alembic and the settings, which an explicit URL does not need.
         from resources.database import dagster_database_url  # noqa: PLC0415
 
         return cls(dagster_database_url(), inst_data)

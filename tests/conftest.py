@@ -16,6 +16,19 @@ from resources.warehouse import Warehouse
 _numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder: no test reads or writes the checkout's own settings and data."""
+    for name in list(os.environ):
+        if name.startswith(("AUTONAMA_", "BINANCE_", "DAGSTER_")) or name == "DATABASE_URL":
+            if name != "AUTONAMA_MARKET_DATA":
+                monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("AUTONAMA_HOME", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def market_data() -> Path:
     """Folder of real market data; tests that need it are skipped where it is absent."""

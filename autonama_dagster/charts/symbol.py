@@ -43,7 +43,7 @@ from autonama_dagster.charts.style import (
 DAYS: Final = 180
 
 _WIDTH, _HEIGHT = 1280, 960
-_LEFT, _PLOT_WIDTH = 112, 1040
+_LEFT, _PLOT_WIDTH = 124, 1028
 _PANELS: Final = ((134, 430), (578, 88), (680, 88), (782, 96))  # top and height in pixels
 _FEWEST_DAYS: Final = 30  # a symbol listed yesterday still gets a calendar
 _MANY_DAYS: Final = 62  # a longer calendar names months, a shorter one every seventh day
@@ -175,7 +175,7 @@ def _draw_calendar(panels: Sequence[Axes], days: NDArray[np.int64]) -> None:
     for panel in panels:
         panel.set_xlim(days[0] - 1, days[-1] + 1)
         panel.set_xticks(days[chosen], labels if panel is panels[-1] else [""] * len(labels))
-        panel.yaxis.set_label_coords(-74 / _PLOT_WIDTH, 0.5)
+        panel.yaxis.set_label_coords(-90 / _PLOT_WIDTH, 0.5)
     panels[-1].set_xlabel("Day (UTC)")
 
 

@@ -34,18 +34,28 @@ def replay() -> None:
 )
 @click.option("--synthetic", "seed", type=int, metavar="SEED", help="A made-up market instead.")
 @click.option("--now", metavar="INSTANT", help="Freeze the clock, e.g. 2023-12-30T00:05:00Z.")
+@click.option("--tick", is_flag=True, help="Let the clock run on from --now.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True)
 @click.option("--fault", "faults", multiple=True, metavar="KIND[:KEY=VALUE,...]", help="What fails.")
 def serve(
-    data: Path | None, seed: int | None, now: str | None, port: int, faults: tuple[str, ...]
+    data: Path | None,
+    seed: int | None,
+    now: str | None,
+    tick: bool,
+    port: int,
+    faults: tuple[str, ...],
 ) -> None:
-    """Serve Binance's REST protocol on 127.0.0.1 until Ctrl-C."""
+    """Serve Binance's REST protocol on 127.0.0.1 until Ctrl-C.
+
+    The clock follows the machine's unless --now freezes it. --fault may be given several times; a
+    wrong kind lists the kinds there are.
+    """
     if (data is None) == (seed is None):
         raise InputError("give --data DIR or --synthetic SEED, one of them")
     market = RecordedMarket(data) if data is not None else SyntheticMarket(int(seed or 0))
     serve_market(
         market,
-        clock=Clock(now),
+        clock=Clock(now, ticking=tick),
         faults=Faults.parse(*faults),
         port=port,
         on_ready=lambda url: click.echo(f"replay exchange on {url}  (Ctrl-C stops it)"),

@@ -1,6 +1,8 @@
 """Tables of the analysis stage: indicators, channels and correlations."""
 
-from autonama_dagster.analytics.indicators import INDICATORS
+from math import isfinite
+
+from autonama_dagster.analytics.indicators import INDICATORS, Indicator
 from autonama_dagster.schemas.base import (
     Day,
     Flag,
@@ -23,9 +25,14 @@ class _IndicatorKey(Provenance):
     date: Day = day("UTC day.")
 
 
+def _bounds(indicator: Indicator) -> dict[str, float]:
+    bounds = {"ge": indicator.minimum, "le": indicator.maximum}
+    return {check: value for check, value in bounds.items() if isfinite(value)}
+
+
 def _indicators_model() -> type[TableModel]:
     """The model of `indicators`: a nullable column per entry of the analytics' registry."""
-    fields = {i.name: column(i.description, nullable=True) for i in INDICATORS}
+    fields = {i.name: column(i.description, nullable=True, **_bounds(i)) for i in INDICATORS}
     doc = "Technical indicators of each symbol and day, each a function of its window alone."
     namespace = {
         "__module__": __name__,

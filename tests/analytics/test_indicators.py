@@ -182,7 +182,7 @@ def test_documentation_lists_every_indicator_with_its_warm_up_and_description():
 # Laws
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(walks, st.integers(1, 150), st.data())
 def test_row_alone_is_bitwise_the_row_in_a_range(candles, lookback, data):
     together = table(candles, lookback)
@@ -207,7 +207,7 @@ def test_neighbours_and_later_candles_change_nothing(candles, other):
     assert mine.tobytes() == table(earlier, 720)[NAMES].to_numpy().tobytes()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(walks, st.integers(-40, 60), st.integers(-60, 60))
 def test_unit_of_price_and_of_volume_do_not_matter(candles, price, volume):
     # Powers of two scale without rounding, so the rest must be exact: for prices of 1e-12 too.
@@ -219,7 +219,7 @@ def test_unit_of_price_and_of_volume_do_not_matter(candles, price, volume):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(walks)
 def test_values_are_finite_or_nan_and_keep_their_bounds(candles):
     values = table(candles)

@@ -162,7 +162,7 @@ def test_natr_of_other_rows_is_refused():
         compute([candles], [windows(candles, candles.day)], np.ones(3))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(walks, natrs, st.integers(1, 250), st.data())
 def test_follows_the_definition(candles, natr_14, lookback, data):
     result = table(candles, natr_14, lookback)

@@ -101,7 +101,7 @@ def test_lookback_below_one_is_refused():
     ("symbol", "first_day_after_the_break"),
     [
         ("LUNAUSDT", "2022-05-31"),  # another coin under the old name, at 20,000 times the price
-        ("FTTUSDT", "2023-09-22"),  # 312 days missing
+        ("FTTUSDT", "2023-09-23"),  # 312 days missing
         ("COCOSUSDT", "2021-01-23"),  # redenominated by 1,000
     ],
 )

@@ -29,7 +29,15 @@ class Drawn:
         return self.figures[-1]
 
     def texts(self) -> list[Text]:
-        return [t for t in self.figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+        """Texts on the page: ticks beyond the limits of their axis have labels too, undrawn."""
+        undrawn = set()
+        for axis in (a for axes in self.figure.axes for a in (axes.xaxis, axes.yaxis)):
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks():
+                if not low <= tick.get_loc() <= high:
+                    undrawn |= {tick.label1, tick.label2}
+        found = (t for t in self.figure.findobj(Text) if t not in undrawn)
+        return [t for t in found if t.get_visible() and t.get_text().strip()]
 
     def words(self) -> str:
         return "\n".join(t.get_text() for t in self.texts())

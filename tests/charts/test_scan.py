@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from autonama_dagster.charts import style
 from autonama_dagster.charts.scan import scan_summary
 
+MINUS = "\N{MINUS SIGN}"
 DAY = dt.date(2023, 12, 9)
 SCORES = {"AUSDT": 0.5, "BUSDT": -2.5, "CUSDT": 2.25, "DUSDT": -1.0, "EUSDT": None, "FUSDT": -3.0}
 
@@ -50,7 +51,7 @@ def test_the_channel_edges_lie_at_kstd(drawn, make_signals, kstd):
     dashed = [line for line in drawn.figure.axes[0].lines if line.get_linestyle() != "-"]
     assert sorted(line.get_ydata()[0] for line in dashed) == [-kstd, kstd]
     assert f"SELL above\n+{kstd:g}" in drawn.words()
-    assert f"BUY below\n−{kstd:g}" in drawn.words()
+    assert f"BUY below\n{MINUS}{kstd:g}" in drawn.words()
 
 
 def test_counts_keep_insufficient_data_and_no_data_apart_from_hold(drawn, make_signals):
@@ -92,7 +93,7 @@ def test_an_outlier_leaves_the_others_their_height_and_keeps_its_number(drawn, m
     heights, _ = bars(drawn.figure)
     assert high == -low < 7
     assert low < heights[0] < -4
-    assert "−15.2" in names_left_to_right(drawn.figure)
+    assert f"{MINUS}15.2" in names_left_to_right(drawn.figure)
 
 
 @pytest.mark.parametrize("scores", [{}, {"AUSDT": None}])

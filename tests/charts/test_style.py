@@ -2,6 +2,7 @@ import io
 import math
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autonama_dagster.charts import style
+
+DASH = "\N{EN DASH}"
 
 
 def draw(page):
@@ -96,7 +99,7 @@ def test_without_a_label_no_source_is_named(drawn):
 def test_tags_stay_in_order_inside_and_apart(wanted, gap):
     places = style._apart(wanted, gap)
     assert len(places) == len(wanted)
-    assert all(b - a >= gap - 1e-9 for a, b in zip(places, places[1:], strict=False))
+    assert all(b - a >= gap - 1e-9 for a, b in pairwise(places))
     assert all(-1e-9 <= p <= 1 for p in places)
 
 
@@ -116,7 +119,7 @@ def test_tags_with_room_stay_where_they_belong():
         (1.5e-13, "1.5e-13"),
         (0.0, "0"),
         (-1.5, "-1.50"),
-        (math.nan, "–"),
+        (math.nan, DASH),
     ],
 )
 def test_price(value, text):
@@ -133,7 +136,12 @@ def test_amount(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(12.34, "+12.3 %"), (-3.0, "−3.0 %"), (88_725_079.8, "+88.73 M %"), (math.nan, "–")],
+    [
+        (12.34, "+12.3 %"),
+        (-3.0, "\N{MINUS SIGN}3.0 %"),
+        (88_725_079.8, "+88.73 M %"),
+        (math.nan, DASH),
+    ],
 )
 def test_percent(value, text):
     assert style.percent(value) == text

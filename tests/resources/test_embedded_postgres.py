@@ -425,10 +425,12 @@ def test_stop_ends_the_server_and_keeps_the_data(server):
 
 
 def test_stop_and_destroy_of_a_server_that_never_was_make_nothing(tmp_path):
-    server = EmbeddedPostgres(tmp_path)
+    project = tmp_path / "project"
+    project.mkdir()
+    server = EmbeddedPostgres(project)
     server.stop()
     server.destroy()
-    assert list(tmp_path.iterdir()) == []
+    assert list(project.iterdir()) == []
     assert not server.data_dir.parent.exists()
 
 

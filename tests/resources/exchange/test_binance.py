@@ -426,6 +426,19 @@ class _SetOnceAsked(threading.Event):
         return was
 
 
+def test_an_interrupted_batch_sends_no_more(server, connect, reply):
+    server.always("klines", reply(body=[], headers={"X-MBX-USED-WEIGHT-1M": "4800"}))
+    exchange = connect(threads=1, throttle=Throttle(clock=lambda: 0.0))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        exchange.klines_many(requests_for(f"S{n}USDT" for n in range(50)), interrupt)
+    # The second request was waiting for the next minute.
+    assert server.count("klines") == 1
+
+
 def test_symbols_of_a_quote_by_name_whatever_their_status(server, connect):
     for symbol in ("ETHUSDT", "BTCUSDT", "BTCBUSD"):
         server.rows[symbol] = []

@@ -1,0 +1,73 @@
+"""A whole project for end-to-end tests: its folder, its databases, its exchange."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from autonama_dagster.runner import Scanner
+from autonama_dagster.schemas.registry import TABLES
+from autonama_dagster.settings import Settings, load_settings
+from resources.database import ready_url
+from resources.embedded_postgres import EmbeddedPostgres
+from resources.exchange.build import build_exchange
+from resources.exchange.memo import MemoExchange
+from resources.instance import open_instance
+from resources.warehouse import Warehouse
+
+VOLATILE = {"run_id", "computed_at", "created_at", "updated_at", "quarantined_at"}
+
+
+@dataclass
+class Project:
+    """An open project; `scanner()` has a fresh memory of the exchange each time."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+    warehouse: Warehouse
+
+    def scanner(self) -> Scanner:
+        return Scanner(
+            self.settings,
+            instance=self.instance,
+            exchange=MemoExchange(build_exchange(self.settings)),
+            warehouse=self.warehouse,
+        )
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table without the columns that tell runs apart, in a total order."""
+        found = {}
+        for name, table in TABLES.items():
+            frame = self.warehouse.read(name)
+            frame = frame[[c for c in table.columns if c not in VOLATILE]]
+            order = frame.astype(str).sort_values(list(frame.columns)).index
+            found[name] = frame.loc[order].reset_index(drop=True)
+        return found
+
+
+@contextmanager
+def project(
+    folder: Path, postgres: EmbeddedPostgres, exchange_url: str, **settings: str
+) -> Iterator[Project]:
+    """Open a project in `folder` with databases of its own; the environment is restored."""
+    name = f"project_{folder.name}".replace("-", "_")
+    postgres.ensure_database(name)
+    values: Mapping[str, str] = {
+        "AUTONAMA_HOME": str(folder),
+        "AUTONAMA_EXCHANGE_URL": exchange_url,
+        "DATABASE_URL": postgres.url(name),
+        **{f"AUTONAMA_{k.upper()}": v for k, v in settings.items()},
+    }
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        loaded = load_settings()
+        with open_instance() as instance:
+            yield Project(loaded, instance, Warehouse(lambda: ready_url(loaded)))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,120 @@
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autonama_dagster.planner import CANDLES_ONLY, State, next_steps, uncovered
+
+START = date(2023, 1, 1)
+DAY = date(2023, 12, 29)
+WINDOW = DAY - timedelta(days=719)
+ALL = (WINDOW, DAY)
+
+
+def plan(state, **options):
+    return next_steps(DAY, state, start_date=START, lookback=720, **options)
+
+
+def jobs(steps):
+    return [(s.job, s.first, s.last, s.symbols) for s in steps]
+
+
+def test_the_universe_comes_first_and_alone():
+    assert jobs(plan(State(has_universe=False))) == [("universe_job", DAY, DAY, ())]
+
+
+def test_new_members_get_history_then_missing_days_then_the_day_then_the_summary():
+    steps = plan(State(has_universe=True, registered=("AAA", "BBB")))
+    both = ("AAA", "BBB")
+    assert jobs(steps) == [
+        ("history_job", WINDOW, START - timedelta(days=1), both),
+        ("symbols_job", START, DAY - timedelta(days=1), both),
+        ("symbols_job", DAY, DAY, both),
+        ("summary_job", DAY, DAY, ()),
+    ]
+    assert steps[0].config == {"ohlcv_1d_history": {"first_date": "2022-01-09"}}
+    assert steps[1].assets == CANDLES_ONLY
+    assert steps[2].assets is None
+
+
+def test_a_complete_day_needs_nothing():
+    state = State(True, ("AAA",), {"AAA": [ALL]}, frozenset({"AAA"}), is_summarised=True)
+    assert plan(state) == []
+
+
+def test_a_missing_summary_is_all_that_is_made():
+    state = State(True, ("AAA",), {"AAA": [ALL]}, frozenset({"AAA"}))
+    assert [s.job for s in plan(state)] == ["summary_job"]
+
+
+def test_one_new_member_among_known_ones_is_fetched_alone():
+    known = (WINDOW, DAY - timedelta(days=1))
+    state = State(True, ("AAA", "NEW"), {"AAA": [known]}, frozenset())
+    assert [(s.job, s.symbols) for s in plan(state)] == [
+        ("history_job", ("NEW",)),
+        ("symbols_job", ("NEW",)),
+        ("symbols_job", ("AAA", "NEW")),
+        ("summary_job", ()),
+    ]
+
+
+def test_a_run_never_leaves_out_a_symbol_between_two_that_need_it():
+    known = {s: [ALL] for s in ("AAA", "BBB", "CCC")} | {"AAA": [], "CCC": []}
+    state = State(True, ("AAA", "BBB", "CCC"), known, frozenset({"BBB"}))
+    day_step = [s for s in plan(state) if s.first == DAY and s.symbols][-1]
+    assert day_step.symbols == ("AAA", "BBB", "CCC")
+
+
+def test_a_range_answered_with_no_candle_is_not_missing():
+    ranges = [(WINDOW, START - timedelta(days=1)), (START, DAY)]
+    state = State(True, ("GONE",), {"GONE": ranges}, frozenset({"GONE"}), is_summarised=True)
+    assert plan(state) == []
+
+
+def test_charts_reach_further_back_without_deciding_again():
+    state = State(True, ("AAA",), {"AAA": [ALL]}, frozenset({"AAA"}), is_summarised=True)
+    steps = plan(state, chart_days=180)
+    assert [s.job for s in steps] == ["history_job", "summary_job"]
+    assert steps[0].first == WINDOW - timedelta(days=179)
+    assert steps[1].config == {"analysis_summary": {"symbol_charts": True}}
+
+
+def test_a_window_that_begins_after_the_start_date_needs_no_history():
+    day = START + timedelta(days=1000)
+    state = State(has_universe=True, registered=("AAA",))
+    steps = next_steps(day, state, start_date=START, lookback=720)
+    assert [s.job for s in steps] == ["symbols_job", "symbols_job", "summary_job"]
+    assert steps[0].first == day - timedelta(days=719)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [
+        ([], (1, 10)),
+        ([(1, 10)], None),
+        ([(0, 20)], None),
+        ([(1, 4)], (5, 10)),
+        ([(5, 10)], (1, 4)),
+        ([(1, 3), (6, 10)], (4, 5)),
+        ([(1, 3), (2, 9)], (10, 10)),
+        ([(3, 4), (7, 7)], (1, 10)),
+        ([(20, 30)], (1, 10)),
+    ],
+)
+def test_uncovered(ranges, expected):
+    def day(n):
+        return date(2024, 1, 1) + timedelta(days=n)
+
+    found = uncovered([(day(a), day(b)) for a, b in ranges], day(1), day(10))
+    assert found == (None if expected is None else (day(expected[0]), day(expected[1])))
+
+
+@given(st.lists(st.tuples(st.integers(-5, 40), st.integers(0, 15)), max_size=6))
+def test_uncovered_is_the_hull_of_the_days_no_range_covers(raw):
+    base = date(2024, 1, 1)
+    ranges = [(base + timedelta(days=a), base + timedelta(days=a + n)) for a, n in raw]
+    days = [base + timedelta(days=n) for n in range(30)]
+    missing = [d for d in days if not any(a <= d <= b for a, b in ranges)]
+    expected = (missing[0], missing[-1]) if missing else None
+    assert uncovered(ranges, days[0], days[-1]) == expected

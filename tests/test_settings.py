@@ -1,0 +1,72 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from autonama_dagster.errors import InputError
+from autonama_dagster.settings import Settings, env_name, load_settings
+
+
+def test_defaults_are_the_designs():
+    settings = load_settings()
+    assert settings.start_date == date(2025, 1, 1)
+    assert (settings.universe_size, settings.lookback, settings.degree) == (100, 720, 4)
+    assert (settings.kstd, settings.price_scale, settings.exchange) == (2.0, "log", "binance")
+
+
+def test_the_environment_wins_over_env_file_and_that_over_the_settings_file(home, monkeypatch):
+    (home / ".env").write_text("AUTONAMA_DEGREE=5\nAUTONAMA_KSTD=1.5\n")
+    (home / "other").write_text("AUTONAMA_DEGREE=6\nAUTONAMA_KSTD=1.6\nAUTONAMA_LOOKBACK=500\n")
+    monkeypatch.setenv("AUTONAMA_SETTINGS_FILE", str(home / "other"))
+    monkeypatch.setenv("AUTONAMA_DEGREE", "7")
+    settings = load_settings()
+    assert (settings.degree, settings.kstd, settings.lookback) == (7, 1.5, 500)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AUTONAMA_DEGREE", "1", "AUTONAMA_DEGREE=1: input should be greater than or equal to 2"),
+        ("AUTONAMA_DEGREE", "11", "AUTONAMA_DEGREE=11: input should be less than or equal to 10"),
+        ("AUTONAMA_KSTD", "x", "AUTONAMA_KSTD=x: input should be a valid number"),
+        ("AUTONAMA_PRICE_SCALE", "cubic", "AUTONAMA_PRICE_SCALE=cubic: input should be 'log'"),
+        ("AUTONAMA_START_DATE", "soon", "AUTONAMA_START_DATE=soon: input should be a valid date"),
+        ("AUTONAMA_START_DATE", "2016-01-01", "lies before the first candle"),
+        ("AUTONAMA_EXCHANGE_URL", "localhost", "AUTONAMA_EXCHANGE_URL: string should match"),
+        ("DATABASE_URL", "mysql://u:secret@h/d", "DATABASE_URL: is not a postgresql:// URL"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(monkeypatch, name, value, message):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError) as caught:
+        load_settings()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_start_date_in_the_future_is_refused(monkeypatch):
+    later = datetime.now(UTC).date() + timedelta(days=2)
+    monkeypatch.setenv("AUTONAMA_START_DATE", later.isoformat())
+    with pytest.raises(InputError, match="lies in the future"):
+        load_settings()
+
+
+def test_a_settings_file_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("AUTONAMA_SETTINGS_FILE", "/nowhere/settings")
+    with pytest.raises(InputError, match="AUTONAMA_SETTINGS_FILE=/nowhere/settings: no such file"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["BINANCE_API_SECRET", "BINANCE_SECRET"])
+def test_both_names_of_the_secret_are_read_and_never_shown(monkeypatch, name):
+    monkeypatch.setenv("BINANCE_API_KEY", "planted-key")
+    monkeypatch.setenv(name, "planted-secret")
+    settings = load_settings()
+    assert settings.binance_api_secret.get_secret_value() == "planted-secret"
+    assert "planted" not in repr(settings) + str(settings)
+
+
+def test_every_setting_has_a_name_in_the_environment_and_a_description():
+    for field, info in Settings.model_fields.items():
+        assert env_name(field).isupper()
+        assert info.description
