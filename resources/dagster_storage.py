@@ -2,7 +2,7 @@
 
 dagster-postgres opens a connection for every call and stores the planned events of a range one by
 one: about 40 ms per partition and asset. Here a process keeps a small pool, and a batch of events
-goes to the server by COPY, in half a millisecond. What Dagster reports afterwards is the same.
+goes to the server by COPY: 0.5 ms. What Dagster reports afterwards is the same.
 
 `dagster.yaml` names the class and configures nothing, because a URL there would show in the
 arguments of every process that Dagster starts::

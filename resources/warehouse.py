@@ -261,17 +261,17 @@ class Warehouse:
     def candle_gaps(self, symbols: Sequence[str]) -> pd.DataFrame:
         """Days missing between two candles of a symbol.
 
-        Columns symbol, first, last, days, and is_answered: whether one answer of the exchange
-        spans the gap, so that the exchange has none of these candles either.
+        Columns symbol, first, last, days, and is_answered: whether the exchange was asked for
+        every one of these days and has none of the candles either.
         """
         arrow = self.query(
             f"""
             SELECT g.symbol, g.first, g.last, g.last - g.first + 1 AS days,
-                   EXISTS (
-                       SELECT 1 FROM {SCHEMA}.fetch_log AS f
+                   coalesce((
+                       SELECT range_agg(daterange(f.from_date, f.to_date, '[]'))
+                       FROM {SCHEMA}.fetch_log AS f
                        WHERE f.symbol = g.symbol AND f.interval = '1d' AND f.outcome <> 'failed'
-                         AND f.from_date <= g.first AND f.to_date >= g.last
-                   ) AS is_answered
+                   ) @> daterange(g.first, g.last, '[]'), false) AS is_answered
             FROM (
                 SELECT symbol, lag(date) OVER w + 1 AS first, date - 1 AS last,
                        date - lag(date) OVER w > 1 AS is_gap

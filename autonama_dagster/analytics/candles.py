@@ -65,7 +65,7 @@ def raw_kline(fields: Sequence[object]) -> RawKline:
     ValueError
         If the row has not that shape: the answer is garbage, not a candle.
     """
-    if isinstance(fields, str) or len(fields) != _KLINE_FIELDS:
+    if len(fields) != _KLINE_FIELDS:
         raise ValueError(f"a row of {_KLINE_FIELDS} fields wanted, got {fields!r:.80}")
     open_time, close_time = _milliseconds(fields[0]), _milliseconds(fields[6])
     if close_time < open_time:

@@ -221,9 +221,9 @@ def _basis(days: Days, degree: int) -> _Basis:
     """Orthonormal polynomials 0 .. degree on the days of b windows, `days` of shape (b, n).
 
     On days scaled to t in [-1, 1], polynomial j is t x polynomial j - 1 made orthogonal to those
-    before it, twice, as once leaves rounding errors behind. Derivatives at t = 1 go through the
-    same steps. The factor Q of a QR decomposition, in the stable form of Brubeck, Nakatsukasa and
-    Trefethen, "Vandermonde with Arnoldi" (SIAM Review 63, 2021).
+    before it and normal; derivatives at t = 1 go through the same steps. This is the factor Q of a
+    QR decomposition without its ill-conditioned powers of t: Brubeck, Nakatsukasa and Trefethen,
+    "Vandermonde with Arnoldi" (SIAM Review 63, 2021).
     """
     b, n = days.shape
     span = (days[:, -1:] - days[:, :1]).astype(np.float64)
@@ -234,7 +234,7 @@ def _basis(days: Days, degree: int) -> _Basis:
     for j in range(1, degree + 1):
         vector = t * vectors[j - 1]
         slope = vectors[j - 1, :, -1] + slopes[j - 1]  # (t q)' = q + t q', at t = 1
-        for i in [*range(j), *range(j)]:
+        for i in range(j):
             share = np.vecdot(vectors[i], vector)
             vector -= share[:, None] * vectors[i]
             slope -= share * slopes[i]

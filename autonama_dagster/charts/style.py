@@ -200,7 +200,7 @@ def _name_source(page: Page, source_label: str) -> None:
 
 
 def _png(rgba: NDArray[np.uint8]) -> bytes:
-    """Encode with a palette: a third of the bytes, and no difference to the eye."""
+    """Encode with a palette: less than half the bytes, and no difference to the eye."""
     image = Image.fromarray(np.ascontiguousarray(rgba[..., :3]))
     palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     out = io.BytesIO()

@@ -59,7 +59,7 @@ def symbol_chart(
     own_channel: pd.DataFrame,
     todays_fit: pd.DataFrame,
     indicators: pd.DataFrame,
-    signal: Mapping[str, Any],
+    signal: Mapping[Any, Any],
     *,
     price_scale: Literal["log", "linear"] = "log",
     source_label: str | None = None,
@@ -84,7 +84,7 @@ def symbol_chart(
     indicators
         date, rsi_14, macd, macd_signal, macd_hist, NaN before their warm-up.
     signal
-        The day's row of `signals` (a Series or a dict): date, signal, status, signal_strength,
+        The day's row of `signals` by column name: date, signal, status, signal_strength,
         z_score, close, fitted_price, upper_band, lower_band, target_return_pct, confirmations.
     price_scale
         Scale of the fit and of the price axis.

@@ -357,6 +357,32 @@ def test_every_row_alone_is_the_row_in_a_range_at_full_size(degree, lookback):
     assert bits(turned[::-1].reset_index(drop=True)) == bits(range_)
 
 
+@settings(max_examples=40, deadline=None)
+@given(awkward_candles, st.integers(0, 2**32 - 1), st.integers(2, 60))
+def test_days_in_any_order_have_the_same_rows(candles, seed, count):
+    at = np.random.default_rng(seed).permutation(np.arange(300, 360))[:count]
+    in_order = table(candles).iloc[at].reset_index(drop=True)
+    assert bits(table(candles, candles.day[at])) == bits(in_order)
+
+
+def test_days_that_only_look_like_a_run():
+    candles = walk(0, 300)
+    at = [200, 250, 202]
+    assert bits(table(candles, candles.day[at])) == bits(
+        table(candles).iloc[at].reset_index(drop=True)
+    )
+
+
+def test_calm_and_moving_prices_with_gaps_side_by_side():
+    calm = np.exp(np.random.default_rng(3).normal(5, 1e-4, 300))
+    candles = [without(walk(0, 300), 250), without(of_closes(calm), 270)]
+    asked = [windows(c, FIRST_DAY + np.arange(280, 300), 150) for c in candles]
+    alone = [table(c, [day]) for c in candles for day in FIRST_DAY + np.arange(280, 300)]
+    frame = fit_channels(candles, asked, FAST)
+    assert frame["resid_std"][20:].max() < 1e-3 < frame["resid_std"][:20].min()
+    assert bits(frame) == bits(pd.concat(alone, ignore_index=True))
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
@@ -456,7 +482,7 @@ def test_curve_is_the_least_squares_polynomial():
     np.testing.assert_allclose(np.log(curve["fitted"]), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("day", [FIRST_DAY + 50, FIRST_DAY + 500])
+@pytest.mark.parametrize("day", [FIRST_DAY + 50, FIRST_DAY + 305, FIRST_DAY + 500])
 def test_no_channel_no_curve(day):
     candles = walk(0, 300)
     curve = channel_curve(candles, windows(candles, np.array([day]), 150), FAST)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,9 +65,12 @@ def summary():
     return dg.MaterializeResult(metadata={"note": AWKWARD}, data_version=dg.DataVersion("v1"))
 
 
-@dg.multi_observable_source_asset(specs=[dg.AssetSpec("feed", partitions_def=grid)])
-def feed():
-    yield dg.ObserveResult(asset_key="feed", data_version=dg.DataVersion("f1"))
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.BetaWarning)
+
+    @dg.multi_observable_source_asset(specs=[dg.AssetSpec("feed", partitions_def=grid)])
+    def feed():
+        yield dg.ObserveResult(asset_key="feed", data_version=dg.DataVersion("f1"))
 
 
 @dg.asset(partitions_def=grid)

@@ -14,7 +14,7 @@ from autonama_dagster.errors import (
     InputError,
     SymbolFetchError,
 )
-from resources.exchange.base import Klines, KlinesRequest, OutageError, SymbolInfo, from_ms
+from resources.exchange.base import Klines, KlinesRequest, OutageError, SymbolInfo, from_ms, to_ms
 from resources.exchange.retry import RetryPolicy
 from resources.exchange.throttle import RequestCancelledError, Throttle
 
@@ -69,6 +69,33 @@ def test_a_young_pair_costs_one_call_for_a_long_range(server, connect):
     server.add_days("BTCUSDT", "2023-12-31", 300)
     assert len(connect().klines("BTCUSDT", "1d", END - 2500 * DAY, END).rows) == 300
     assert server.count("klines") == 1
+
+
+def test_the_end_is_exclusive(server, connect):
+    server.add_days("BTCUSDT", "2023-12-31", 3)
+    assert len(connect().klines("BTCUSDT", "1d", END - 3 * DAY, END - DAY).rows) == 2
+    asked = server.calls[-1][1]
+    assert int(asked["endTime"]) == to_ms(END - DAY) - 1
+    assert int(asked["startTime"]) == to_ms(END - 3 * DAY)
+
+
+def test_a_page_that_repeats_is_no_way_forward(server, connect):
+    server.add_days("BTCUSDT", "2023-12-31", 2500)
+    first = {"symbol": "BTCUSDT", "startTime": 0, "endTime": 10**13, "limit": 1000}
+    server.always("klines", server._klines(first))
+    with pytest.raises(SymbolFetchError, match="a page of candles before the time asked for"):
+        connect().klines("BTCUSDT", "1d", END - 2500 * DAY, END)
+
+
+def test_our_own_mistakes_are_not_blamed_on_an_earlier_answer(connect):
+    exchange = connect(threads=1)
+    exchange.server_time()
+
+    def ask(_client):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        exchange._client.get(ask, 1, lambda *_: None, "nothing", threading.Event())
 
 
 def test_a_batch_costs_one_call_a_symbol_and_one_for_the_time(server, connect):
@@ -217,6 +244,7 @@ def test_server_errors_are_repeated(server, connect, reply):
     assert server.count("klines") == 3
 
 
+@pytest.mark.timeout(15)  # the default timeout would take 40 s
 def test_timeouts_are_repeated(server, connect, reply):
     server.add_days("BTCUSDT", "2023-12-31", 3)
     server.queue("klines", reply(hangs=True))
@@ -246,6 +274,13 @@ def test_an_exchange_that_is_down_ends_the_batch(server, connect, reply):
         connect().klines_many(requests_for(f"S{n}USDT" for n in range(200)))
     # 8 in a row give up; as many again may have begun.
     assert server.count("klines") <= 2 * 8 * 3
+
+
+def test_many_scattered_outages_do_not_end_the_batch(server, connect, reply):
+    for n in range(0, 27, 3):
+        server.always(f"S{n}USDT", reply(503))
+    answers = connect(threads=1).klines_many(requests_for(f"S{n}USDT" for n in range(27)))
+    assert sum(isinstance(answer, SymbolFetchError) for answer in answers.values()) == 9
 
 
 def test_more_than_half_in_outages_ends_the_batch(server, connect, reply):

@@ -76,6 +76,16 @@ def test_candles_that_had_not_closed_are_asked_for_again(server, memo):
     assert server.count("klines") == 2
 
 
+def test_an_announcement_is_used_up(server, memo):
+    memo.expect("BTCUSDT", "1d", END - 20 * DAY, END)
+    server.now = END - timedelta(hours=1)
+    ask(memo, 20, 10)
+    server.now = END + timedelta(minutes=5)
+    assert len(ask(memo, 1, 0).rows) == 1
+    asked = server.calls[-1][1]
+    assert int(asked["endTime"]) - int(asked["startTime"]) == 86_400_000 - 1
+
+
 def test_an_end_within_a_candle_waits_for_that_candle(server, memo):
     server.now = END - timedelta(hours=1)
     ask(memo, 3, 0.5)

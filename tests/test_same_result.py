@@ -1,0 +1,93 @@
+"""However a day is computed, twice, alone or in a range, its rows are the same."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import pandas as pd
+import pytest
+from projects import project
+
+from autonama_dagster.jobs import RANGE_END_TAG, RANGE_START_TAG
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.replay.synthetic import SyntheticMarket
+
+FIRST, DAYS = date(2024, 3, 1), 10
+LAST = FIRST + timedelta(days=DAYS - 1)
+SETTINGS = {"start_date": "2024-01-01", "universe_size": "12"}
+ANALYTIC = (
+    "universe", "indicators", "regression_bands", "signals", "correlation_matrix",
+    "asset_analytics", "alerts", "analysis_summary", "ohlcv_1d",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exchange():
+    with ReplayServer(SyntheticMarket(5), now="2024-03-11T00:05:00Z") as server:
+        yield server
+
+
+def execute(opened, job, start, end, config=None):
+    result = opened.scanner()._defs.resolve_job_def(job).execute_in_process(
+        instance=opened.instance,
+        run_config=config or {},
+        tags={RANGE_START_TAG: start, RANGE_END_TAG: end},
+    )
+    assert result.success
+
+
+def compute(opened, spans):
+    """All tables for FIRST..LAST, in runs over the given spans of days."""
+    for first, last in spans:
+        execute(opened, "universe_job", str(first), str(last))
+    universe = opened.warehouse.read("universe")
+    members = sorted(universe.loc[universe["is_member"], "symbol"].unique())
+    opened.instance.add_dynamic_partitions("symbol", members)
+    execute(opened, "history_job", members[0], members[-1])
+    start = opened.settings.start_date
+    before = FIRST - timedelta(days=1)
+    result = opened.scanner()._defs.resolve_job_def("symbols_job").execute_in_process(
+        instance=opened.instance,
+        asset_selection=[dg.AssetKey("ohlcv_1d")],
+        tags={RANGE_START_TAG: f"{start}|{members[0]}", RANGE_END_TAG: f"{before}|{members[-1]}"},
+    )
+    assert result.success
+    for first, last in spans:
+        execute(opened, "symbols_job", f"{first}|{members[0]}", f"{last}|{members[-1]}")
+        execute(opened, "summary_job", str(first), str(last))
+    tables = opened.tables()
+    tables["ohlcv_1d"] = tables["ohlcv_1d"].drop(columns="fetched_at")
+    return {name: tables[name] for name in ANALYTIC}
+
+
+@pytest.fixture(scope="module")
+def in_one_range(exchange, postgres, tmp_path_factory):
+    with project(tmp_path_factory.mktemp("range"), postgres, exchange.url, **SETTINGS) as opened:
+        yield compute(opened, [(FIRST, LAST)])
+
+
+def test_the_range_holds_every_day_and_signals_of_each_kind(in_one_range):
+    signals = in_one_range["signals"]
+    assert signals["date"].nunique() == DAYS
+    assert len(set(signals["signal"])) > 1
+    assert len(in_one_range["analysis_summary"]) == DAYS
+    assert in_one_range["ohlcv_1d"]["source"].eq("synthetic").all()
+
+
+def test_ten_single_days_equal_one_range(exchange, postgres, tmp_path_factory, in_one_range):
+    days = [FIRST + timedelta(days=n) for n in range(DAYS)]
+    with project(tmp_path_factory.mktemp("days"), postgres, exchange.url, **SETTINGS) as opened:
+        alone = compute(opened, [(d, d) for d in days])
+    for name in ANALYTIC:
+        pd.testing.assert_frame_equal(alone[name], in_one_range[name], check_exact=True, obj=name)
+
+
+def test_the_pipeline_twice_gives_identical_tables(
+    exchange, postgres, tmp_path_factory, in_one_range
+):
+    folder = tmp_path_factory.mktemp("again")
+    with project(folder, postgres, exchange.url, **SETTINGS) as opened:
+        again = compute(opened, [(FIRST, LAST)])
+        twice = compute(opened, [(FIRST, LAST)])
+    for name in ANALYTIC:
+        pd.testing.assert_frame_equal(again[name], in_one_range[name], check_exact=True, obj=name)
+        pd.testing.assert_frame_equal(twice[name], in_one_range[name], check_exact=True, obj=name)
