@@ -11,10 +11,10 @@ from assets.windows import RunWindows, windows_of
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.indicators import compute
-from autonama_dagster.charts.symbol import symbol_chart
+from autonama_dagster.charts.symbol import DAYS, symbol_chart
 from autonama_dagster.settings import CORE_MOVERS, Settings
 
-CHART_DAYS = 180
+CHART_DAYS = DAYS
 """Days a chart shows; each has a channel of its own, so the candles reach that much further."""
 
 

@@ -64,10 +64,13 @@ class MemoExchange:
     ----------
     exchange
         Where answers come from; it is closed with this object.
+    on_progress
+        Reports of every batch whose caller gives none of its own.
     """
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, on_progress: Progress | None = None) -> None:
         self._exchange = exchange
+        self._on_progress = on_progress
         self._lock = threading.Lock()
         self._blocks: defaultdict[tuple[str, str], list[_Block]] = defaultdict(list)
         self._expected: defaultdict[tuple[str, str], list[KlinesRequest]] = defaultdict(list)
@@ -114,6 +117,7 @@ class MemoExchange:
     ) -> dict[str, Klines | SymbolFetchError]:
         """Closed candles of many symbols; see `Exchange.klines_many`."""
         check_one_a_symbol(requests)
+        on_progress = on_progress or self._on_progress
         answers: dict[str, Klines | SymbolFetchError] = {}
         missing = []
         for request in requests:
