@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
 
 from assets.stage import channel_params
 from assets.symbol_charts import CHART_DAYS
@@ -128,13 +129,16 @@ class Scanner:
         assets = step.assets or JOBS[step.job][1]
         config: dict[str, Any] = {**run_config(step), **_QUIET}
         selection = [dg.AssetKey(a) for a in assets] if step.assets else None
-        result = job.execute_in_process(
-            instance=self._instance,
-            run_config=config,
-            tags=range_tags(step),
-            asset_selection=selection,
-            raise_on_error=False,
-        )
+        # Every check lists all partitions of its asset, seconds each; Dagster remembers the list
+        # as long as "now" stands still.
+        with partition_loading_context(datetime.now(UTC), self._instance):
+            result = job.execute_in_process(
+                instance=self._instance,
+                run_config=config,
+                tags=range_tags(step),
+                asset_selection=selection,
+                raise_on_error=False,
+            )
         if not result.success:
             raise _failure(result, step)
         return StepReport(step, result.run_id, time.perf_counter() - started)
