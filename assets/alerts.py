@@ -19,7 +19,7 @@ from autonama_dagster.settings import Settings
     inputs=("signals", "indicators", "regression_bands"),
 )
 def alerts(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext,  # noqa: ARG001
     settings: dg.ResourceParam[Settings],
     signals: pd.DataFrame,
     indicators: pd.DataFrame,

@@ -141,6 +141,4 @@ def _result(*, passed: bool, bad: list[str] | None = None, **metadata: Any) -> d
     shown: dict[str, Any] = {k: v for k, v in metadata.items() if v is not None}
     if bad:
         shown["bad"] = "\n".join(bad)
-    return dg.AssetCheckResult(
-        passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=shown
-    )
+    return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=shown)

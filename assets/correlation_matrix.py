@@ -39,7 +39,9 @@ def correlation_matrix(
         members["date"].max().date(),
     )
     frames = [
-        pairs(list(symbols), candles, day_number(pd.Timestamp(str(day))), lookback=settings.lookback)
+        pairs(
+            list(symbols), candles, day_number(pd.Timestamp(str(day))), lookback=settings.lookback
+        )
         for day, symbols in members.groupby("date")["symbol"]
     ]
     frame = pd.concat(frames, ignore_index=True)

@@ -59,8 +59,7 @@ def input_hashes(frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFram
 
 def _annotate(context: dg.AssetExecutionContext, frame: pd.DataFrame) -> None:
     """Put each row's own values on its partition's materialisation."""
-    rows: list[dict[str, Any]] = frame.to_dict("records")
-    for row in rows:
+    for row in frame.to_dict("records"):
         shown = {name: row[name] for name in ANNOTATED if pd.notna(row[name])}
         key = key_of(row["date"].date(), row["symbol"])
         context.add_asset_metadata(shown, partition_key=key)

@@ -1,4 +1,4 @@
-"""Errors that reach the user as one line. Every message names the thing, the value and what to do."""
+"""Errors that reach the user as one line: the thing, the value and what to do next."""
 
 
 class AutonamaError(Exception):

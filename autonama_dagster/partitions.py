@@ -21,7 +21,9 @@ class PartitionSet:
 
 def build_partitions(start_date: date) -> PartitionSet:
     """Partitions from `start_date` on; symbols are added as they become members."""
-    daily = dg.DailyPartitionsDefinition(start_date=datetime.combine(start_date, datetime.min.time()))
+    daily = dg.DailyPartitionsDefinition(
+        start_date=datetime.combine(start_date, datetime.min.time())
+    )
     symbols = dg.DynamicPartitionsDefinition(name=SYMBOL_DIMENSION)
     both = dg.MultiPartitionsDefinition({DATE_DIMENSION: daily, SYMBOL_DIMENSION: symbols})
     return PartitionSet(daily, symbols, both)

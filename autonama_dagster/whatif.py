@@ -32,6 +32,7 @@ from resources.candle_feed import Fetched, fetch_daily
 from resources.exchange.base import Exchange
 from resources.warehouse import Scope, Warehouse
 
+
 def what_if(
     settings: Settings,
     day: date,
@@ -103,7 +104,9 @@ def _universe(
     stored = warehouse.read("universe", Scope(first=day, last=day))
     if symbols is None:
         ranked = _ranked(settings, day, exchange) if stored.empty else stored
-        return ranked.assign(is_member=(ranked["rank"] <= settings.universe_size).fillna(value=False))
+        return ranked.assign(
+            is_member=(ranked["rank"] <= settings.universe_size).fillna(value=False)
+        )
     known = {s.symbol: s for s in exchange.symbols()}
     if unknown := [s for s in symbols if s not in known]:
         raise InputError(

@@ -116,7 +116,7 @@ def _candles(parts: list[pd.DataFrame]) -> pd.DataFrame:
     filled = [p for p in parts if len(p)]
     frame = pd.concat(filled, ignore_index=True) if filled else parse((), "")[0]
     if not filled:
-        frame = frame.assign(source="", fetched_at=pd.NaT)
+        frame = frame.assign(source="", fetched_at=None)
     return frame.assign(
         source=frame["source"].astype("str"),
         fetched_at=pd.to_datetime(frame["fetched_at"], utc=True).astype("datetime64[us, UTC]"),

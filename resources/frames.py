@@ -90,9 +90,9 @@ def _row_faults(table: Table, frame: pd.DataFrame) -> dict[int, str]:
             position = int(case.index)
             reasons[position] = "; ".join(filter(None, (reasons.get(position), text)))
     floats = frame.select_dtypes("float64")
-    for position in np.flatnonzero(np.isinf(floats.to_numpy()).any(axis=1)):
-        column = floats.columns[np.isinf(floats.iloc[position].to_numpy())][0]
-        reasons.setdefault(int(position), f"{column}: infinite")
+    for row in np.flatnonzero(np.isinf(floats.to_numpy()).any(axis=1)).tolist():
+        column = floats.columns[np.isinf(floats.iloc[row].to_numpy())][0]
+        reasons.setdefault(row, f"{column}: infinite")
     return reasons
 
 
@@ -115,7 +115,7 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON can hold them: no NaN, no infinity."""
     clean = rows.astype(object).where(rows.notna(), None) if len(rows) else rows
     return [
-        {k: str(v) if isinstance(v, float) and np.isinf(v) else v for k, v in record.items()}
+        {str(k): str(v) if isinstance(v, float) and np.isinf(v) else v for k, v in record.items()}
         for record in clean.to_dict("records")
     ]
 

@@ -20,9 +20,9 @@ _numbers = itertools.count()
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project folder: no test reads or writes the checkout's own settings and data."""
     for name in list(os.environ):
-        if name.startswith(("AUTONAMA_", "BINANCE_", "DAGSTER_")) or name == "DATABASE_URL":
-            if name != "AUTONAMA_MARKET_DATA":
-                monkeypatch.delenv(name)
+        ours = name.startswith(("AUTONAMA_", "BINANCE_", "DAGSTER_")) or name == "DATABASE_URL"
+        if ours and name != "AUTONAMA_MARKET_DATA":
+            monkeypatch.delenv(name)
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("AUTONAMA_HOME", str(folder))
@@ -71,5 +71,7 @@ def database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def warehouse(database: str) -> Warehouse:
-    return Warehouse(lambda: database)
+def warehouse(database: str) -> Iterator[Warehouse]:
+    opened = Warehouse(lambda: database)
+    yield opened
+    opened.close()

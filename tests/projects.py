@@ -66,8 +66,10 @@ def project(
     os.environ.update(values)
     try:
         loaded = load_settings()
+        warehouse = Warehouse(lambda: ready_url(loaded))
         with open_instance() as instance:
-            yield Project(loaded, instance, Warehouse(lambda: ready_url(loaded)))
+            yield Project(loaded, instance, warehouse)
+        warehouse.close()
     finally:
         os.environ.clear()
         os.environ.update(before)

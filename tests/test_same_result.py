@@ -27,10 +27,14 @@ def exchange():
 
 
 def execute(opened, job, start, end, config=None):
-    result = opened.scanner()._defs.resolve_job_def(job).execute_in_process(
-        instance=opened.instance,
-        run_config=config or {},
-        tags={RANGE_START_TAG: start, RANGE_END_TAG: end},
+    result = (
+        opened.scanner()
+        ._defs.resolve_job_def(job)
+        .execute_in_process(
+            instance=opened.instance,
+            run_config=config or {},
+            tags={RANGE_START_TAG: start, RANGE_END_TAG: end},
+        )
     )
     assert result.success
 
@@ -45,10 +49,17 @@ def compute(opened, spans):
     execute(opened, "history_job", members[0], members[-1])
     start = opened.settings.start_date
     before = FIRST - timedelta(days=1)
-    result = opened.scanner()._defs.resolve_job_def("symbols_job").execute_in_process(
-        instance=opened.instance,
-        asset_selection=[dg.AssetKey("ohlcv_1d")],
-        tags={RANGE_START_TAG: f"{start}|{members[0]}", RANGE_END_TAG: f"{before}|{members[-1]}"},
+    result = (
+        opened.scanner()
+        ._defs.resolve_job_def("symbols_job")
+        .execute_in_process(
+            instance=opened.instance,
+            asset_selection=[dg.AssetKey("ohlcv_1d")],
+            tags={
+                RANGE_START_TAG: f"{start}|{members[0]}",
+                RANGE_END_TAG: f"{before}|{members[-1]}",
+            },
+        )
     )
     assert result.success
     for first, last in spans:

@@ -217,9 +217,7 @@ def run(opened, job, symbol, assets, first=DAY, last=DAY):
         history = {"ops": {"ohlcv_1d_history": {"config": {"first_date": str(WINDOW_START)}}}}
         execute(scanner, opened, "history_job", None, history, symbol, symbol)
         start = opened.settings.start_date
-        execute(
-            scanner, opened, job, ("ohlcv_1d",), {}, f"{start}|{symbol}", f"{last}|{symbol}"
-        )
+        execute(scanner, opened, job, ("ohlcv_1d",), {}, f"{start}|{symbol}", f"{last}|{symbol}")
         assets = tuple(a for a in assets if a != "ohlcv_1d")
     execute(scanner, opened, job, assets, {}, f"{first}|{symbol}", f"{last}|{symbol}")
 

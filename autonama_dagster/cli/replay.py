@@ -36,7 +36,9 @@ def replay() -> None:
 @click.option("--now", metavar="INSTANT", help="Freeze the clock, e.g. 2023-12-30T00:05:00Z.")
 @click.option("--tick", is_flag=True, help="Let the clock run on from --now.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True)
-@click.option("--fault", "faults", multiple=True, metavar="KIND[:KEY=VALUE,...]", help="What fails.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="KIND[:KEY=VALUE,...]", help="What fails."
+)
 def serve(
     data: Path | None,
     seed: int | None,

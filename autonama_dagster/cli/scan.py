@@ -29,7 +29,9 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--date", "day", metavar="YYYY-MM-DD", help="Day to scan (default: the latest closed).")
+@click.option(
+    "--date", "day", metavar="YYYY-MM-DD", help="Day to scan (default: the latest closed)."
+)
 @click.option("--top", type=int, metavar="N", help="Scan the N largest pairs.")
 @click.option("--top-100", is_flag=True, help="The same as --top 100.")
 @click.option("--symbols", metavar="A,B", help="Scan these pairs, e.g. BTCUSDT,ETHUSDT.")
@@ -105,7 +107,9 @@ def run_scan(
         progress.step("ask the exchange for the time")
         target = _day(day, exchange, settings, stored=stored)
         if stored:
-            result = _stored(settings, target, exchange, warehouse, progress, with_charts=with_charts)
+            result = _stored(
+                settings, target, exchange, warehouse, progress, with_charts=with_charts
+            )
         else:
             result = _what_if(
                 settings, target, chosen, exchange, warehouse, progress, with_charts=with_charts
@@ -171,7 +175,9 @@ def _symbols(
 ) -> tuple[str, ...] | None:
     choices = [symbols is not None, core_movers, top is not None, top_100]
     if sum(choices) > 1:
-        raise InputError("--top, --top-100, --symbols and --core-movers exclude each other: give one")
+        raise InputError(
+            "--top, --top-100, --symbols and --core-movers exclude each other: give one"
+        )
     if core_movers:
         return CORE_MOVERS
     if symbols is None:

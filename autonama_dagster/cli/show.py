@@ -38,13 +38,17 @@ TOP = 25
 
 @click.command(epilog=EXAMPLES)
 @click.argument("what", type=click.Choice(list(TABLES)))
-@click.option("--date", "day", metavar="YYYY-MM-DD", help="Day to show (default: the latest stored).")
+@click.option(
+    "--date", "day", metavar="YYYY-MM-DD", help="Day to show (default: the latest stored)."
+)
 @click.option(
     "--signal", type=click.Choice(["BUY", "SELL", "HOLD"], case_sensitive=False), help="Only these."
 )
 @click.option("--min-return", type=float, help="Only potential returns of at least this percent.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
-def show(what: str, day: str | None, signal: str | None, min_return: float | None, form: str) -> None:
+def show(
+    what: str, day: str | None, signal: str | None, min_return: float | None, form: str
+) -> None:
     """Show stored signals, alerts, the summary or the correlations of a day."""
     if what in {"summary", "correlation"} and (signal or min_return is not None):
         raise InputError(f"--signal and --min-return do not apply to {what}; leave them out")

@@ -1,6 +1,7 @@
 """Tables of the analysis stage: indicators, channels and correlations."""
 
 from math import isfinite
+from typing import Any
 
 from autonama_dagster.analytics.indicators import INDICATORS, Indicator
 from autonama_dagster.schemas.base import (
@@ -25,7 +26,7 @@ class _IndicatorKey(Provenance):
     date: Day = day("UTC day.")
 
 
-def _bounds(indicator: Indicator) -> dict[str, float]:
+def _bounds(indicator: Indicator) -> dict[str, Any]:
     bounds = {"ge": indicator.minimum, "le": indicator.maximum}
     return {check: value for check, value in bounds.items() if isfinite(value)}
 

@@ -49,9 +49,7 @@ def day(description: str, *, nullable: bool = False) -> Any:
 
 def instant(description: str) -> Any:
     """Declare a column of UTC timestamps."""
-    return column(
-        description, sql="timestamptz", dtype_kwargs={"unit": "us", "tz": "UTC"}
-    )
+    return column(description, sql="timestamptz", dtype_kwargs={"unit": "us", "tz": "UTC"})
 
 
 def symbol_column() -> Any:

@@ -120,7 +120,9 @@ class Alerts(Provenance):
     polynomial_regression: Text = column("Channel of the day.", nullable=True, sql="jsonb")
     analysis_date: Instant = instant("When the day had closed: the next day 00:00 UTC.")
     created_at: Instant = instant("When the row was written; a recompute writes it anew.")
-    updated_at: Instant = instant("When the row was written; kept beside created_at for readers of the old table.")
+    updated_at: Instant = instant(
+        "When the row was written; kept beside created_at for readers of the old table."
+    )
 
 
 _STAMPS = ("run_id", "computed_at", "created_at")

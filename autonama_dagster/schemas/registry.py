@@ -1,5 +1,7 @@
 """All tables in pipeline order, and what is made from them: DDL, views, the data dictionary."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
@@ -83,8 +85,8 @@ LEFT JOIN LATERAL (
     ),
 }
 
-_DECLARED: dict[str, type[sa.types.TypeEngine[object]] | sa.types.TypeEngine[object]] = {
-    "text[]": postgresql.ARRAY(sa.Text),
+_DECLARED: dict[str, sa.types.TypeEngine[Any]] = {
+    "text[]": postgresql.ARRAY(sa.Text()),
     "jsonb": postgresql.JSONB(),
     "money": sa.Numeric(38, 18),
     "date": sa.Date(),
@@ -107,11 +109,10 @@ def table(name: str) -> Table:
         raise SchemaError(f"table {name!r} is unknown; known tables: {known}") from None
 
 
-def sql_type(of: Table, name: str) -> sa.types.TypeEngine[object]:
+def sql_type(of: Table, name: str) -> sa.types.TypeEngine[Any]:
     """SQLAlchemy type of a column: the declared one, else by the frame's dtype."""
     if declared := of.sql_type(name):
-        found = _DECLARED[declared]
-        return found() if isinstance(found, type) else found
+        return _DECLARED[declared]
     dtype = of.schema.columns[name].dtype.type
     if isinstance(dtype, pd.StringDtype):
         return sa.Text()
