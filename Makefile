@@ -43,7 +43,7 @@ bench: $(STAMP) ## Measure; one JSON line each
 	$(BIN)/python -m bench
 
 docs: $(STAMP) ## Write the generated pages of docs/
-	$(BIN)/python -m autonama_dagster.schemas.registry > docs/data-dictionary.md
+	$(BIN)/python -m autonama_dagster.docs
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock

@@ -68,7 +68,8 @@ def _attach(
         reach = day - timedelta(days=settings.lookback + CHART_DAYS)
         candles = warehouse.candles(chosen["symbol"].tolist(), reach, day)
         folder = settings.results_path / "charts"
-        files = draw_symbol_charts(folder, day, chosen, candles, settings, source)
+        answered = warehouse.fetched_ranges("1d", chosen["symbol"].tolist())
+        files = draw_symbol_charts(folder, day, chosen, candles, settings, source, answered)
         context.add_asset_metadata(
             {"symbol_charts": dg.MetadataValue.md(links(files))}, partition_key=day.isoformat()
         )

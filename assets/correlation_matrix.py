@@ -7,6 +7,7 @@ import pandas as pd
 
 from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
+from assets.windows import answered_candles
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.charts.heatmap import correlation_heatmap
@@ -38,17 +39,16 @@ def correlation_matrix(
         members["date"].min().date() - timedelta(days=RETURN_DAYS),
         members["date"].max().date(),
     )
-    frames = [
-        pairs(
-            list(symbols), candles, day_number(pd.Timestamp(str(day))), lookback=settings.lookback
-        )
-        for day, symbols in members.groupby("date")["symbol"]
-    ]
+    answered = warehouse.fetched_ranges("1d", list(candles))
+    frames = []
+    for day, symbols in members.groupby("date")["symbol"]:
+        number = day_number(pd.Timestamp(str(day)))
+        known = answered_candles(candles, answered, number, RETURN_DAYS + 1)
+        frames.append(pairs(list(symbols), known, number, lookback=settings.lookback))
     frame = pd.concat(frames, ignore_index=True)
     latest = frame["date"].max()
-    day = latest.date()
-    picture = correlation_heatmap(
-        frame[frame["date"] == latest], date=day, source_label=warehouse.source_label(day)
-    )
+    label = warehouse.source_label(latest.date())
+    of_day = frame[frame["date"] == latest]
+    picture = correlation_heatmap(of_day, date=latest.date(), source_label=label)
     attach_picture(context, "heatmap", picture, latest)
     return with_provenance(frame, {"lookback": settings.lookback})

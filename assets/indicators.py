@@ -4,7 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.stage import run_scope, stage, with_provenance
-from assets.windows import read_windows
+from assets.windows import read_windows, warn_of_unknown_windows
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.schemas.analysis import INDICATORS_TABLE
 from autonama_dagster.settings import Settings
@@ -25,6 +25,7 @@ def indicators(
 ) -> pd.DataFrame:
     """Technical indicators of each symbol and day, computed on its window alone."""
     run = read_windows(warehouse, run_scope(context), settings.lookback)
+    warn_of_unknown_windows(context, run)
     frame = compute(run.candles, run.windows)
     frame = frame.assign(input_hash=run.hashes()[run.has_candle()])
     return with_provenance(frame, {"lookback": settings.lookback})

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.stage import channel_params, run_scope, stage, with_provenance
-from assets.windows import read_windows
+from assets.windows import read_windows, warn_of_unknown_windows
 from autonama_dagster.analytics.channel import fit_channels
 from autonama_dagster.schemas.analysis import REGRESSION_BANDS
 from autonama_dagster.settings import Settings
@@ -28,5 +28,6 @@ def regression_bands(
     """Each day's own polynomial regression channel of each symbol."""
     params = channel_params(settings)
     run = read_windows(warehouse, run_scope(context), params.lookback)
+    warn_of_unknown_windows(context, run)
     frame = fit_channels(run.candles, run.windows, params)
     return with_provenance(frame.assign(input_hash=run.hashes()), asdict(params))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from assets.stage import channel_params
-from assets.windows import RunWindows, windows_of
+from assets.windows import Answered, RunWindows, windows_of
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.indicators import compute
@@ -31,14 +31,18 @@ def draw_symbol_charts(
     candles: Mapping[str, Candles],
     settings: Settings,
     source: str | None,
+    answered: Answered | None = None,
 ) -> list[Path]:
-    """Write one PNG per symbol of `signals` to `folder`/`day`; files there are replaced."""
+    """Write one PNG per symbol of `signals` to `folder`/`day`; files there are replaced.
+
+    A day has a channel of its own only where all of its window was `answered`, see `windows_of`.
+    """
     target = folder / day.isoformat()
     target.mkdir(parents=True, exist_ok=True)
     rows = signals.set_index("symbol", drop=False)
     files = []
     for symbol in signals["symbol"]:
-        png = _draw(symbol, day, rows.loc[symbol], candles, settings, source)
+        png = _draw(symbol, day, rows.loc[symbol], candles, settings, source, answered)
         path = target / f"{symbol}.png"
         path.write_bytes(png)
         files.append(path)
@@ -52,12 +56,13 @@ def _draw(
     candles: Mapping[str, Candles],
     settings: Settings,
     source: str | None,
+    answered: Answered | None,
 ) -> bytes:
     params = channel_params(settings)
     first = day - timedelta(days=CHART_DAYS - 1)
-    run = windows_of(candles, [symbol], first, day, params.lookback)
+    run = windows_of(candles, [symbol], first, day, params.lookback, answered)
     own = fit_channels(run.candles, run.windows, params)
-    today = windows_of(candles, [symbol], day, day, params.lookback)
+    today = windows_of(candles, [symbol], day, day, params.lookback, answered)
     return symbol_chart(
         symbol,
         run.candles[0],

@@ -1,9 +1,10 @@
 """The windows a run needs, read from the warehouse: what every analytic stage starts from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +12,8 @@ from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.hashing import window_hashes
 from autonama_dagster.analytics.windows import Windows, windows
 from resources.warehouse import Scope, Warehouse
+
+Answered = Mapping[str, Sequence[tuple[date, date]]]
 
 
 @dataclass(frozen=True)
@@ -25,26 +28,91 @@ class RunWindows:
         pairs = zip(self.candles, self.windows, strict=True)
         return np.concatenate([np.asarray(window_hashes(c, w)) for c, w in pairs])
 
+    def unknown(self) -> int:
+        """Days whose window the exchange has not been asked for entirely, over all symbols."""
+        pairs = zip(self.candles, self.windows, strict=True)
+        return sum(int((np.isin(w.day, c.day) & ~w.has_candle).sum()) for c, w in pairs)
+
     def has_candle(self) -> NDArray[np.bool_]:
         """Whether the symbol has a candle on the day, aligned with `hashes`."""
         return np.concatenate([w.has_candle for w in self.windows])
 
 
 def read_windows(warehouse: Warehouse, scope: Scope, lookback: int) -> RunWindows:
-    """Windows of the scope's symbols and days, from the stored candles."""
+    """Windows of the scope's symbols and days, from the stored candles.
+
+    A window is used only where the exchange has answered for every one of its days: a row made
+    from half a window would be another row once the rest is fetched.
+    """
     assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
     symbols = scope.symbols or ()
     found = warehouse.candles(symbols, scope.first - timedelta(days=lookback - 1), scope.last)
-    return windows_of(found, symbols, scope.first, scope.last, lookback)
+    answered = warehouse.fetched_ranges("1d", symbols)
+    return windows_of(found, symbols, scope.first, scope.last, lookback, answered)
 
 
 def windows_of(
-    found: Mapping[str, Candles], symbols: Sequence[str], first: date, last: date, lookback: int
+    found: Mapping[str, Candles],
+    symbols: Sequence[str],
+    first: date,
+    last: date,
+    lookback: int,
+    answered: Answered | None = None,
 ) -> RunWindows:
-    """Windows of every symbol and day; a symbol without candles has empty ones."""
+    """Windows of every symbol and day; a symbol without candles has empty ones.
+
+    Parameters
+    ----------
+    answered
+        Ranges of days the exchange has answered, by symbol. Days whose window reaches beyond them
+        count as days without a candle and have an empty window. None: everything is answered.
+    """
     candles = [found[s] if s in found else _no_candles(s) for s in symbols]
     days = np.arange(np.datetime64(first), np.datetime64(last) + 1).astype(np.int64)
-    return RunWindows(candles, [windows(c, days, lookback) for c in candles])
+    made = [windows(c, days, lookback) for c in candles]
+    if answered is not None:
+        pairs = zip(symbols, made, strict=True)
+        made = [_only_known(w, known_days(answered.get(s, ()), days, lookback)) for s, w in pairs]
+    return RunWindows(candles, made)
+
+
+def warn_of_unknown_windows(context: dg.AssetExecutionContext, run: RunWindows) -> None:
+    """Say on the materialisation and in the log how many rows wait for candles not asked for."""
+    if count := run.unknown():
+        context.add_output_metadata({"unknown_windows": count})
+        context.log.warning(
+            f"{count} symbol-days have a candle but not all of their window: they say NO_DATA; "
+            "materialise ohlcv_1d_history and the earlier days of ohlcv_1d, then these again"
+        )
+
+
+def answered_candles(
+    candles: Mapping[str, Candles], answered: Answered, day: int, lookback: int
+) -> dict[str, Candles]:
+    """Candles of the symbols whose window of `lookback` days to `day` is answered entirely."""
+    days = np.array([day], dtype=np.int64)
+    return {s: c for s, c in candles.items() if known_days(answered.get(s, ()), days, lookback)[0]}
+
+
+def known_days(
+    ranges: Sequence[tuple[date, date]], days: NDArray[np.int64], lookback: int
+) -> NDArray[np.bool_]:
+    """Which days have a window of `lookback` days that lies within the union of the ranges."""
+    known = np.zeros(len(days), dtype=bool)
+    merged: list[tuple[date, date]] = []
+    for begin, end in sorted(ranges):
+        if merged and begin <= merged[-1][1] + timedelta(days=1):
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((begin, end))
+    for begin, end in merged:
+        bounds = np.array([begin, end], dtype="datetime64[D]").astype(np.int64)
+        known |= (days - (lookback - 1) >= bounds[0]) & (days <= bounds[1])
+    return known
+
+
+def _only_known(of: Windows, known: NDArray[np.bool_]) -> Windows:
+    return replace(of, stop=np.where(known, of.stop, of.start), has_candle=of.has_candle & known)
 
 
 def _no_candles(symbol: str) -> Candles:

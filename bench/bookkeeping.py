@@ -1,4 +1,4 @@
-"""Dagster's bookkeeping of range runs, ours against the stock storage; prints one JSON line.
+"""Dagster's bookkeeping of range runs, ours against the stock storage.
 
 The assets do nothing: the time is that of runs, events and their storage. Each storage has a
 database of its own on one embedded server, and they take turns. The stock storage is measured as
@@ -8,7 +8,6 @@ between equal rectangles.
 """
 
 import argparse
-import json
 import os
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 
+from bench.report import report
 from resources.dagster_storage import BATCH_SIZE, BATCH_SIZE_VARIABLE
 from resources.database_urls import dagster_url
 from resources.embedded_postgres import EmbeddedPostgres
@@ -150,25 +150,23 @@ def main() -> None:
                 alone = measure(ours, symbols, given.days, given.repeat)["ours"]
         finally:
             server.destroy()
-    print(
-        json.dumps(
-            {
-                "bench": "bookkeeping",
-                "value": round(compared["stock"] / compared["ours"], 1),
-                "unit": "x stock event log storage",
-                "target": TARGET,
-                "ratio_to_batched_stock": round(compared["stock_batched"] / compared["ours"], 1),
-                "compared_days": given.stock_days,
-                "compared_seconds": {kind: round(value, 2) for kind, value in compared.items()},
-                "symbols": given.symbols,
-                "assets": GRID_ASSETS + DATE_ASSETS,
-                "days": given.days,
-                "seconds": round(alone, 2),
-                "partitions": partitions(given.days),
-                "ms_per_partition": round(alone / partitions(given.days) * 1e3, 3),
-                "repeat": given.repeat,
-            }
-        )
+    value = compared["stock"] / compared["ours"]
+    report(
+        "bookkeeping",
+        round(value, 1),
+        "x stock event log storage",
+        target=TARGET,
+        met=value >= TARGET,
+        compared_days=given.stock_days,
+        compared_seconds={kind: round(taken, 2) for kind, taken in compared.items()},
+        ratio_to_batched_stock=round(compared["stock_batched"] / compared["ours"], 1),
+        symbols=given.symbols,
+        assets=GRID_ASSETS + DATE_ASSETS,
+        days=given.days,
+        seconds=round(alone, 2),
+        partitions=partitions(given.days),
+        ms_per_partition=round(alone / partitions(given.days) * 1e3, 3),
+        repeat=given.repeat,
     )
 
 

@@ -1,11 +1,10 @@
-"""Channels of 100 symbols x 720 days against a loop of `numpy.polyfit`; prints one JSON line.
+"""Channels of 100 symbols x 720 days against a loop of `numpy.polyfit`.
 
 The loop only fits: it gets the log closes and makes no residuals, bands or frame, all of which the
 kernel's time contains.
 """
 
 import argparse
-import json
 from statistics import median
 from time import perf_counter
 
@@ -14,6 +13,7 @@ import numpy as np
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.windows import Windows, windows
+from bench.report import report
 
 SYMBOLS = 100
 DAYS = 720
@@ -66,23 +66,21 @@ def main() -> None:
         kernel.append(perf_counter() - begun)
         loop.append(polyfit_seconds(candles, asked, params.degree))
     count = SYMBOLS * DAYS
-    print(
-        json.dumps(
-            {
-                "bench": "channel_kernel",
-                "value": round(median(loop) / median(kernel), 1),
-                "unit": "x numpy.polyfit loop",
-                "target": TARGET,
-                "median_seconds": round(median(kernel), 4),
-                "polyfit_seconds": round(median(loop), 3),
-                "polyfit_windows": count // EVERY,
-                "windows": count,
-                "us_per_window": round(median(kernel) / count * 1e6, 3),
-                "degree": params.degree,
-                "lookback": params.lookback,
-                "repeat": repeat,
-            }
-        )
+    value = median(loop) / median(kernel)
+    report(
+        "channel_kernel",
+        round(value, 1),
+        "x numpy.polyfit loop",
+        target=TARGET,
+        met=value >= TARGET,
+        median_seconds=round(median(kernel), 4),
+        polyfit_seconds=round(median(loop), 3),
+        polyfit_windows=count // EVERY,
+        windows=count,
+        us_per_window=round(median(kernel) / count * 1e6, 3),
+        degree=params.degree,
+        lookback=params.lookback,
+        repeat=repeat,
     )
 
 

@@ -149,11 +149,13 @@ def _to_array(series: pd.Series, declared: str | None, dtype: Any) -> pa.Array:
 def _to_series(table: Table, name: str, column: pa.ChunkedArray) -> pd.Series:
     declared = table.sql_type(name)
     if declared == "date":
-        return pd.Series(column.cast(pa.timestamp("s")).to_pandas())
+        column = column.cast(pa.timestamp("s"))
+    if declared == "timestamptz":
+        column = column.cast(pa.timestamp("us", tz="UTC"))
+    if declared in {"date", "timestamptz"}:
+        return pd.Series(column.to_pandas())
     if declared == "text[]":
         return pd.Series([[] if v is None else v for v in column.to_pylist()], dtype=object)
-    if declared == "timestamptz":
-        return pd.Series(column.cast(pa.timestamp("us", tz="UTC")).to_pandas())
     dtype = table.schema.columns[name].dtype.type
     if isinstance(dtype, pd.StringDtype):
         return pd.Series(column.to_pandas(), dtype="str")

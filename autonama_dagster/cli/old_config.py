@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.settings import Settings
 
 # Key in `default_settings`, and the flag it stands for.
 _DEFAULTS = {
@@ -17,26 +18,51 @@ _DEFAULTS = {
     "top": "top",
     "top_n": "top",
 }
-_DATABASE_KEYS = ("host", "port", "name", "user", "password", "url")
+_KEYS = {
+    *("binance_api_key", "binance_api_secret"),
+    *(f"database_{part}" for part in ("host", "port", "name", "user", "password", "url")),
+}
 
 
-def read_old_config(
-    path: Path, environment: dict[str, str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read an old config file; keys and URLs in the environment win over the file's.
+def read_old_config(path: Path, settings: Settings) -> tuple[dict[str, str], dict[str, Any]]:
+    """Read an old config file; what `settings` hold already wins over the file.
 
     Returns
     -------
-    connection
-        Keys and database URL, as overrides for `load_settings`.
+    environment
+        Keys and database URL by the name of their environment variable.
     flags
         The file's `default_settings` by the name of the flag they stand for.
 
     Raises
     ------
     InputError
-        The file is missing, not JSON, or holds a key nobody knows.
+        The file is missing, not JSON, or holds a key nobody knows; values are never shown.
     """
+    content = _content(path)
+    defaults = content.pop("default_settings", {})
+    if not isinstance(defaults, dict):
+        raise InputError(f"--config {path}: default_settings: an object is expected")
+    unknown = [k for k in content if k not in _KEYS]
+    unknown += [f"default_settings.{k}" for k in defaults if k not in _DEFAULTS]
+    if unknown:
+        raise InputError(
+            f"--config {path}: unknown key {', '.join(sorted(unknown))}; known: "
+            f"{', '.join(sorted(_KEYS))}, default_settings ({', '.join(sorted(_DEFAULTS))})"
+        )
+    for key, value in content.items():
+        if not isinstance(value, str | int | None):
+            raise InputError(f"--config {path}: {key}: a text is expected")
+    found = {
+        "BINANCE_API_KEY": (settings.binance_api_key, content.get("binance_api_key")),
+        "BINANCE_API_SECRET": (settings.binance_api_secret, content.get("binance_api_secret")),
+        "DATABASE_URL": (settings.database_url, _database_url(content)),
+    }
+    environment = {n: str(new) for n, (own, new) in found.items() if own is None and new}
+    return environment, {_DEFAULTS[k]: v for k, v in defaults.items()}
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -45,24 +71,7 @@ def read_old_config(
         raise InputError(f"--config {path}: not valid JSON; correct the file") from None
     if not isinstance(content, dict):
         raise InputError(f"--config {path}: an object with settings is expected")
-    defaults = content.pop("default_settings", {})
-    known = {"binance_api_key", "binance_api_secret", *(f"database_{k}" for k in _DATABASE_KEYS)}
-    unknown = [k for k in content if k not in known] + [k for k in defaults if k not in _DEFAULTS]
-    if unknown:
-        raise InputError(
-            f"--config {path}: unknown key {', '.join(sorted(unknown))}; known: "
-            f"{', '.join(sorted(known))}, default_settings ({', '.join(sorted(_DEFAULTS))})"
-        )
-    overrides: dict[str, Any] = {}
-    if content.get("binance_api_key") and not environment.get("BINANCE_API_KEY"):
-        overrides["BINANCE_API_KEY"] = content["binance_api_key"]
-    has_secret = environment.get("BINANCE_API_SECRET") or environment.get("BINANCE_SECRET")
-    if content.get("binance_api_secret") and not has_secret:
-        overrides["BINANCE_API_SECRET"] = content["binance_api_secret"]
-    url = _database_url(content)
-    if url and not environment.get("DATABASE_URL"):
-        overrides["DATABASE_URL"] = url
-    return overrides, {_DEFAULTS[k]: v for k, v in defaults.items()}
+    return content
 
 
 def _database_url(content: dict[str, Any]) -> str | None:
@@ -70,9 +79,9 @@ def _database_url(content: dict[str, Any]) -> str | None:
         return str(content["database_url"])
     if not content.get("database_host"):
         return None
-    user = quote(str(content.get("database_user", "postgres")), safe="")
+    user = quote(str(content.get("database_user") or "postgres"), safe="")
     password = content.get("database_password")
     login = f"{user}:{quote(str(password), safe='')}" if password else user
-    port = content.get("database_port", 5432)
-    name = quote(str(content.get("database_name", "autonama")), safe="")
+    port = content.get("database_port") or 5432
+    name = quote(str(content.get("database_name") or "autonama"), safe="")
     return f"postgresql://{login}@{content['database_host']}:{port}/{name}"

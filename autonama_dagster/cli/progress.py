@@ -1,12 +1,18 @@
-"""Progress on standard error: live on a terminal, one line a step elsewhere."""
+"""Progress on standard error: a live line on a terminal, a few lines a step elsewhere."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import stamina.instrumentation as retries
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
+
+MANY = 50  # requests of a batch that is worth lines of its own where no live line can be shown
+PARTS = 4
+RETRIES_SHOWN = 3
 
 
 class StepProgress:
@@ -24,25 +30,39 @@ class StepProgress:
             transient=True,
             disable=not console.is_terminal,
         )
+        self._lock = threading.Lock()
         self._title: str | None = None
         self._task = self._bars.add_task("", total=None, visible=False)
         self._started = time.perf_counter()
-        self._shown = 0
+        self._parts_shown = self._retries = 0
         self.seconds: dict[str, float] = {}
 
     def step(self, title: str) -> None:
         """Begin a step; the one before is finished."""
         self.finish()
-        self._title, self._started, self._shown = title, time.perf_counter(), 0
+        self._title, self._started = title, time.perf_counter()
+        self._parts_shown = self._retries = 0
         self._bars.reset(self._task, description=title, total=None, visible=True)
 
     def requests(self, done: int, total: int) -> None:
         """Requests of the running step that are answered."""
         self._bars.update(self._task, completed=done, total=total)
-        tenths = done * 10 // max(total, 1)
-        if not self._console.is_terminal and total >= 50 and tenths > self._shown:  # noqa: PLR2004
-            self._shown = tenths
-            self._console.print(f"  {self._title}: {done} of {total} requests", highlight=False)
+        parts = done * PARTS // max(total, 1)
+        if self._console.is_terminal or total < MANY or done == total:
+            return
+        if parts > self._parts_shown:
+            self._parts_shown = parts
+            self._print(f"  {self._title}: {done} of {total} requests")
+
+    def retry(self, details: retries.RetryDetails) -> None:
+        """Say that a request is repeated; called in the thread that waits."""
+        with self._lock:
+            self._retries += 1
+            number = self._retries
+        if number <= RETRIES_SHOWN:
+            self._print(f"  asking again in {details.wait_for:.1f} s: {details.caused_by}")
+        if number == RETRIES_SHOWN:
+            self._print("  further repetitions of this step are not shown")
 
     def finish(self) -> None:
         """End the running step and print its duration."""
@@ -50,13 +70,20 @@ class StepProgress:
             return
         took = time.perf_counter() - self._started
         self.seconds[self._title] = self.seconds.get(self._title, 0.0) + took
-        self._console.print(f"  {self._title}  [{took:.1f} s]", highlight=False, markup=False)
+        self._print(f"  {self._title}  [{took:.1f} s]")
         self._title = None
         self._bars.update(self._task, visible=False)
 
     @contextmanager
     def running(self) -> Iterator["StepProgress"]:
-        """Show progress inside the block."""
-        with self._bars:
-            yield self
-            self.finish()
+        """Show progress inside the block, and repeated requests, which go to stdout otherwise."""
+        retries.set_on_retry_hooks((self.retry,))
+        try:
+            with self._bars:
+                yield self
+                self.finish()
+        finally:
+            retries.set_on_retry_hooks(None)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -64,30 +64,26 @@ def scan(
     not stored.
     """
     chosen = _symbols(symbols, core_movers=core_movers, top=top, top_100=top_100)
-    connection, wanted = read_old_config(config, dict(os.environ)) if config else ({}, {})
-    base = load_settings(**connection)
+    wanted_day = None if day is None else parse_day(day)
     flags = {"top": 100 if top_100 else top, **numbers}
-    settings = _with_flags(connection, wanted | {k: v for k, v in flags.items() if v is not None})
+    base, settings = _settings(config, {k: v for k, v in flags.items() if v is not None})
+    folder = results_folder(output or settings.results_path)
     errors = Console(stderr=True)
-    result = run_scan(base, settings, day, chosen, errors, with_charts=generate_charts)
-    document, table = export(result, output or settings.results_path)
+    result = run_scan(base, settings, wanted_day, chosen, errors, with_charts=generate_charts)
+    document, table = export(result, folder)
     if form == "json":
-        click.echo(json.dumps(as_json(result), indent=2))
+        click.echo(document.read_text(encoding="utf-8"), nl=False)
     else:
-        print_result(_stdout(), result, with_correlation=correlation_analysis)
-    errors.print(f"results: {document} and {table.name}", highlight=False, soft_wrap=True)
+        print_result(stdout_console(), result, with_correlation=correlation_analysis)
+    click.echo(f"results: {document} and {table.name}", err=True)
     if result.charts:
-        errors.print(
-            f"charts: {len(result.charts)} in {result.charts[0].parent}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        click.echo(f"charts: {len(result.charts)} in {result.charts[0].parent}", err=True)
 
 
 def run_scan(
     base: Settings,
     settings: Settings,
-    day: str | None,
+    day: date | None,
     chosen: tuple[str, ...] | None,
     console: Console,
     *,
@@ -101,10 +97,11 @@ def run_scan(
 
     progress = StepProgress(console)
     warehouse = Warehouse(lambda: ready_url(settings))
-    exchange = MemoExchange(build_exchange(settings), on_progress=progress.requests)
     stored = chosen is None and settings == base
-    with progress.running():
+    with progress.running(), ExitStack() as stack:
         progress.step("ask the exchange for the time")
+        exchange = MemoExchange(build_exchange(settings), on_progress=progress.requests)
+        stack.callback(exchange.close)
         target = _day(day, exchange, settings, stored=stored)
         if stored:
             result = _stored(
@@ -127,6 +124,8 @@ def _stored(
     with_charts: bool,
 ) -> ScanResult:
     progress.step("load Dagster")
+    from dagster import DagsterExecutionInterruptedError  # noqa: PLC0415
+
     from autonama_dagster.runner import Scanner  # noqa: PLC0415
     from resources.instance import open_instance  # noqa: PLC0415
 
@@ -138,7 +137,10 @@ def _stored(
             warehouse=warehouse,
             on_step=progress.step,
         )
-        scanner.scan(day, with_charts=with_charts)
+        try:
+            scanner.scan(day, with_charts=with_charts)
+        except DagsterExecutionInterruptedError:  # Dagster's own word for Ctrl-C
+            raise KeyboardInterrupt from None
     progress.step("read the results")
     result = stored_result(warehouse, settings, day)
     if not with_charts:
@@ -188,27 +190,51 @@ def _symbols(
     return names
 
 
-def _with_flags(connection: dict[str, Any], flags: dict[str, Any]) -> Settings:
-    """Settings with the flags that were given; an error names the flag."""
-    fields = {"top": "universe_size", "days": "lookback"}
-    for name, value in flags.items():
+def _settings(config: Path | None, flags: dict[str, Any]) -> tuple[Settings, Settings]:
+    """The configured settings, and those with the values of an old config file and the flags.
+
+    The file's keys and database go into the environment, where every part of the program finds
+    them.
+    """
+    base, wanted = load_settings(), {}
+    if config is not None:
+        environment, wanted = read_old_config(config, base)
+        os.environ.update(environment)
+        base = load_settings()
+    fields = {
+        **_checked(wanted, f"--config {config}: default_settings."),
+        **_checked(flags, "--"),
+    }
+    settings = load_settings(**fields)
+    try:
+        ChannelParams(settings.degree, settings.kstd, settings.price_scale, settings.lookback)
+    except ValueError as error:
+        raise InputError(
+            f"{error}; choose more days (--days, AUTONAMA_LOOKBACK) or a lower degree "
+            "(--degree, AUTONAMA_DEGREE)"
+        ) from None
+    return base, settings
+
+
+def _checked(flags: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Values by the name of their setting; an error names the flag and its range."""
+    fields = {}
+    for flag, value in flags.items():
+        name = _FIELDS.get(flag, flag)
+        field = Settings.model_fields[name]
+        kind = "number" if field.annotation is float else "whole number"
+        low, high = (limit for m in field.metadata for limit in vars(m).values())
         try:
-            load_settings(**connection, **{fields.get(name, name): value})
-        except InputError as error:
-            reason = str(error).split(": ", 1)[1].split(";")[0]
-            raise InputError(f"--{name} {value}: {reason}; correct it and try again") from None
-    return load_settings(**connection, **{fields.get(n, n): v for n, v in flags.items()})
+            load_settings(**{name: value})
+        except InputError:
+            raise InputError(f"{origin}{flag} {value}: give a {kind} from {low} to {high}") from None
+        fields[name] = value
+    return fields
 
 
-def _day(text: str | None, exchange: Exchange, settings: Settings, *, stored: bool) -> date:
+def _day(wanted: date | None, exchange: Exchange, settings: Settings, *, stored: bool) -> date:
     latest = last_closed_day(exchange.server_time())
-    if text is None:
-        day = latest
-    else:
-        try:
-            day = date.fromisoformat(text)
-        except ValueError:
-            raise InputError(f"--date {text}: not a day; write it like {latest}") from None
+    day = wanted or latest
     if day > latest:
         raise InputError(f"--date {day}: this day has not closed; the latest closed is {latest}")
     if stored and day < settings.start_date:
@@ -217,9 +243,3 @@ def _day(text: str | None, exchange: Exchange, settings: Settings, *, stored: bo
             "scan a later day"
         )
     return day
-
-
-def _stdout() -> Console:
-    console = Console()
-    # A pipe has no width: tables keep their columns instead of being squeezed into 80.
-    return console if console.is_terminal else Console(width=200)

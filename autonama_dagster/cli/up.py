@@ -30,6 +30,7 @@ def up(port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
+    os.chdir(dagster_home())  # Dagster warns of a dagster.yaml in another folder
     click.echo(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C stops it)", err=True)
     arguments = ["dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "dagster", *arguments])  # noqa: S606

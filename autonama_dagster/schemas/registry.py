@@ -177,7 +177,3 @@ def data_dictionary() -> str:
     for name, (text, _) in VIEWS.items():
         lines += ["", f"## `{name}` (view)", "", text]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(data_dictionary(), end="")  # noqa: T201

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -29,6 +29,8 @@ from resources.exchange.throttle import RequestCancelledError
 
 T = TypeVar("T")
 
+PUBLICATION_LAG = timedelta(days=1)
+
 
 def _local_clock() -> datetime:
     return datetime.now(UTC)
@@ -51,7 +53,7 @@ class ArchiveExchange:
     retry
         How often to repeat a request over HTTP; None: the default. A local file is read once.
     clock
-        The archive has no clock: the machine's stands for the server time.
+        The machine's clock: the archive has none of its own.
     """
 
     name = "archive"
@@ -79,8 +81,8 @@ class ArchiveExchange:
         self.close()
 
     def server_time(self) -> datetime:
-        """The machine's clock, in UTC."""
-        return self._clock()
+        """Up to when the archive is complete: a day is published in the course of the next."""
+        return self._clock() - PUBLICATION_LAG
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
         """Every pair the archive has a folder for, by name; see `Exchange.symbols`."""
@@ -101,13 +103,13 @@ class ArchiveExchange:
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
         """Closed candles of one symbol; see `Exchange.klines`."""
         request = KlinesRequest(symbol, interval, start, end)
-        return self._fetch(request, self._clock(), threading.Event())
+        return self._fetch(request, self.server_time(), threading.Event())
 
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
         """Closed candles of many symbols; see `Exchange.klines_many`."""
-        now = self._clock()
+        now = self.server_time()
         return fetch_many(
             requests,
             lambda request, stop: self._fetch(request, now, stop),

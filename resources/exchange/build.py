@@ -9,7 +9,7 @@ from resources.exchange.binance import BinanceExchange
 def build_exchange(settings: Settings) -> Exchange:
     """The configured source of candles; nothing is asked of it yet."""
     if settings.exchange == "archive":
-        return ArchiveExchange(settings.archive_location)
+        return ArchiveExchange(settings.archive_location, threads=settings.exchange_concurrency)
     key, secret = settings.binance_api_key, settings.binance_api_secret
     return BinanceExchange(
         settings.exchange_url,

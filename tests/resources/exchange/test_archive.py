@@ -10,7 +10,7 @@ import pytest
 
 from autonama_dagster.analytics.candles import raw_kline, row_hash
 from autonama_dagster.errors import ExchangeError, InputError, SymbolFetchError
-from resources.exchange.archive import ArchiveExchange
+from resources.exchange.archive import PUBLICATION_LAG, ArchiveExchange
 from resources.exchange.base import KlinesRequest, OutageError, SymbolInfo, from_ms
 
 MONTHLY, DAILY = "data/spot/monthly/klines", "data/spot/daily/klines"
@@ -67,7 +67,7 @@ def mirror(tmp_path):
 
 
 def local(mirror, now=NOW):
-    return ArchiveExchange(mirror.folder, clock=lambda: now)
+    return ArchiveExchange(mirror.folder, clock=lambda: now + PUBLICATION_LAG)
 
 
 def open_days(klines):
@@ -326,7 +326,7 @@ class TestOverHttp:
 
     @pytest.fixture
     def exchange(self, server, fast):
-        with ArchiveExchange(server.url + "/", retry=fast, clock=lambda: NOW) as opened:
+        with ArchiveExchange(server.url + "/", retry=fast, clock=lambda: NOW + PUBLICATION_LAG) as opened:
             yield opened
 
     def test_same_candles_as_from_disk(self, mirror, exchange):

@@ -1,0 +1,104 @@
+"""The generated pages of `docs/`: what `make docs` writes, and what the tests compare them with."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, SecretStr
+from pydantic.fields import FieldInfo
+
+from autonama_dagster.schemas.registry import data_dictionary
+from autonama_dagster.settings import Settings, env_name
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs"
+
+# Read from the environment before the settings are, so they are no fields of `Settings`.
+_PLACES = (
+    (
+        "AUTONAMA_HOME",
+        "the checkout",
+        "Folder that holds `.env`, the data and the results; `autonama --home DIR` sets it too.",
+    ),
+    ("AUTONAMA_SETTINGS_FILE", "", "A further file of `NAME=value` lines; `.env` wins over it."),
+    (
+        "AUTONAMA_POSTGRES_BIN",
+        "",
+        "Folder of the Postgres programs to use in place of the wheel's.",
+    ),
+)
+
+_SETTINGS_HEAD = """\
+# Settings
+
+Generated from `autonama_dagster/settings.py` by `make docs`. `autonama settings` prints the values in use.
+
+The environment wins over `.env` in the project folder, and that over the file named by `AUTONAMA_SETTINGS_FILE`.
+A value that is out of range ends the command with one line and exit code 2.
+
+| name | default | range | meaning |
+|---|---|---|---|
+"""  # noqa: E501
+
+_PLACES_HEAD = """
+## Where settings and data are
+
+These are read from the environment alone.
+
+| name | default | meaning |
+|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """Markdown of `docs/settings.md`: every setting by the name it is read under."""
+    rows = [
+        _row(_names(name, field), _default(field), _range(field), str(field.description))
+        for name, field in Settings.model_fields.items()
+    ]
+    places = [_row(f"`{name}`", default, text) for name, default, text in _PLACES]
+    return _SETTINGS_HEAD + "".join(rows) + _PLACES_HEAD + "".join(places)
+
+
+def pages() -> dict[str, str]:
+    """Text of every generated page by its file name in `docs/`."""
+    return {"settings.md": settings_page(), "data-dictionary.md": data_dictionary()}
+
+
+def main() -> None:
+    """Write the generated pages."""
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+def _row(*cells: str) -> str:
+    escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
+    return f"| {' | '.join(escaped)} |\n"
+
+
+def _names(name: str, field: FieldInfo) -> str:
+    """Every environment variable the setting is read from, the first one wins."""
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [env_name(name)]
+    return " or ".join(f"`{choice}`" for choice in choices)
+
+
+def _default(field: FieldInfo) -> str:
+    return "" if field.default is None else f"`{field.default}`"
+
+
+def _range(field: FieldInfo) -> str:
+    """The values a setting may take, where its type or its bounds say so."""
+    if field.annotation == SecretStr | None:
+        return "secret"
+    bounds = {
+        name: getattr(limit, name)
+        for limit in field.metadata
+        for name in ("ge", "le")
+        if hasattr(limit, name)
+    }
+    if bounds:
+        return f"{bounds['ge']} to {bounds['le']}"
+    choices = getattr(field.annotation, "__args__", ())
+    return ", ".join(f"`{c}`" for c in choices if isinstance(c, str))
+
+
+if __name__ == "__main__":
+    main()

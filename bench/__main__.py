@@ -1,0 +1,94 @@
+"""Runs benchmarks, each in a process of its own, and passes on the line of JSON each prints.
+
+Progress and the load of the machine go to standard error. A missed target is a result; only a
+benchmark that fails to measure makes the exit code 1.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+EPILOG = """examples:
+  python -m bench                              all of them, about ten minutes
+  python -m bench scan kernel                  only these
+  python -m bench bookkeeping --full           the whole rectangle, 45 minutes and more
+  python -m bench.scan --repeat 1 --synthetic  one of them with its own options
+  python -m bench 2> progress.txt > results.jsonl
+"""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A module that measures, and what makes it measure the full size where the default does not.
+
+    The default sizes of every module are those of the targets, but for the stock event log storage
+    in `bookkeeping`, which needs a quarter of an hour for 30 days.
+    """
+
+    module: str
+    measures: str
+    full: tuple[str, ...] = ()
+
+
+BENCHMARKS = {
+    "scan": Benchmark("scan", "cold scan and the next day's: seconds, peak memory"),
+    "kernel": Benchmark("channel_kernel", "all channels against a numpy.polyfit loop"),
+    "write": Benchmark("write_indicators", "writing indicators against raw COPY"),
+    "bookkeeping": Benchmark(
+        "bookkeeping",
+        "range runs, our event log storage against the stock one",
+        full=("--stock-days", "30", "--repeat", "1"),
+    ),
+    "help": Benchmark("help", "autonama --help"),
+}
+
+
+def run(name: str, *, full: bool) -> bool:
+    """Run one benchmark; False when it failed to measure."""
+    benchmark = BENCHMARKS[name]
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    say(f"{name}: {benchmark.measures} (load average {load})")
+    begun = perf_counter()
+    completed = subprocess.run(
+        [sys.executable, "-m", f"bench.{benchmark.module}", *(benchmark.full if full else ())],
+        cwd=Path(__file__).resolve().parents[1],
+        check=False,
+    )
+    outcome = f"failed, exit code {completed.returncode}" if completed.returncode else "done"
+    say(f"{name}: {outcome} in {perf_counter() - begun:.0f} s")
+    return completed.returncode == 0
+
+
+def say(text: str) -> None:
+    """Print progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run the benchmarks that were named, or all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure; one line of JSON each on standard output.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks (default: all)")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks and exit")
+    parser.add_argument("--full", action="store_true", help="nothing smaller than in the targets")
+    given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in BENCHMARKS]:
+        parser.error(f"unknown benchmark {', '.join(unknown)}; known: {', '.join(BENCHMARKS)}")
+    if given.list:
+        for name, benchmark in BENCHMARKS.items():
+            print(f"{name:12} {benchmark.measures}")
+        return 0
+    measured = [run(name, full=given.full) for name in given.names or BENCHMARKS]
+    return 0 if all(measured) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
