@@ -11,9 +11,9 @@ import dagster as dg
 from assets.stage import run_scope, stage
 from autonama_dagster.schemas.market import OHLCV_1D
 from autonama_dagster.settings import Settings
-from resources.candle_feed import Fetched, fetch_daily
+from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
-from resources.warehouse import Batch
+from resources.warehouse import Batch, Warehouse
 
 KINDS = frozenset({"binance", "postgres"})
 
@@ -30,6 +30,7 @@ def ohlcv_1d_history(
     context: dg.AssetExecutionContext,
     config: HistoryConfig,
     exchange: dg.ResourceParam[Exchange],
+    warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
     """Daily candles before the start date that the first windows need, by symbol."""
@@ -37,19 +38,22 @@ def ohlcv_1d_history(
     first = date.fromisoformat(config.first_date) if config.first_date else default
     symbols = run_scope(context).symbols or ()
     last = settings.start_date - timedelta(days=1)
-    return _batch(fetch_daily(exchange, symbols, first, last))
+    return _batch(warehouse, fetch_daily(exchange, symbols, first, last))
 
 
 @stage("market", OHLCV_1D, "date_symbol", kinds=KINDS)
 def ohlcv_1d(
     context: dg.AssetExecutionContext,
     exchange: dg.ResourceParam[Exchange],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> Batch:
     """Closed daily candles of each registered symbol and day."""
     scope = run_scope(context)
     assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    return _batch(fetch_daily(exchange, scope.symbols or (), scope.first, scope.last))
+    fetched = fetch_daily(exchange, scope.symbols or (), scope.first, scope.last)
+    return _batch(warehouse, fetched)
 
 
-def _batch(fetched: Fetched) -> Batch:
+def _batch(warehouse: Warehouse, fetched: Fetched) -> Batch:
+    refuse_mixture(warehouse.any_source(), fetched.frame)
     return Batch(fetched.frame, fetched.rejected, fetched.log, fetched.failed)

@@ -11,15 +11,16 @@ from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.universe import WINDOW_DAYS, load_exclusions, rank
 from autonama_dagster.schemas.market import UNIVERSE
 from autonama_dagster.settings import Settings
-from resources.candle_feed import fetch_daily
+from resources.candle_feed import fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
-from resources.warehouse import Batch
+from resources.warehouse import Batch, Warehouse
 
 
 @stage("market", UNIVERSE, "date", kinds=frozenset({"binance", "postgres", "pandas"}))
 def universe(
     context: dg.AssetExecutionContext,
     exchange: dg.ResourceParam[Exchange],
+    warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
     """Candidates of each day, ranked by their 30-day median quote volume.
@@ -35,6 +36,7 @@ def universe(
         scope.first - timedelta(days=WINDOW_DAYS),
         scope.last,
     )
+    refuse_mixture(warehouse.any_source(), fetched.frame)
     frame = rank(
         symbols,
         Candles.by_symbol(fetched.frame),

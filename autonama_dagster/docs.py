@@ -15,7 +15,7 @@ _PLACES = (
     (
         "AUTONAMA_HOME",
         "the checkout",
-        "Folder that holds `.env`, the data and the results; `autonama --home DIR` sets it too.",
+        "Folder that holds `.env`, the data and the results; option `--home` sets it too.",
     ),
     ("AUTONAMA_SETTINGS_FILE", "", "A further file of `NAME=value` lines; `.env` wins over it."),
     (

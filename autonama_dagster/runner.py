@@ -11,6 +11,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from assets.stage import channel_params
 from assets.symbol_charts import CHART_DAYS
+from autonama_dagster import errors
 from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.errors import AutonamaError
@@ -150,13 +151,14 @@ def channel_parameters(settings: Settings) -> dict[str, Any]:
 
 
 def _failure(result: dg.ExecuteInProcessResult, step: Step) -> AutonamaError:
-    """The error that ended the run, as one line."""
+    """The error that ended the run, as one line; the project's own errors keep their class."""
     for event in result.all_events:
-        data = event.event_specific_data
-        error = getattr(data, "error", None)
+        error = getattr(event.event_specific_data, "error", None)
         while error is not None and error.cause is not None:
             error = error.cause
         if error is not None:
-            text = error.message.strip().splitlines()[0]
-            return AutonamaError(f"{step.title}: {text} (run {result.run_id})")
+            kind = getattr(errors, error.cls_name or "", AutonamaError)
+            text = " ".join(error.message.split())
+            text = text.removeprefix(f"{errors.__name__}.{error.cls_name}: ")
+            return kind(f"{step.title}: {text} (run {result.run_id})")
     return AutonamaError(f"{step.title} failed (run {result.run_id}); see it in `autonama up`")

@@ -10,7 +10,6 @@ same rows, as a second run does, is measured apart.
 
 import argparse
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -128,7 +127,7 @@ def empty(url: str) -> None:
 def measure(url: str, frame: pd.DataFrame, rows: pa.Table, repeat: int) -> dict[str, float]:
     """Median seconds of each way, after a first round that warms up."""
     chunks = copied_bytes(url, rows)
-    ways: dict[str, Callable[[], float]] = {
+    ways = {
         "copy": lambda: copy_seconds(url, chunks),
         "ingest": lambda: ingest_seconds(url, rows),
         "io_manager": lambda: io_manager_seconds(url, frame),

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pandas as pd
 
 from autonama_dagster.analytics.candles import parse
-from autonama_dagster.errors import SymbolFetchError
+from autonama_dagster.errors import InputError, SymbolFetchError
 from resources.exchange.base import Exchange, Klines, KlinesRequest
 from resources.frames import empty_rejected
 
@@ -78,6 +78,24 @@ def fetch_daily(
     found = [f for f in bad if len(f)]
     rejected = pd.concat(found, ignore_index=True) if found else empty_rejected()
     return Fetched(_candles(good), rejected, _log(log), failed)
+
+
+def refuse_mixture(stored: str | None, frame: pd.DataFrame) -> None:
+    """Keep made-up candles and the market's apart: one database holds one kind.
+
+    Raises
+    ------
+    InputError
+        The fetched candles are synthetic and the stored ones are not, or the reverse.
+    """
+    made_up = frame["source"].eq("synthetic")
+    if stored is None or frame.empty or (made_up == (stored == "synthetic")).all():
+        return
+    raise InputError(
+        f"the database holds candles of source {stored}, the exchange gives "
+        f"{frame['source'].iloc[0]}: made-up and real candles must not meet; use another "
+        "AUTONAMA_HOME or DATABASE_URL, or correct AUTONAMA_EXCHANGE_URL"
+    )
 
 
 def _logged(

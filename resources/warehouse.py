@@ -340,6 +340,11 @@ class Warehouse:
         )
         return int(_scalar(arrow))
 
+    def any_source(self) -> str | None:
+        """Source of one stored candle; None where there are none."""
+        found = self.query(f"SELECT source FROM {SCHEMA}.ohlcv_1d LIMIT 1")
+        return str(_scalar(found)) if found.num_rows else None
+
     def source_label(self, day: date) -> str | None:
         """The source of the day's candles that is farthest from the market; None without any."""
         arrow = self.query(f"SELECT DISTINCT source FROM {SCHEMA}.ohlcv_1d WHERE date = $1", (day,))
