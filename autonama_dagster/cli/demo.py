@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from autonama_dagster.cli.render import SYNTHETIC_NOTE, print_result
+from autonama_dagster.cli.render import SYNTHETIC_NOTE, print_result, stdout_console
 from autonama_dagster.cli.scan import run_scan
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
@@ -41,7 +41,7 @@ def demo(seed: int) -> None:
         settings = load_settings()
         result = run_scan(settings, settings, None, None, console, with_charts=True)
     document, table = export(result, settings.results_path)
-    out = Console() if Console().is_terminal else Console(width=200)
+    out = stdout_console()
     print_result(out, result, with_correlation=False)
     charts = f"{len(result.charts)} in {result.charts[0].parent}" if result.charts else "none"
     for label, value in (

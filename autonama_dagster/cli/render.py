@@ -1,6 +1,7 @@
 """Results as tables on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,21 +11,61 @@ from rich.table import Table
 
 from autonama_dagster.results import ScanResult
 
+PIPE_WIDTH = 200
+FEW = 20  # so many symbols are all shown, HOLD included
 _COLOURS = {"BUY": "green", "SELL": "red", "HOLD": "dim"}
 SYNTHETIC_NOTE = "SYNTHETIC MARKET: these candles are made up; no number here is about a real coin"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the signals table, and the least width of a console that shows it."""
+
+    title: str
+    needs_width: int
+    cell: Callable[[dict[str, Any]], str]
+    is_number: bool = True
+
+
+_COLUMNS = (
+    _Column("symbol", 0, lambda r: str(r["symbol"]), is_number=False),
+    _Column(
+        "signal", 0, lambda r: f"[{_COLOURS[r['signal']]}]{r['signal']}[/]", is_number=False
+    ),
+    _Column("strength", 0, lambda r: f"{r['signal_strength']:.0f}"),
+    _Column("z", 0, lambda r: number(r["z_score"], "{:+.2f}")),
+    _Column("close", 0, lambda r: price(r["close"])),
+    _Column("lower", 80, lambda r: price(r["lower_band"])),
+    _Column("upper", 80, lambda r: price(r["upper_band"])),
+    _Column("width %", 110, lambda r: number(r["band_width_pct"], "{:.1f}")),
+    _Column("to far edge %", 110, lambda r: number(r["target_return_pct"], "{:.1f}")),
+    _Column("risk", 110, lambda r: text(r["risk_level"]), is_number=False),
+    _Column("volatility", 150, lambda r: text(r["volatility_level"]), is_number=False),
+    _Column("trend", 150, lambda r: text(r["trend"]), is_number=False),
+    _Column(
+        "confirmations", 150, lambda r: ", ".join(r["confirmations"]) or "-", is_number=False
+    ),
+)
+
+
+def stdout_console() -> Console:
+    """Standard output; a pipe has no width, so that tables keep all their columns there."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 def print_result(console: Console, result: ScanResult, *, with_correlation: bool) -> None:
     """The signals table, the counts, and what went wrong."""
     if result.source == "synthetic":
         console.print(SYNTHETIC_NOTE, style="bold yellow")
-    acting = result.signals[result.signals["signal"] != "HOLD"]
+    signals = result.signals
+    shown = signals if len(signals) <= FEW else signals[signals["signal"] != "HOLD"]
     what = "stored" if result.stored else "what-if, not stored"
     title = f"Signals of {result.day} ({what}; source {result.source})"
-    if acting.empty:
-        console.print(f"{title}: every symbol is inside its channel")
+    if shown.empty:
+        console.print(f"{title}: no BUY and no SELL", highlight=False)
     else:
-        print_signals(console, acting, title)
+        print_signals(console, shown, title)
     _print_counts(console, result)
     if with_correlation and result.summary:
         print_correlation(console, result.summary["correlation_analysis"])
@@ -37,29 +78,18 @@ def print_result(console: Console, result: ScanResult, *, with_correlation: bool
 
 
 def print_signals(console: Console, signals: pd.DataFrame, title: str) -> None:
-    """Rows of `signals` as a table."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for name in ("symbol", "signal", "strength", "z", "close", "lower", "upper"):
-        table.add_column(name, justify="left" if name in {"symbol", "signal"} else "right")
-    for name in ("width %", "to far edge %", "risk", "volatility", "trend", "confirmations"):
-        table.add_column(name, justify="right" if "%" in name else "left")
+    """Rows of `signals` as a table; a narrow console shows the columns that matter most."""
+    chosen = [c for c in _COLUMNS if console.width >= c.needs_width]
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in chosen:
+        table.add_column(
+            column.title,
+            justify="right" if column.is_number else "left",
+            no_wrap=column.title != "confirmations",
+        )
     rows: list[dict[str, Any]] = signals.to_dict("records")
     for row in rows:
-        table.add_row(
-            row["symbol"],
-            f"[{_COLOURS[row['signal']]}]{row['signal']}[/]",
-            f"{row['signal_strength']:.0f}",
-            number(row["z_score"], "{:+.2f}"),
-            price(row["close"]),
-            price(row["lower_band"]),
-            price(row["upper_band"]),
-            number(row["band_width_pct"], "{:.1f}"),
-            number(row["target_return_pct"], "{:.1f}"),
-            text(row["risk_level"]),
-            text(row["volatility_level"]),
-            text(row["trend"]),
-            ", ".join(row["confirmations"]) or "-",
-        )
+        table.add_row(*(column.cell(row) for column in chosen))
     console.print(table)
 
 
@@ -77,11 +107,14 @@ def print_correlation(console: Console, analysis: dict[str, Any]) -> None:
 
 def print_records(console: Console, records: Sequence[dict[str, Any]], title: str) -> None:
     """Any records as a table."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for name in records[0]:
-        table.add_column(name.replace("_", " "))
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    # Names first: JSON from the database has its keys in an order of its own.
+    names = sorted(records[0], key=lambda name: not name.startswith("symbol"))
+    for name in names:
+        is_number = isinstance(records[0][name], int | float)
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
     for record in records:
-        table.add_row(*(_cell(v) for v in record.values()))
+        table.add_row(*(_cell(record[name]) for name in names))
     console.print(table)
 
 

@@ -1,7 +1,7 @@
 """`autonama scan`: one day's scan, stored; or a what-if, shown."""
 
-import json
 import os
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import Any
 import click
 from rich.console import Console
 
+from autonama_dagster.analytics.channel import ChannelParams
+from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.old_config import read_old_config
 from autonama_dagster.cli.progress import StepProgress
-from autonama_dagster.cli.render import print_result
+from autonama_dagster.cli.render import print_result, stdout_console
 from autonama_dagster.errors import InputError
-from autonama_dagster.results import ScanResult, as_json, export, stored_result
+from autonama_dagster.results import ScanResult, export, results_folder, stored_result
 from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings
 from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
@@ -26,6 +28,9 @@ Examples:
   autonama scan --symbols BTCUSDT,ETHUSDT --degree 3 --kstd 2.5
   autonama scan --core-movers --format json
 """
+
+# Flag and setting, where their names differ.
+_FIELDS = {"top": "universe_size", "days": "lookback"}
 
 
 @click.command(epilog=EXAMPLES)
@@ -98,10 +103,9 @@ def run_scan(
     progress = StepProgress(console)
     warehouse = Warehouse(lambda: ready_url(settings))
     stored = chosen is None and settings == base
-    with progress.running(), ExitStack() as stack:
+    source = MemoExchange(build_exchange(settings), on_progress=progress.requests)
+    with progress.running(), closing(source) as exchange:
         progress.step("ask the exchange for the time")
-        exchange = MemoExchange(build_exchange(settings), on_progress=progress.requests)
-        stack.callback(exchange.close)
         target = _day(day, exchange, settings, stored=stored)
         if stored:
             result = _stored(
@@ -221,13 +225,15 @@ def _checked(flags: dict[str, Any], origin: str) -> dict[str, Any]:
     fields = {}
     for flag, value in flags.items():
         name = _FIELDS.get(flag, flag)
-        field = Settings.model_fields[name]
-        kind = "number" if field.annotation is float else "whole number"
-        low, high = (limit for m in field.metadata for limit in vars(m).values())
         try:
             load_settings(**{name: value})
         except InputError:
-            raise InputError(f"{origin}{flag} {value}: give a {kind} from {low} to {high}") from None
+            field = Settings.model_fields[name]
+            kind = "number" if field.annotation is float else "whole number"
+            low, high = (getattr(m, k) for k in ("ge", "le") for m in field.metadata if hasattr(m, k))
+            raise InputError(
+                f"{origin}{flag} {value}: give a {kind} from {low} to {high}"
+            ) from None
         fields[name] = value
     return fields
 

@@ -1,6 +1,7 @@
 """`autonama show`: what the tables hold."""
 
 import json
+import math
 from datetime import date
 from typing import Any
 
@@ -8,11 +9,13 @@ import click
 import pandas as pd
 from rich.console import Console
 
+from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.render import (
     SYNTHETIC_NOTE,
     print_correlation,
     print_records,
     print_signals,
+    stdout_console,
 )
 from autonama_dagster.errors import InputError
 from autonama_dagster.results import by_strength, plain_records, plain_summary
@@ -52,16 +55,19 @@ def show(
     """Show stored signals, alerts, the summary or the correlations of a day."""
     if what in {"summary", "correlation"} and (signal or min_return is not None):
         raise InputError(f"--signal and --min-return do not apply to {what}; leave them out")
+    if min_return is not None and not math.isfinite(min_return):
+        raise InputError(f"--min-return {min_return}: give a number of percent, e.g. 20")
+    wanted = None if day is None else parse_day(day)
     settings = load_settings()
     warehouse = Warehouse(lambda: ready_url(settings))
-    target = _day(warehouse, TABLES[what], day)
+    target = _day(warehouse, TABLES[what], wanted)
     frame = warehouse.read(TABLES[what], Scope(first=target, last=target))
     if what in {"signals", "alerts"}:
         frame = _filtered(frame, signal, min_return)
     if form == "json":
         click.echo(json.dumps(_documents(what, frame), indent=2))
         return
-    console = Console() if Console().is_terminal else Console(width=200)
+    console = stdout_console()
     if warehouse.source_label(target) == "synthetic":
         console.print(SYNTHETIC_NOTE, style="bold yellow")
     if frame.empty:
@@ -70,19 +76,15 @@ def show(
     _print(console, what, frame, target)
 
 
-def _day(warehouse: Warehouse, name: str, text: str | None) -> date:
+def _day(warehouse: Warehouse, name: str, wanted: date | None) -> date:
     latest = warehouse.latest_day(name)
     if latest is None:
         raise InputError(f"{name} is empty: run `autonama scan` first")
-    if text is None:
+    if wanted is None:
         return latest
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"--date {text}: not a day; write it like {latest}") from None
-    if warehouse.read(name, Scope(first=day, last=day), ("date",)).empty:
-        raise InputError(f"--date {day}: nothing is stored; the latest day is {latest}")
-    return day
+    if warehouse.read(name, Scope(first=wanted, last=wanted), ("date",)).empty:
+        raise InputError(f"--date {wanted}: nothing is stored; the latest day is {latest}")
+    return wanted
 
 
 def _filtered(frame: pd.DataFrame, signal: str | None, min_return: float | None) -> pd.DataFrame:
