@@ -3,14 +3,15 @@
 import csv
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
 from resources.warehouse import Scope, Warehouse
 
@@ -117,11 +118,32 @@ def plain_summary(frame: pd.DataFrame) -> dict[str, Any]:
 
 def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON can hold them: missing values are None, dates are ISO strings."""
-    return [{k: _plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
+    return [{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def results_folder(folder: Path) -> Path:
+    """Make the folder results go to, before the work that they cost.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the results folder {folder}: {error.strerror}; give another --output"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write to the results folder {folder}; give another --output")
+    return folder
 
 
 def export(result: ScanResult, folder: Path, now: datetime | None = None) -> tuple[Path, Path]:
-    """Write `backtest_results_YYYYMMDD_HHMMSS.json` and `.csv`; both or none, nothing overwritten.
+    """Write `backtest_results_YYYYMMDD_HHMMSS.json` and `.csv`, overwriting nothing.
+
+    The time is that of the export, or the next second that no other export has.
 
     Returns
     -------
@@ -129,17 +151,25 @@ def export(result: ScanResult, folder: Path, now: datetime | None = None) -> tup
         The two files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = f"{now or datetime.now(UTC):%Y%m%d_%H%M%S}"
-    stem, number = f"backtest_results_{stamp}", 1
-    while (folder / f"{stem}.json").exists():
-        number += 1
-        stem = f"backtest_results_{stamp}_{number}"
-    rows = plain_records(result.signals.reindex(columns=list(EXPORTED)))
-    table = folder / f"{stem}.csv"
-    _replace(table, _csv(rows))
-    document = folder / f"{stem}.json"
-    _replace(document, json.dumps(as_json(result), indent=2) + "\n")
+    table = _reserve(folder, now or datetime.now(UTC))
+    document = table.with_suffix(".json")
+    _replace(table, _csv(result))
+    _replace(document, json.dumps(as_json(result), indent=2, allow_nan=False) + "\n")
     return document, table
+
+
+def _reserve(folder: Path, time: datetime) -> Path:
+    """Create an empty CSV under a name that no other export has, also not at the same moment."""
+    while True:
+        table = folder / f"backtest_results_{time:%Y%m%d_%H%M%S}.csv"
+        time += timedelta(seconds=1)
+        if table.with_suffix(".json").exists():
+            continue
+        try:
+            table.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return table
 
 
 def as_json(result: ScanResult) -> dict[str, Any]:
@@ -159,14 +189,15 @@ def as_json(result: ScanResult) -> dict[str, Any]:
     }
 
 
-def _csv(rows: Iterable[dict[str, Any]]) -> str:
-    from io import StringIO
-
+def _csv(result: ScanResult) -> str:
+    """Rows of the signals; the last two columns say on each where it is from."""
     text = StringIO()
-    writer = csv.DictWriter(text, EXPORTED)
+    writer = csv.DictWriter(text, (*EXPORTED, "source", "is_stored"))
     writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "confirmations": ";".join(row["confirmations"] or ())})
+    for row in plain_records(result.signals.reindex(columns=list(EXPORTED))):
+        confirmations = ";".join(row["confirmations"] or ())
+        origin = {"source": result.source, "is_stored": result.stored}
+        writer.writerow({**row, "confirmations": confirmations, **origin})
     return text.getvalue()
 
 

@@ -4,9 +4,9 @@ No run, no event, nothing stored: the same pure functions as the stages, on cand
 warehouse holds or the exchange gives.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from assets.stage import channel_params, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
 from assets.windows import RunWindows, windows_of
 from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.channel import fit_channels
+from autonama_dagster.analytics.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.correlation import pairs
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.indicators import compute
@@ -28,7 +28,7 @@ from autonama_dagster.planner import uncovered
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
 from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
-from resources.candle_feed import Fetched, fetch_daily
+from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
 from resources.warehouse import Scope, Warehouse
 
@@ -56,25 +56,24 @@ def what_if(
     Raises
     ------
     InputError
-        The exchange does not know a symbol.
+        The exchange does not know a symbol, or the parameters do not go together.
     """
+    params = channel_params(settings)
     on_step("rank the universe" if symbols is None else "look the symbols up")
-    universe = _universe(settings, day, symbols, exchange, warehouse)
+    universe, failed = _universe(settings, day, symbols, exchange, warehouse)
     members = universe.loc[universe["is_member"], "symbol"].tolist()
     on_step(f"candles of {len(members)} symbols")
     reach = settings.lookback - 1 + (CHART_DAYS - 1 if with_charts else 0)
     first = day - timedelta(days=reach)
-    fetched, candles = _candles(members, first, day, exchange, warehouse)
+    fetched, candles, source = _candles(members, first, day, exchange, warehouse)
     on_step("channels, indicators and signals")
     run = windows_of(candles, members, day, day, settings.lookback)
-    signals = _signals(settings, run, universe)
+    signals = _signals(params, run, universe)
     on_step("correlations and summary")
     number = int(np.datetime64(day).astype(np.int64))
     matrix = pairs(members, candles, number, lookback=settings.lookback)
     summary = analysis_summary(signals, summarise_pairs(matrix), number)
-    sources = set(fetched.frame["source"]) | {s for s in (warehouse.source_label(day),) if s}
-    source = max(sources, key=SOURCES.index, default="none")
-    charts: list[Path] = []
+    charts = []
     if with_charts:
         on_step("charts")
         chosen = signals if symbols else signals[signals["symbol"].isin(charted(signals))]
@@ -87,8 +86,8 @@ def what_if(
         parameters=scan_parameters(settings),
         source=source,
         stored=False,
-        failed=fetched.failed,
-        quarantined=len(fetched.rejected),
+        failed=tuple(sorted({*failed, *fetched.failed})),
+        quarantined=_quarantined(fetched, members, day, warehouse),
         charts=tuple(charts),
     )
 
@@ -99,61 +98,72 @@ def _universe(
     symbols: Sequence[str] | None,
     exchange: Exchange,
     warehouse: Warehouse,
-) -> pd.DataFrame:
-    """The day's ranking with the chosen symbols as its members."""
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The day's ranking with the scanned symbols as its members, and what could not be ranked."""
     stored = warehouse.read("universe", Scope(first=day, last=day))
     if symbols is None:
-        ranked = _ranked(settings, day, exchange) if stored.empty else stored
-        return ranked.assign(
-            is_member=(ranked["rank"] <= settings.universe_size).fillna(value=False)
-        )
-    known = {s.symbol: s for s in exchange.symbols()}
+        ranked, failed = (stored, ()) if not stored.empty else _ranked(settings, day, exchange)
+        is_member = (ranked["rank"] <= settings.universe_size).fillna(value=False)
+        return ranked.assign(is_member=is_member), failed
+    known = {s.symbol for s in exchange.symbols()} | set(stored["symbol"])
     if unknown := [s for s in symbols if s not in known]:
         raise InputError(
             f"{', '.join(unknown)}: no USDT spot pair of this name on the exchange; "
             "names look like BTCUSDT"
         )
-    chosen = pd.DataFrame({"symbol": pd.Series(list(symbols), dtype="str")})
-    chosen["date"] = pd.Series([pd.Timestamp(day)] * len(chosen)).astype("datetime64[s]")
-    ranks = stored.set_index("symbol")["rank"].reindex(chosen["symbol"]).to_numpy()
-    return chosen.assign(rank=pd.array(ranks, dtype="Int64"), is_member=True, input_hash=None)
+    # The ranking of a stored day belongs to what a signal is made of, and to its hash.
+    rows = stored.set_index("symbol")[["rank", "input_hash"]].reindex(list(symbols))
+    chosen = rows.reset_index(names="symbol").astype({"symbol": "str", "rank": "Int64"})
+    days = pd.Series([pd.Timestamp(day)] * len(chosen)).astype("datetime64[s]")
+    return chosen.assign(date=days, is_member=True), ()
 
 
-def _ranked(settings: Settings, day: date, exchange: Exchange) -> pd.DataFrame:
+def _ranked(
+    settings: Settings, day: date, exchange: Exchange
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     known = exchange.symbols()
     names = [s.symbol for s in known]
     fetched = fetch_daily(exchange, names, day - timedelta(days=WINDOW_DAYS), day)
     days = np.array([np.datetime64(day)]).astype(np.int64)
-    return rank(
+    ranked = rank(
         known,
         Candles.by_symbol(fetched.frame),
         days,
         universe_size=settings.universe_size,
         is_complete=exchange.knows_delisted,
     )
+    return ranked, fetched.failed
 
 
 def _candles(
-    symbols: Sequence[str],
-    first: date,
-    last: date,
-    exchange: Exchange,
-    warehouse: Warehouse,
-) -> tuple[Fetched, dict[str, Candles]]:
-    """Candles from the warehouse where it has the whole range, else from the exchange."""
+    symbols: Sequence[str], first: date, last: date, exchange: Exchange, warehouse: Warehouse
+) -> tuple[Fetched, dict[str, Candles], str]:
+    """Candles from the warehouse where it has the whole range, else from the exchange.
+
+    The text is their source; of several, the one farthest from the market.
+    """
     ranges = warehouse.fetched_ranges("1d", symbols)
     missing = [s for s in symbols if uncovered(ranges.get(s, ()), first, last) is not None]
     fetched = fetch_daily(exchange, missing, first, last)
+    sources = set(fetched.frame["source"])
     stored = warehouse.candles([s for s in symbols if s not in set(missing)], first, last)
-    return fetched, {**stored, **Candles.by_symbol(fetched.frame)}
+    if stored:
+        refuse_mixture(warehouse.any_source(), fetched.frame)
+        sources |= {s for s in (warehouse.source_label(last),) if s}
+    source = max(sources, key=SOURCES.index, default="none")
+    return fetched, {**stored, **Candles.by_symbol(fetched.frame)}, source
 
 
-def _signals(settings: Settings, run: RunWindows, universe: pd.DataFrame) -> pd.DataFrame:
-    params = channel_params(settings)
-    hashes = run.hashes()
-    bands = fit_channels(run.candles, run.windows, params).assign(input_hash=hashes)
+def _quarantined(fetched: Fetched, members: Sequence[str], day: date, warehouse: Warehouse) -> int:
+    """Bad candles of the windows: those just fetched, and those of windows that are stored."""
+    asked = set(fetched.log["symbol"])
+    stored = [m for m in members if m not in asked]
+    return len(fetched.rejected) + warehouse.quarantined_candles(stored, day)
+
+
+def _signals(params: ChannelParams, run: RunWindows, universe: pd.DataFrame) -> pd.DataFrame:
+    bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes())
     indicators = compute(run.candles, run.windows)
     frame = decide(bands, indicators, universe, kstd=params.kstd)
     frame = frame.assign(input_hash=input_hashes(frame, bands, universe))
-    values: Mapping[str, object] = scan_parameters(settings)
-    return with_provenance(frame, values)
+    return with_provenance(frame, asdict(params))

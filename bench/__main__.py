@@ -13,9 +13,9 @@ from pathlib import Path
 from time import perf_counter
 
 EPILOG = """examples:
-  python -m bench                              all of them, about ten minutes
+  python -m bench                              all of them, five to ten minutes
   python -m bench scan kernel                  only these
-  python -m bench bookkeeping --full           the whole rectangle, 45 minutes and more
+  python -m bench bookkeeping --full           the whole rectangle, 10 to 25 minutes
   python -m bench.scan --repeat 1 --synthetic  one of them with its own options
   python -m bench 2> progress.txt > results.jsonl
 """

@@ -139,8 +139,8 @@ def main() -> None:
 
     with TemporaryDirectory() as folder:
         server = EmbeddedPostgres(Path(folder))
-        server.start()
         try:
+            server.start()
             instances = {kind: make_instance(kind, server, Path(folder)) for kind in KINDS}
             compared = measure(instances, symbols, given.stock_days, given.repeat)
             if given.days == given.stock_days:

@@ -152,8 +152,8 @@ def main() -> None:
     rows = to_arrow(INDICATORS_TABLE, frame.assign(run_id="run", computed_at=NOW))
     with TemporaryDirectory() as folder:
         server = EmbeddedPostgres(Path(folder))
-        server.start()
         try:
+            server.start()
             server.ensure_database("bench")
             url = server.url("bench")
             migrate(url)

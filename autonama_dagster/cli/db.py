@@ -1,8 +1,6 @@
 """`autonama db`: the project's database."""
 
 import os
-import subprocess
-import sys
 
 import click
 import sqlalchemy as sa
@@ -35,20 +33,35 @@ def db() -> None:
 
 @db.command()
 def url() -> None:
-    """Print the SQLAlchemy URL of the project's database; starts the embedded server."""
+    """Print the SQLAlchemy URL of the project's database; starts the embedded server.
+
+    \b
+    Example:
+      export URL=$(autonama db url)
+    """  # noqa: D301
     click.echo(sqlalchemy_url(project_url(load_settings())))
 
 
 @db.command()
 def start() -> None:
-    """Start the embedded server and bring the tables up to date."""
+    """Start the embedded server and bring the tables up to date.
+
+    \b
+    Example:
+      autonama db start
+    """  # noqa: D301
     migrate(project_url(load_settings()))
     _status()
 
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded server; its data stays."""
+    """Stop the embedded server; its data stays.
+
+    \b
+    Example:
+      autonama db stop
+    """  # noqa: D301
     _embedded_only("stop")
     server = embedded_server()
     running = server.pid() is not None
@@ -58,20 +71,39 @@ def stop() -> None:
 
 @db.command()
 def status() -> None:
-    """Say which database is used, whether it answers, and the state of its tables."""
+    """Say which database is used, whether it answers, and the state of its tables.
+
+    \b
+    Example:
+      autonama db status
+    """  # noqa: D301
     _status()
 
 
 @db.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
-    """Open psql on the project's database, or run it with ARGUMENTS."""
-    settings = load_settings()
-    address = libpq_url(ready_url(settings))
-    binary = embedded_server().psql_command(DATABASE)[0]
-    command = [binary, address, *arguments]
+    """Open psql on the project's database, or run it with ARGUMENTS.
+
+    \b
+    Examples:
+      autonama db psql
+      autonama db psql -- -c "SELECT count(*) FROM signals"
+    """  # noqa: D301
+    address = sa.make_url(libpq_url(ready_url(load_settings())))
     environment = {**os.environ, "PGOPTIONS": "-c search_path=trading,public"}
-    sys.exit(subprocess.run(command, check=False, env=environment).returncode)
+    if address.password:  # every user of the machine sees the arguments of a program
+        environment["PGPASSWORD"] = str(address.password)
+    shown = sa.URL.create(
+        address.drivername,
+        address.username,
+        host=address.host,
+        port=address.port,
+        database=address.database,
+        query=address.query,
+    ).render_as_string()
+    program = embedded_server().psql_command(DATABASE)[0]
+    os.execve(program, [program, shown, *arguments], environment)  # noqa: S606
 
 
 def _embedded_only(action: str) -> None:

@@ -1,6 +1,7 @@
 """`autonama demo`: the whole daily scan on a synthetic market, offline and apart from real data."""
 
 import os
+import shlex
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,8 +75,6 @@ def _program() -> str:
 
 
 def _quoted(path: Path) -> str:
-    import shlex
-
     try:
         return shlex.quote(str(path.relative_to(Path.cwd())))
     except ValueError:

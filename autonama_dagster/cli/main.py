@@ -71,9 +71,9 @@ def autonama(home: str | None, debug: bool) -> None:  # noqa: ARG001
 
 def main() -> None:
     """Run the command line; every error is one line, see `--debug`."""
-    arguments = sys.argv[1:]
-    debug = "--debug" in arguments
-    arguments = [a for a in arguments if a != "--debug"]
+    own, rest = _split(sys.argv[1:])
+    debug = "--debug" in own
+    arguments = [*(a for a in own if a != "--debug"), *rest]
     try:
         code = autonama.main(arguments, prog_name="autonama", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -92,6 +92,12 @@ def main() -> None:
             raise
         _fail(_one_line(_text(error)), int(getattr(error, "exit_code", 1)))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and what follows `--` and belongs to another program."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end:]
 
 
 def _text(error: Exception) -> str:

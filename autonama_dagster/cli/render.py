@@ -1,6 +1,6 @@
 """Results as tables on a terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +23,13 @@ class _Column:
 
     title: str
     needs_width: int
-    cell: Callable[[dict[str, Any]], str]
+    cell: Callable[[Mapping[Any, Any]], str]
     is_number: bool = True
 
 
 _COLUMNS = (
     _Column("symbol", 0, lambda r: str(r["symbol"]), is_number=False),
-    _Column(
-        "signal", 0, lambda r: f"[{_COLOURS[r['signal']]}]{r['signal']}[/]", is_number=False
-    ),
+    _Column("signal", 0, lambda r: f"[{_COLOURS[r['signal']]}]{r['signal']}[/]", is_number=False),
     _Column("strength", 0, lambda r: f"{r['signal_strength']:.0f}"),
     _Column("z", 0, lambda r: number(r["z_score"], "{:+.2f}")),
     _Column("close", 0, lambda r: price(r["close"])),
@@ -42,9 +40,7 @@ _COLUMNS = (
     _Column("risk", 110, lambda r: text(r["risk_level"]), is_number=False),
     _Column("volatility", 150, lambda r: text(r["volatility_level"]), is_number=False),
     _Column("trend", 150, lambda r: text(r["trend"]), is_number=False),
-    _Column(
-        "confirmations", 150, lambda r: ", ".join(r["confirmations"]) or "-", is_number=False
-    ),
+    _Column("confirmations", 150, lambda r: ", ".join(r["confirmations"]) or "-", is_number=False),
 )
 
 
@@ -87,8 +83,7 @@ def print_signals(console: Console, signals: pd.DataFrame, title: str) -> None:
             justify="right" if column.is_number else "left",
             no_wrap=column.title != "confirmations",
         )
-    rows: list[dict[str, Any]] = signals.to_dict("records")
-    for row in rows:
+    for row in signals.to_dict("records"):
         table.add_row(*(column.cell(row) for column in chosen))
     console.print(table)
 

@@ -23,7 +23,12 @@ Then, in another terminal:
 
 @click.group()
 def replay() -> None:
-    """A local exchange that replays recorded or synthetic candles."""
+    """A local exchange that replays recorded or synthetic candles.
+
+    \b
+    Example:
+      autonama replay serve --synthetic 7
+    """  # noqa: D301
 
 
 @replay.command(epilog=EXAMPLES)

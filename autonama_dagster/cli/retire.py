@@ -4,6 +4,8 @@ import click
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.partitions import SYMBOL_DIMENSION
+from autonama_dagster.settings import load_settings
+from resources.database import ready_url
 from resources.instance import open_instance
 
 
@@ -16,6 +18,7 @@ def retire(symbol: str) -> None:
     Example:
       autonama retire LUNAUSDT
     """  # noqa: D301
+    ready_url(load_settings())  # a database out of reach is our one-line error, not Dagster's
     name = symbol.upper()
     with open_instance() as instance:
         registered = instance.get_dynamic_partitions(SYMBOL_DIMENSION)

@@ -15,11 +15,12 @@ from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.old_config import read_old_config
 from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.cli.render import print_result, stdout_console
-from autonama_dagster.errors import InputError
+from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.results import ScanResult, export, results_folder, stored_result
 from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings
 from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
+from resources.exchange.memo import MemoExchange
 
 EXAMPLES = """\b
 Examples:
@@ -71,8 +72,9 @@ def scan(
     chosen = _symbols(symbols, core_movers=core_movers, top=top, top_100=top_100)
     wanted_day = None if day is None else parse_day(day)
     flags = {"top": 100 if top_100 else top, **numbers}
-    base, settings = _settings(config, {k: v for k, v in flags.items() if v is not None})
-    folder = results_folder(output or settings.results_path)
+    given = {k: v for k, v in flags.items() if v is not None}
+    base, settings = _settings(config, given, output)
+    folder = results_folder(settings.results_path)
     errors = Console(stderr=True)
     result = run_scan(base, settings, wanted_day, chosen, errors, with_charts=generate_charts)
     document, table = export(result, folder)
@@ -97,14 +99,13 @@ def run_scan(
     """Scan with `settings`; stored when they are the configured ones (`base`), else a what-if."""
     from resources.database import ready_url  # noqa: PLC0415
     from resources.exchange.build import build_exchange  # noqa: PLC0415
-    from resources.exchange.memo import MemoExchange  # noqa: PLC0415
     from resources.warehouse import Warehouse  # noqa: PLC0415
 
     progress = StepProgress(console)
-    warehouse = Warehouse(lambda: ready_url(settings))
+    tables = Warehouse(lambda: ready_url(settings))
     stored = chosen is None and settings == base
     source = MemoExchange(build_exchange(settings), on_progress=progress.requests)
-    with progress.running(), closing(source) as exchange:
+    with progress.running(), closing(source) as exchange, closing(tables) as warehouse:
         progress.step("ask the exchange for the time")
         target = _day(day, exchange, settings, stored=stored)
         if stored:
@@ -121,7 +122,7 @@ def run_scan(
 def _stored(
     settings: Settings,
     day: date,
-    exchange: "MemoExchange",
+    exchange: MemoExchange,
     warehouse: Any,
     progress: StepProgress,
     *,
@@ -143,8 +144,11 @@ def _stored(
         )
         try:
             scanner.scan(day, with_charts=with_charts)
-        except DagsterExecutionInterruptedError:  # Dagster's own word for Ctrl-C
-            raise KeyboardInterrupt from None
+        except (DagsterExecutionInterruptedError, AutonamaError) as error:
+            # Dagster's own word for Ctrl-C, raised between steps and kept as a failure within one.
+            if DagsterExecutionInterruptedError.__name__ in f"{error!r}":
+                raise KeyboardInterrupt from None
+            raise
     progress.step("read the results")
     result = stored_result(warehouse, settings, day)
     if not with_charts:
@@ -194,22 +198,26 @@ def _symbols(
     return names
 
 
-def _settings(config: Path | None, flags: dict[str, Any]) -> tuple[Settings, Settings]:
+def _settings(
+    config: Path | None, flags: dict[str, Any], output: Path | None
+) -> tuple[Settings, Settings]:
     """The configured settings, and those with the values of an old config file and the flags.
 
     The file's keys and database go into the environment, where every part of the program finds
     them.
     """
-    base, wanted = load_settings(), {}
+    base = load_settings()
+    wanted: dict[str, Any] = {}
     if config is not None:
         environment, wanted = read_old_config(config, base)
         os.environ.update(environment)
-        base = load_settings()
+    place = {} if output is None else {"results_dir": output.absolute()}
+    base = load_settings(**place)
     fields = {
         **_checked(wanted, f"--config {config}: default_settings."),
         **_checked(flags, "--"),
     }
-    settings = load_settings(**fields)
+    settings = load_settings(**place, **fields)
     try:
         ChannelParams(settings.degree, settings.kstd, settings.price_scale, settings.lookback)
     except ValueError as error:
@@ -230,7 +238,9 @@ def _checked(flags: dict[str, Any], origin: str) -> dict[str, Any]:
         except InputError:
             field = Settings.model_fields[name]
             kind = "number" if field.annotation is float else "whole number"
-            low, high = (getattr(m, k) for k in ("ge", "le") for m in field.metadata if hasattr(m, k))
+            low, high = (
+                getattr(m, k) for k in ("ge", "le") for m in field.metadata if hasattr(m, k)
+            )
             raise InputError(
                 f"{origin}{flag} {value}: give a {kind} from {low} to {high}"
             ) from None

@@ -1,5 +1,8 @@
 """`autonama settings`: every setting, its value and where to change it."""
 
+import re
+from typing import Any
+
 import click
 from pydantic import SecretStr
 
@@ -10,12 +13,23 @@ from autonama_dagster.settings import Settings, env_name, load_settings, project
 def settings() -> None:
     """Show every setting with its value; secrets are only said to be set.
 
-    Change one in the environment or in `.env`, e.g. AUTONAMA_KSTD=2.5.
-    """
+    Change one in the environment or in `.env`.
+
+    \b
+    Examples:
+      autonama settings
+      AUTONAMA_KSTD=2.5 autonama settings
+    """  # noqa: D301
     values = load_settings()
     click.echo(f"# from the environment, {project_dir() / '.env'} and AUTONAMA_SETTINGS_FILE")
     for name, field in Settings.model_fields.items():
         value = getattr(values, name)
-        shown = "(set)" if isinstance(value, SecretStr) else "" if value is None else value
-        click.echo(f"{env_name(name)}={shown}")
+        click.echo(f"{env_name(name)}={_shown(value)}")
         click.echo(f"    {field.description}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return "(set)"
+    # A proxy's URL may hold a login.
+    return "" if value is None else re.sub(r"(?<=://)[^/@]*@", "***@", str(value))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -59,16 +60,17 @@ def show(
         raise InputError(f"--min-return {min_return}: give a number of percent, e.g. 20")
     wanted = None if day is None else parse_day(day)
     settings = load_settings()
-    warehouse = Warehouse(lambda: ready_url(settings))
-    target = _day(warehouse, TABLES[what], wanted)
-    frame = warehouse.read(TABLES[what], Scope(first=target, last=target))
+    with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
+        target = _day(warehouse, TABLES[what], wanted)
+        frame = warehouse.read(TABLES[what], Scope(first=target, last=target))
+        is_synthetic = warehouse.source_label(target) == "synthetic"
     if what in {"signals", "alerts"}:
         frame = _filtered(frame, signal, min_return)
     if form == "json":
         click.echo(json.dumps(_documents(what, frame), indent=2))
         return
     console = stdout_console()
-    if warehouse.source_label(target) == "synthetic":
+    if is_synthetic:
         console.print(SYNTHETIC_NOTE, style="bold yellow")
     if frame.empty:
         console.print(f"no {what} of {target} fit; try without --signal or --min-return")

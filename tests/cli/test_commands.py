@@ -1,0 +1,219 @@
+"""The other commands: help, db, retire, settings, up; and how the program behaves as a process."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+
+import click
+import pandas as pd
+import pytest
+import requests
+
+from autonama_dagster.cli.main import autonama
+from autonama_dagster.cli.scan import scan
+from autonama_dagster.results import EXPORTED, ScanResult
+from autonama_dagster.settings import Settings, env_name
+from resources.database_urls import libpq_url, sqlalchemy_url
+
+COUNTS = (
+    *("total_assets_analyzed", "buy_signals", "sell_signals", "hold_signals"),
+    *("insufficient_data", "no_data"),
+)
+PROGRAM = [sys.executable, "-c", "from autonama_dagster.cli.main import main; main()"]
+
+
+def leaves(command, path):
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            child = command.get_command(click.Context(command), name)
+            yield from leaves(child, [*path, name])
+    yield path
+
+
+@pytest.mark.parametrize("path", list(leaves(autonama, [])), ids=" ".join)
+def test_every_help_shows_an_example(run, path):
+    for flag in ("--help", "-h"):
+        ended = run(*path, flag)
+        assert ended.code == 0
+        assert "Example" in ended.out
+        assert " ".join(["autonama", *path]) in ended.out.split("Example", 1)[1]
+
+
+@pytest.mark.parametrize("path", [[], ["db"], ["replay"]], ids=" ".join)
+def test_a_group_alone_shows_its_help(run, path):
+    assert run(*path).out.startswith("Usage: autonama")
+
+
+def test_help_imports_neither_dagster_nor_pandas():
+    code = (
+        "import sys; sys.argv = ['autonama', '--help']\n"
+        "from autonama_dagster.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'dagster', 'pandas', 'numpy', 'rich', 'sqlalchemy', 'pydantic'}\n"
+        "found = heavy & set(sys.modules)\n"
+        "sys.exit(f'imported: {found}' if found else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Usage: autonama" in ended.stdout
+
+
+def test_the_limits_in_the_help_are_the_settings():
+    texts = {p.name: p.help for p in scan.params if isinstance(p, click.Option)}
+    for flag, name in (("degree", "degree"), ("kstd", "kstd"), ("days", "lookback")):
+        low, high = (
+            getattr(m, k)
+            for k in ("ge", "le")
+            for m in Settings.model_fields[name].metadata
+            if hasattr(m, k)
+        )
+        assert f"{low} to {high}" in texts[flag]
+
+
+def test_the_url_is_one_for_sqlalchemy(run, database, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", database)
+    assert run("db", "url").out.strip() == sqlalchemy_url(database)
+
+
+def test_the_state_of_the_database(run, database, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", database)
+    for command in ("status", "start"):
+        ended = run("db", command)
+        assert ended.code == 0
+        version = next(x for x in ended.out.splitlines() if x.startswith("migrations: "))
+        found, newest = version.removeprefix("migrations: ").split(" of ")
+        assert found == newest
+
+
+def test_a_server_of_somebody_else_is_not_stopped(run, database, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", database)
+    ended = run("db", "stop")
+    assert ended.code == 2
+    assert "cannot stop the server of DATABASE_URL" in ended.error
+
+
+def test_the_embedded_server_that_is_not_running_is_left_alone(run):
+    assert "not running" in run("db", "status").out
+    assert run("db", "stop").out.strip() == "was not running"
+
+
+def test_psql_reads_the_tables_and_passes_its_arguments_on(database):
+    ended = subprocess.run(
+        [*PROGRAM, "db", "psql", "--", "-At", "-c", "SELECT count(*) FROM signals"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DATABASE_URL": database},
+    )
+    assert (ended.returncode, ended.stdout) == (0, "0\n"), ended.stderr
+
+
+def test_psqls_password_is_in_its_environment_and_not_in_its_arguments(run, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("autonama_dagster.cli.db.ready_url", lambda _: libpq_url(PASSWORD_URL))
+    monkeypatch.setattr("os.execve", lambda _, argv, env: seen.update(argv=argv, env=env))
+    run("db", "psql", "--", "-l")
+    assert seen["argv"][1:] == ["postgresql://me@host:5432/name?sslmode=require", "-l"]
+    assert seen["env"]["PGPASSWORD"] == "planted@word"
+
+
+PASSWORD_URL = "postgresql://me:planted%40word@host:5432/name?sslmode=require"
+
+
+def test_a_retired_symbol_is_no_partition_any_more(run, day):
+    instance = day.instance
+    instance.add_dynamic_partitions("symbol", ["OLDUSDT"])
+    ended = run("retire", "oldusdt")
+    assert ended.out.strip() == "OLDUSDT is retired: its rows stay, new days leave it out"
+    assert "OLDUSDT" not in instance.get_dynamic_partitions("symbol")
+    again = run("retire", "OLDUSDT")
+    assert again.code == 2
+    assert "OLDUSDT is not registered; 6 are: " in again.error
+
+
+def test_settings_show_every_setting_and_no_secret(run, monkeypatch):
+    monkeypatch.setenv("BINANCE_API_SECRET", "planted-1")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:planted-2@h/d")
+    monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", "https://me:planted-3@proxy:99/x")
+    monkeypatch.setenv("AUTONAMA_KSTD", "2.5")
+    out = run("settings").out
+    for name in Settings.model_fields:
+        assert f"{env_name(name)}=" in out
+    assert "AUTONAMA_KSTD=2.5\n" in out
+    assert "BINANCE_API_SECRET=(set)\n" in out
+    assert "AUTONAMA_EXCHANGE_URL=https://***@proxy:99/x\n" in out
+    assert "planted" not in out
+
+
+def test_home_names_the_folder_of_settings(run, tmp_path):
+    (tmp_path / ".env").write_text("AUTONAMA_DEGREE=7\n")
+    assert "AUTONAMA_DEGREE=7\n" in run("--home", tmp_path, "settings").out
+
+
+def test_a_reader_that_leaves_early_ends_the_program_quietly(stored):
+    program = subprocess.Popen(
+        [*PROGRAM, "show", "correlation", "--format", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "DATABASE_URL": stored.url},
+    )
+    program.stdout.close()
+    errors = program.stderr.read()
+    program.stderr.close()
+    assert program.wait() != 0
+    assert errors == b""
+
+
+@pytest.mark.usefixtures("day")
+def test_up_starts_dagster_on_the_port_and_with_the_projects_home(run, monkeypatch, tmp_path):
+    started = {}
+
+    def execute(_, argv):
+        started.update(argv=argv, home=os.environ["DAGSTER_HOME"], up=os.environ["AUTONAMA_UP"])
+
+    monkeypatch.chdir(tmp_path)  # and back again afterwards
+    monkeypatch.setattr("os.execv", execute)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    ended = run("up", "--port", "3999")
+    assert ended.err == "Dagster UI: http://127.0.0.1:3999  (Ctrl-C stops it)\n"
+    assert started["argv"][1:4] == ["-m", "dagster", "dev"]
+    assert started["argv"][-2:] == ["-p", "3999"]
+    assert started["up"] == "1"
+    assert started["home"].endswith(".autonama/dagster")
+
+
+def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monkeypatch):
+    asked = {}
+
+    def scanned(base, settings, day, chosen, console, *, with_charts):
+        asked.update(settings=settings, stored=chosen is None and base == settings)
+        asked["market"] = requests.get(settings.exchange_url, timeout=10).headers
+        chart = settings.results_path / "charts" / "2024-03-10" / "BTCUSDT.png"
+        summary = dict.fromkeys(COUNTS, 0)
+        return ScanResult(
+            *(date(2024, 3, 10), pd.DataFrame(columns=[*EXPORTED]), summary, {}, "synthetic", True),
+            seconds={"one": 1.5, "two": 2.0},
+            charts=(chart,),
+        )
+
+    monkeypatch.setenv("AUTONAMA_DEGREE", "9")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@elsewhere/else")
+    monkeypatch.setattr("autonama_dagster.cli.demo.run_scan", scanned)
+    ended = run("demo", "--seed", "3")
+    assert ended.code == 0, ended.err
+    settings = asked["settings"]
+    folder = home / ".autonama" / "demo"
+    assert (settings.degree, settings.database_url, settings.universe_size) == (4, None, 100)
+    assert settings.start_date == datetime.now(UTC).date() - timedelta(days=365)
+    assert asked["market"]["X-Autonama-Market"] == "synthetic"
+    assert asked["stored"]
+    assert "SYNTHETIC MARKET" in ended.out
+    assert "SYNTHETIC MARKET" in ended.err
+    assert "total    3.5 s" in ended.out
+    assert f"--home {folder} show alerts --signal BUY" in ended.out
+    assert f"charts   1 in {folder}" in ended.out
+    assert len(list((folder / "results").glob("backtest_results_*"))) == 2

@@ -1,0 +1,199 @@
+"""Wrong input: one line that says what to do, exit code 2, before anything is asked or stored."""
+
+import json
+import socket
+
+import pytest
+import stamina
+
+from autonama_dagster.cli.main import main
+from autonama_dagster.errors import InputError
+
+NOWHERE = "postgresql://reader:planted-password@127.0.0.1:1/x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("scan --degree 1", "--degree 1: give a whole number from 2 to 10"),
+        ("scan --degree 11", "--degree 11: give a whole number from 2 to 10"),
+        ("scan --degree four", "Invalid value for '--degree': 'four' is not a valid integer"),
+        ("scan --kstd 0.5", "--kstd 0.5: give a number from 1 to 3"),
+        ("scan --kstd 3.1", "--kstd 3.1: give a number from 1 to 3"),
+        ("scan --kstd nan", "--kstd nan: give a number from 1 to 3"),
+        ("scan --days 29", "--days 29: give a whole number from 30 to 1000"),
+        ("scan --days 1001", "--days 1001: give a whole number from 30 to 1000"),
+        ("scan --top 0", "--top 0: give a whole number from 1 to 1000"),
+        ("scan --top 1001", "--top 1001: give a whole number from 1 to 1000"),
+        ("scan --days 100 --degree 6", "degree 6 needs 147 or more; choose more days (--days"),
+        ("scan --top 5 --symbols BTCUSDT", "exclude each other: give one"),
+        ("scan --top-100 --core-movers", "exclude each other: give one"),
+        ("scan --symbols ,", "--symbols is empty: give names like BTCUSDT,ETHUSDT"),
+        ("scan --date yesterday", "--date yesterday: not a day; write it like 2023-12-29"),
+        ("scan --date 2023-02-30", "--date 2023-02-30: not a day"),
+        ("scan --date 0001-01-01", "give a day from 2017-01-01 on"),
+        ("scan --format xml", "'xml' is not one of 'table', 'json'"),
+        ("scan --nope", "No such option '--nope'"),
+        ("nope", "No such command 'nope'. (see 'autonama --help')"),
+        ("show nothing", "'nothing' is not one of 'signals', 'alerts'"),
+        ("show summary --signal BUY", "--signal and --min-return do not apply to summary"),
+        ("show signals --min-return nan", "--min-return nan: give a number of percent"),
+        ("show signals --date 10.3.2024", "--date 10.3.2024: not a day"),
+        ("replay serve", "give --data DIR or --synthetic SEED, one of them"),
+        ("replay serve --synthetic 1 --data x", "give --data DIR or --synthetic SEED"),
+        ("replay serve --data /nowhere", "no daily candles in /nowhere"),
+        ("replay serve --synthetic 1 --now soon", "cannot read the time 'soon'"),
+        ("replay serve --synthetic 1 --fault nope", "unknown fault 'nope': use one of 429, 418"),
+        ("replay serve --synthetic 1 --port 70000", "70000 is not in the range 0<=x<=65535"),
+        ("up --port 0", "0 is not in the range 1<=x<=65535"),
+        ("retire", "Missing argument 'SYMBOL'"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_that_says_what_to_do(run, arguments, message):
+    ended = run(*arguments.split())
+    assert ended.code == 2
+    assert message in ended.error
+    assert ended.error.startswith("autonama: ")
+    assert ended.out == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AUTONAMA_DEGREE", "11", "AUTONAMA_DEGREE=11"),
+        ("AUTONAMA_START_DATE", "soon", "AUTONAMA_START_DATE=soon"),
+        ("AUTONAMA_LOOKBACK", "30", "lookback is 30 days: degree 4 needs 75 or more"),
+        ("AUTONAMA_EXCHANGE_URL", "localhost", "AUTONAMA_EXCHANGE_URL"),
+        ("DATABASE_URL", "mysql://u:planted-password@h/d", "DATABASE_URL"),
+        ("AUTONAMA_SETTINGS_FILE", "/nowhere", "AUTONAMA_SETTINGS_FILE=/nowhere: no such file"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(run, monkeypatch, name, value, message):
+    monkeypatch.setenv(name, value)
+    ended = run("scan")
+    assert ended.code == 2
+    assert message in ended.error
+    assert "planted" not in ended.err
+
+
+@pytest.mark.usefixtures("day")
+def test_days_the_exchange_has_not_closed_and_days_before_the_start_are_refused(run):
+    later = run("scan", "--date", "2024-03-11")
+    assert later.code == 2
+    assert "this day has not closed; the latest closed is 2024-03-10" in later.err
+    early = run("scan", "--date", "2024-03-08")
+    assert early.code == 2
+    assert "set AUTONAMA_START_DATE=2024-03-08" in early.err
+
+
+@pytest.mark.usefixtures("day")
+def test_an_unknown_symbol_is_refused(run):
+    ended = run("scan", "--symbols", "BTCUSDT,NOPE")
+    assert ended.code == 2
+    assert "autonama: NOPE: no USDT spot pair of this name" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file or directory; name an existing file"),
+        ("{", "not valid JSON; correct the file"),
+        ("[]", "an object with settings is expected"),
+        ('{"exchange": "kraken"}', "unknown key exchange; known: binance_api_key"),
+        ('{"default_settings": {"speed": 1}}', "unknown key default_settings.speed"),
+        ('{"default_settings": null}', "default_settings: an object is expected"),
+        ('{"database_host": ["h"]}', "database_host: a text is expected"),
+        ('{"default_settings": {"degree": 99}}', "default_settings.degree 99: give a whole number"),
+        ('{"default_settings": {"kstd": "x"}}', "default_settings.kstd x: give a number from 1"),
+        ('{"database_url": "mysql://u:planted@h/d"}', "DATABASE_URL"),
+    ],
+)
+def test_a_wrong_config_file_is_one_line(run, tmp_path, content, message):
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_text(content)
+    ended = run("scan", "--config", path)
+    assert ended.code == 2
+    assert message in ended.error
+    assert "planted" not in ended.err
+
+
+def test_a_results_folder_that_cannot_be_made_is_refused_before_the_scan(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = run("scan", "--output", tmp_path / "file" / "below")
+    assert ended.code == 2
+    assert "cannot make the results folder" in ended.error
+
+
+def test_a_port_in_use_is_refused(run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        served = run("replay", "serve", "--synthetic", "1", "--port", port)
+        opened = run("up", "--port", port)
+    assert (served.code, opened.code) == (2, 2)
+    assert f"cannot listen on 127.0.0.1 port {port}" in served.error
+    assert f"--port {port}: cannot listen on 127.0.0.1" in opened.error
+
+
+@pytest.mark.parametrize(
+    "arguments", [["show", "signals"], ["retire", "BTCUSDT"], ["db", "status"], ["db", "start"]]
+)
+def test_a_database_out_of_reach_is_one_line_and_exit_code_1(run, monkeypatch, arguments):
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    ended = run(*arguments)
+    assert ended.code == 1
+    last = ended.err.splitlines()
+    assert len(last) == 1
+    assert "database postgresql://reader:***@127.0.0.1:1/x is out of reach" in last[0]
+    assert "planted" not in ended.out + ended.err
+
+
+@pytest.mark.usefixtures("day")
+def test_an_exchange_out_of_reach_is_exit_code_1_after_a_word_on_each_attempt(run, monkeypatch):
+    monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", "http://127.0.0.1:1")
+    with stamina.set_testing(True, attempts=5):
+        ended = run("scan", "--format", "json")
+    assert ended.code == 1
+    assert ended.out == ""
+    *before, last = ended.err.splitlines()
+    assert last.startswith("autonama: server time: 127.0.0.1:1 does not answer")
+    assert all(line.startswith("  ") for line in before)
+    assert sum("asking again in" in line for line in before) == 3
+    assert "Traceback" not in ended.err
+
+
+def test_debug_lets_the_same_error_through_with_its_traceback(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["autonama", "scan", "--date", "soon", "--debug"])
+    with pytest.raises(InputError, match="not a day"):
+        main()
+
+
+def test_an_unexpected_error_is_one_line_that_names_debug(run, monkeypatch):
+    def broken(**_):
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("autonama_dagster.cli.scan.load_settings", broken)
+    ended = run("scan")
+    assert ended.code == 1
+    assert "unexpected RuntimeError: two lines; run again with --debug" in ended.error
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autonama_dagster.cli.scan.run_scan", interrupted)
+    ended = run("scan")
+    assert (ended.code, ended.err.strip()) == (130, "autonama: stopped")
+
+
+@pytest.mark.usefixtures("day")
+def test_old_settings_are_flags_and_make_a_what_if(run, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"default_settings": {"polynomial_degree": 3, "top_n": 2}}))
+    ended = run("scan", "--config", path, "--kstd", "1.5", "--format", "json")
+    assert ended.code == 0
+    found = json.loads(ended.out)
+    assert found["stored"] is False
+    assert (found["parameters"]["degree"], found["parameters"]["kstd"]) == (3, 1.5)
+    assert len(found["signals"]) == 2

@@ -1,0 +1,71 @@
+"""Progress on standard error, on a terminal and elsewhere."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from autonama_dagster.cli.progress import StepProgress
+
+
+def written(*, terminal):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=60)
+
+
+def test_without_a_terminal_a_step_takes_four_lines_at_most():
+    console = written(terminal=False)
+    with StepProgress(console).running() as progress:
+        progress.step("candles of a hundred symbols, with a title longer than the width of a line")
+        for done in range(1, 101):
+            progress.requests(done, 100)
+    lines = console.file.getvalue().splitlines()
+    assert [line.split(": ")[-1] for line in lines[:-1]] == [
+        "25 of 100 requests", "50 of 100 requests", "75 of 100 requests",
+    ]  # fmt: skip
+    assert lines[-1].endswith("s]")
+
+
+def test_small_steps_take_one_line_each_and_their_seconds_are_kept():
+    console = written(terminal=False)
+    with StepProgress(console).running() as progress:
+        for title in ("one", "two", "one"):
+            progress.step(title)
+            progress.requests(6, 6)
+    assert len(console.file.getvalue().splitlines()) == 3
+    assert list(progress.seconds) == ["one", "two"]
+
+
+def test_on_a_terminal_the_running_step_is_shown_live():
+    console = written(terminal=True)
+    with StepProgress(console).running() as progress:
+        progress.step("candles")
+        progress.requests(50, 100)
+        progress._bars.refresh()
+        assert "50/100" in console.file.getvalue()
+    assert "of 100 requests" not in console.file.getvalue()
+
+
+def test_a_failing_step_is_not_reported_as_done():
+    console = written(terminal=False)
+
+    def fail():
+        with StepProgress(console).running() as progress:
+            progress.step("candles")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert console.file.getvalue() == ""
+
+
+def test_repeated_requests_are_told_three_times_a_step():
+    console = written(terminal=False)
+    with StepProgress(console).running() as progress:
+        progress.step("candles")
+        for _ in range(20):
+            progress.retry(SimpleNamespace(wait_for=1.25, caused_by=ValueError("no answer")))
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "  asking again in 1.2 s: no answer"
+    assert sum("asking again" in line for line in lines) == 3
+    assert len(lines) == 5

@@ -1,0 +1,126 @@
+"""What-ifs against the tables they leave alone: members, rank, candles from both places."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+from projects import project
+
+from autonama_dagster.errors import InputError
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.replay.synthetic import SyntheticMarket
+from autonama_dagster.whatif import what_if
+from resources.exchange.build import build_exchange
+from resources.exchange.memo import MemoExchange
+
+DAY = date(2024, 3, 10)
+
+
+@pytest.fixture(scope="module")
+def exchange():
+    with ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def opened(exchange, postgres, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whatif")
+    with project(
+        folder, postgres, exchange.url, start_date="2024-03-10", universe_size="5"
+    ) as found:
+        found.scanner().scan(DAY)
+        yield found
+
+
+def ask(opened, symbols=None, day=DAY, **changes):
+    settings = opened.settings.model_copy(update=changes)
+    return what_if(
+        settings,
+        day,
+        symbols,
+        exchange=MemoExchange(build_exchange(settings)),
+        warehouse=opened.warehouse,
+    )
+
+
+def klines(exchange):
+    return [r.params["symbol"] for r in exchange.requests if r.path.endswith("/klines")]
+
+
+def test_the_first_n_of_the_stored_ranking_are_scanned(opened):
+    universe = opened.warehouse.read("universe")
+    result = ask(opened, universe_size=8)
+    assert set(result.signals["symbol"]) == set(universe.loc[universe["rank"] <= 8, "symbol"])
+    assert result.signals["is_member"].all()
+    assert result.summary["total_assets_analyzed"] == 8
+    assert (result.stored, result.source) == (False, "synthetic")
+
+
+def test_a_day_without_a_stored_ranking_is_ranked_in_memory(opened):
+    result = ask(opened, day=date(2023, 6, 1), universe_size=4)
+    assert sorted(result.signals["universe_rank"]) == [1, 2, 3, 4]
+    assert opened.warehouse.read("universe")["date"].nunique() == 1
+
+
+def test_stored_candles_are_not_asked_for_again_and_others_are(opened, exchange):
+    universe = opened.warehouse.read("universe").set_index("rank")["symbol"]
+    exchange.clear_requests()
+    result = ask(opened, [universe[1], universe[20]])
+    assert klines(exchange) == [universe[20]]
+    ranks = result.signals.set_index("symbol")["universe_rank"]
+    assert ranks.to_dict() == {universe[1]: 1, universe[20]: 20}
+
+
+def test_a_shorter_window_and_a_narrower_channel_are_what_they_say(opened):
+    symbol = opened.warehouse.members(DAY)[0]
+    wide, narrow = ask(opened, [symbol]).signals.iloc[0], ask(opened, [symbol], kstd=1.0)
+    half = np.log(wide["upper_band"] / wide["fitted_price"])
+    row = narrow.signals.iloc[0]
+    assert np.log(row["upper_band"] / row["fitted_price"]) == pytest.approx(half / 2, abs=1e-12)
+    assert row["z_score"] == wide["z_score"]
+    assert narrow.parameters["kstd"] == 1.0
+    assert ask(opened, [symbol], lookback=300).parameters["lookback_days"] == 300
+
+
+def test_a_symbol_that_fails_is_named_and_has_no_data(opened, exchange):
+    exchange.faults.add("garbage:symbol=LTCUSDT")
+    result = ask(opened, ["LTCUSDT", "BTCUSDT"], day=date(2023, 6, 2))
+    exchange.faults.replace()
+    assert result.failed == ("LTCUSDT",)
+    rows = result.signals.set_index("symbol")
+    assert rows.loc["LTCUSDT", "status"] == "NO_DATA"
+    assert rows.loc["BTCUSDT", "status"] == "OK"
+
+
+def test_bad_candles_are_kept_out_and_counted(opened, exchange):
+    exchange.faults.add("bad-values:symbol=BTCUSDT,value=negative,date=2023-05-01")
+    result = ask(opened, ["BTCUSDT"], day=date(2023, 6, 3))
+    exchange.faults.replace()
+    assert result.quarantined == 1
+
+
+def test_real_candles_are_not_mixed_with_stored_made_up_ones(opened, monkeypatch):
+    universe = opened.warehouse.read("universe").set_index("rank")["symbol"]
+    monkeypatch.setattr(opened.warehouse, "any_source", lambda: "binance")
+    with pytest.raises(InputError, match="made-up and real candles must not meet"):
+        ask(opened, [universe[1], universe[21]])
+
+
+@pytest.mark.parametrize(
+    ("symbols", "changes", "message"),
+    [
+        (["BTCUSDT", "NOPE"], {}, "NOPE: no USDT spot pair of this name"),
+        (["BTCUSDT"], {"degree": 10, "lookback": 100}, "degree 10 needs 363 or more"),
+    ],
+)
+def test_what_cannot_be_scanned_costs_no_candles(opened, exchange, symbols, changes, message):
+    exchange.clear_requests()
+    with pytest.raises(InputError, match=message):
+        ask(opened, symbols, **changes)
+    assert klines(exchange) == []
+
+
+def test_a_pair_the_exchange_has_dropped_since_is_still_known(opened, monkeypatch):
+    symbol = opened.warehouse.members(DAY)[0]
+    monkeypatch.setattr(MemoExchange, "symbols", lambda *_: [])
+    assert ask(opened, [symbol]).signals["symbol"].tolist() == [symbol]
