@@ -15,7 +15,8 @@ from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.charts.scan import scan_summary
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings
-from resources.warehouse import Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Warehouse
 
 
 class SummaryConfig(dg.Config):

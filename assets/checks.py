@@ -14,7 +14,8 @@ from autonama_dagster.settings import Settings
 from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
 from resources.frames import split
-from resources.warehouse import Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Warehouse
 
 LISTED = 50
 RECENT = timedelta(days=30)

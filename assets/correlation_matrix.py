@@ -9,11 +9,12 @@ from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
 from assets.windows import answered_candles
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
-from autonama_dagster.errors import SchemaError
 from autonama_dagster.charts.heatmap import correlation_heatmap
+from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.analysis import CORRELATION_MATRIX
 from autonama_dagster.settings import Settings
-from resources.warehouse import Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Warehouse
 
 
 @stage(

@@ -1,7 +1,6 @@
 """Stage `signals`."""
 
 from dataclasses import asdict
-from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -12,7 +11,8 @@ from autonama_dagster.analytics.signals import decide
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.decision import SIGNALS_TABLE
 from autonama_dagster.settings import Settings
-from resources.warehouse import Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Warehouse
 
 MAX_ANNOTATED = 200  # a call costs 14 ms at 100 partitions and 0.9 s at 72,000
 ANNOTATED = (

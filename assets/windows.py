@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.hashing import window_hashes
 from autonama_dagster.analytics.windows import Windows, windows
-from resources.warehouse import Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Warehouse
 
 Answered = Mapping[str, Sequence[tuple[date, date]]]
 

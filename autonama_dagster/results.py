@@ -13,7 +13,8 @@ import pandas as pd
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
-from resources.warehouse import Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Warehouse
 
 EXPORTED = (
     "symbol", "date", "signal", "status", "close", "fitted_price", "lower_band", "upper_band",

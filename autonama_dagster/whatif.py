@@ -30,7 +30,8 @@ from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
-from resources.warehouse import Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Warehouse
 
 
 def what_if(

@@ -9,7 +9,8 @@ import pandas as pd
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.partitions import rectangle
 from autonama_dagster.schemas.registry import table
-from resources.warehouse import Batch, Scope, Warehouse, Written
+from resources.statements import Scope
+from resources.warehouse import Batch, Warehouse, Written
 
 TABLE_METADATA = "autonama/table"
 LAST_DAY_METADATA = "autonama/last_day"  # partitions by symbol: the table's rows up to this day

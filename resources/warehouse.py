@@ -1,7 +1,6 @@
 """The warehouse: reads and writes of the project's tables in Postgres, in bulk through Arrow.
 
-All SQL of the pipeline is here. Names of tables and columns come from the schema registry, values
-are always bound parameters.
+Names of tables and columns come from the schema registry, values are always bound parameters.
 """
 
 import threading
@@ -20,21 +19,21 @@ from adbc_driver_postgresql import dbapi
 from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.errors import DatabaseError, SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
-from autonama_dagster.schemas.market import FETCH_LOG, QUARANTINE, SOURCES
+from autonama_dagster.schemas.market import FETCH_LOG, SOURCES
 from autonama_dagster.schemas.registry import table
 from resources.database import unreachable
 from resources.frames import empty_rejected, split, to_arrow, to_frame
-
-STAGE = "autonama_stage"
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The partitions a read or a write is about; None means: all."""
-
-    symbols: tuple[str, ...] | None = None
-    first: date | None = None
-    last: date | None = None
+from resources.statements import (
+    EVERYTHING,
+    Scope,
+    condition,
+    merge_rows,
+    ordered,
+    qualified,
+    quarantine_rows,
+    replace_rows,
+    select_list,
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class Warehouse:
                 connection.close()
 
     def _connection(self) -> dbapi.Connection:
-        """This thread's connection; a new one costs 45 ms, so it is kept while it answers."""
+        """Connection of this thread; a new one costs 45 ms, so it is kept while it answers."""
         kept: dbapi.Connection | None = getattr(self._local, "connection", None)
         if kept is not None:
             try:
@@ -147,17 +146,17 @@ class Warehouse:
             return cursor.fetch_arrow_table()
 
     def read(
-        self, name: str, scope: Scope = Scope(), columns: Sequence[str] | None = None
+        self, name: str, scope: Scope = EVERYTHING, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Rows of a table in its key's order, in the dtypes of its model."""
         of = table(name)
         chosen = tuple(columns or of.columns)
         if unknown := set(chosen) - set(of.columns):
             raise SchemaError(f"table {name} has no column {', '.join(sorted(unknown))}")
-        where, values = _where(of, scope)
-        order = ", ".join(_ordered(of, k) for k in of.key) or "1"
+        where, values = condition(of, scope)
+        order = ", ".join(ordered(of, k) for k in of.key) or "1"
         arrow = self.query(
-            f"SELECT {_select_list(of, chosen)} FROM {_qualified(of)}{where} ORDER BY {order}",
+            f"SELECT {select_list(of, chosen)} FROM {qualified(of)}{where} ORDER BY {order}",
             values,
         )
         return to_frame(of, arrow)
@@ -193,11 +192,11 @@ class Warehouse:
         arrow = to_arrow(of, good)
         with self.transaction() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
-            _replace(cursor, of, arrow, scope)
-            _quarantine(cursor, of, rejected, scope, batch.failed, stamps)
+            replace_rows(cursor, of, arrow, scope)
+            quarantine_rows(cursor, of, rejected, scope, batch.failed, stamps)
             if batch.fetches is not None:
                 fetches, _ = split(FETCH_LOG, batch.fetches.assign(run_id=stamps["run_id"]))
-                _merge(cursor, FETCH_LOG, to_arrow(FETCH_LOG, fetches))
+                merge_rows(cursor, FETCH_LOG, to_arrow(FETCH_LOG, fetches))
         days = good["date"]
         return Written(
             rows=len(good),
@@ -264,7 +263,7 @@ class Warehouse:
 
     def latest_day(self, name: str) -> date | None:
         """The latest day in a table; None when it is empty."""
-        found: date | None = _scalar(self.query(f"SELECT max(date) FROM {_qualified(table(name))}"))
+        found: date | None = _scalar(self.query(f"SELECT max(date) FROM {qualified(table(name))}"))
         return found
 
     def estimated_rows(self, name: str) -> int:
@@ -356,38 +355,6 @@ def _scalar(arrow: pa.Table) -> Any:
     return arrow.column(0)[0].as_py()
 
 
-def _qualified(of: Table) -> str:
-    return f"{SCHEMA}.{of.name}"
-
-
-def _ordered(of: Table, column: str) -> str:
-    # Byte order everywhere: a server's own collation must not change the order of rows.
-    return f'"{column}" COLLATE "C"' if of.sql_type(column) is None else f'"{column}"'
-
-
-def _columns(of: Table) -> str:
-    return ", ".join(f'"{c}"' for c in of.columns)
-
-
-def _select_list(of: Table, columns: Sequence[str]) -> str:
-    casts = {"money": "::double precision", "jsonb": "::text"}
-    return ", ".join(f'"{c}"{casts.get(of.sql_type(c) or "", "")} AS "{c}"' for c in columns)
-
-
-def _where(of: Table, scope: Scope) -> tuple[str, list[Any]]:
-    parts: list[str] = []
-    values: list[Any] = []
-    for clause, value in (
-        ("symbol = ANY({})", list(scope.symbols) if scope.symbols is not None else None),
-        ("date >= {}", scope.first),
-        ("date <= {}", scope.last),
-    ):
-        if value is not None and clause.split()[0] in of.columns:
-            values.append(value)
-            parts.append(clause.format(f"${len(values)}"))
-    return (" WHERE " + " AND ".join(parts) if parts else ""), values
-
-
 def _check_scope(of: Table, frame: pd.DataFrame, scope: Scope) -> None:
     outside = pd.Series(data=False, index=frame.index)
     if scope.first is not None:
@@ -399,74 +366,6 @@ def _check_scope(of: Table, frame: pd.DataFrame, scope: Scope) -> None:
     if outside.any():
         key = ", ".join(f"{k}={v}" for k, v in frame.loc[outside, list(of.key)].iloc[0].items())
         raise SchemaError(f"table {of.name}: row {key} lies outside the partitions being written")
-
-
-def _replace(cursor: dbapi.Cursor, of: Table, arrow: pa.Table, scope: Scope) -> None:
-    if of.keep_absent:
-        _merge(cursor, of, arrow)
-        return
-    where, values = _where(of, scope)
-    cursor.execute(f"DELETE FROM {_qualified(of)}{where}", tuple(values) or None)
-    _append(cursor, of, arrow)
-
-
-def _append(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
-    if not arrow.num_rows:
-        return
-    json_columns = [c for c in of.columns if of.sql_type(c) == "jsonb"]
-    if not json_columns:
-        cursor.adbc_ingest(of.name, arrow, mode="append", db_schema_name=SCHEMA)
-        return
-    _stage(cursor, of, arrow)
-    _drain(cursor, of, "")
-
-
-def _merge(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
-    """Insert rows, replacing those of the same key that differ in what the exchange said."""
-    if not arrow.num_rows:
-        return
-    others = [c for c in of.columns if c not in of.key]
-    updates = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
-    changed = " WHERE t.row_hash <> excluded.row_hash" if "row_hash" in others else ""
-    _stage(cursor, of, arrow)
-    _drain(cursor, of, f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}")
-
-
-def _stage(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
-    """COPY into a temporary table; JSON travels as text, which COPY cannot cast by itself."""
-    cursor.adbc_ingest(STAGE, arrow.select(list(of.columns)), mode="create", temporary=True)
-
-
-def _drain(cursor: dbapi.Cursor, of: Table, conflict: str) -> None:
-    casts = {"jsonb": "::jsonb"}
-    chosen = ", ".join(f'"{c}"{casts.get(of.sql_type(c) or "", "")}' for c in of.columns)
-    cursor.execute(
-        f"INSERT INTO {_qualified(of)} AS t ({_columns(of)}) SELECT {chosen} FROM {STAGE}{conflict}"
-    )
-    cursor.execute(f"DROP TABLE {STAGE}")
-
-
-def _quarantine(
-    cursor: dbapi.Cursor,
-    of: Table,
-    rejected: pd.DataFrame,
-    scope: Scope,
-    failed: Sequence[str],
-    stamps: dict[str, Any],
-) -> None:
-    """Replace the scope's quarantined rows, but for symbols whose fetch failed."""
-    symbols = scope.symbols
-    if symbols is not None and failed:
-        symbols = tuple(s for s in symbols if s not in set(failed))
-    where, values = _where(QUARANTINE, Scope(symbols, scope.first, scope.last))
-    extra = f"{' AND' if where else ' WHERE'} table_name = ${len(values) + 1}"
-    cursor.execute(f"DELETE FROM {_qualified(QUARANTINE)}{where}{extra}", (*values, of.name))
-    if len(rejected):
-        rows = rejected.assign(
-            table_name=of.name, run_id=stamps["run_id"], quarantined_at=stamps["computed_at"]
-        )
-        good, _ = split(QUARANTINE, rows)
-        _append(cursor, QUARANTINE, to_arrow(QUARANTINE, good))
 
 
 def _explained(error: AdbcError, url: str) -> DatabaseError | SchemaError:

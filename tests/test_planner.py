@@ -39,18 +39,28 @@ def test_new_members_get_history_then_missing_days_then_the_day_then_the_summary
 
 
 def test_a_complete_day_needs_nothing():
-    state = State(has_universe=True, registered=("AAA",), fetched={"AAA": [ALL]}, decided=frozenset({"AAA"}), is_summarised=True)
+    state = State(
+        has_universe=True,
+        registered=("AAA",),
+        fetched={"AAA": [ALL]},
+        decided=frozenset({"AAA"}),
+        is_summarised=True,
+    )
     assert plan(state) == []
 
 
 def test_a_missing_summary_is_all_that_is_made():
-    state = State(has_universe=True, registered=("AAA",), fetched={"AAA": [ALL]}, decided=frozenset({"AAA"}))
+    state = State(
+        has_universe=True, registered=("AAA",), fetched={"AAA": [ALL]}, decided=frozenset({"AAA"})
+    )
     assert [s.job for s in plan(state)] == ["summary_job"]
 
 
 def test_one_new_member_among_known_ones_is_fetched_alone():
     known = (WINDOW, DAY - timedelta(days=1))
-    state = State(has_universe=True, registered=("AAA", "NEW"), fetched={"AAA": [known]}, decided=frozenset())
+    state = State(
+        has_universe=True, registered=("AAA", "NEW"), fetched={"AAA": [known]}, decided=frozenset()
+    )
     assert [(s.job, s.symbols) for s in plan(state)] == [
         ("history_job", ("NEW",)),
         ("symbols_job", ("NEW",)),
@@ -61,19 +71,36 @@ def test_one_new_member_among_known_ones_is_fetched_alone():
 
 def test_a_run_never_leaves_out_a_symbol_between_two_that_need_it():
     known = {s: [ALL] for s in ("AAA", "BBB", "CCC")} | {"AAA": [], "CCC": []}
-    state = State(has_universe=True, registered=("AAA", "BBB", "CCC"), fetched=known, decided=frozenset({"BBB"}))
+    state = State(
+        has_universe=True,
+        registered=("AAA", "BBB", "CCC"),
+        fetched=known,
+        decided=frozenset({"BBB"}),
+    )
     day_step = [s for s in plan(state) if s.first == DAY and s.symbols][-1]
     assert day_step.symbols == ("AAA", "BBB", "CCC")
 
 
 def test_a_range_answered_with_no_candle_is_not_missing():
     ranges = [(WINDOW, START - timedelta(days=1)), (START, DAY)]
-    state = State(has_universe=True, registered=("GONE",), fetched={"GONE": ranges}, decided=frozenset({"GONE"}), is_summarised=True)
+    state = State(
+        has_universe=True,
+        registered=("GONE",),
+        fetched={"GONE": ranges},
+        decided=frozenset({"GONE"}),
+        is_summarised=True,
+    )
     assert plan(state) == []
 
 
 def test_charts_reach_further_back_without_deciding_again():
-    state = State(has_universe=True, registered=("AAA",), fetched={"AAA": [ALL]}, decided=frozenset({"AAA"}), is_summarised=True)
+    state = State(
+        has_universe=True,
+        registered=("AAA",),
+        fetched={"AAA": [ALL]},
+        decided=frozenset({"AAA"}),
+        is_summarised=True,
+    )
     steps = plan(state, chart_days=180)
     assert [s.job for s in steps] == ["history_job", "summary_job"]
     assert steps[0].first == WINDOW - timedelta(days=179)

@@ -13,7 +13,7 @@ from projects import project
 from autonama_dagster.jobs import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
-from resources.warehouse import Scope
+from resources.statements import Scope
 
 DAY = date(2023, 12, 29)
 WINDOW_START = DAY - timedelta(days=719)

@@ -22,7 +22,8 @@ from autonama_dagster.errors import InputError
 from autonama_dagster.results import by_strength, plain_records, plain_summary
 from autonama_dagster.settings import load_settings
 from resources.database import ready_url
-from resources.warehouse import Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Warehouse
 
 TABLES = {
     "signals": "signals",

@@ -189,7 +189,7 @@ def test_up_starts_dagster_on_the_port_and_with_the_projects_home(run, monkeypat
 def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monkeypatch):
     asked = {}
 
-    def scanned(base, settings, day, chosen, console, *, with_charts):
+    def scanned(base, settings, _day, chosen, _console, **_):
         asked.update(settings=settings, stored=chosen is None and base == settings)
         asked["market"] = requests.get(settings.exchange_url, timeout=10).headers
         chart = settings.results_path / "charts" / "2024-03-10" / "BTCUSDT.png"

@@ -20,7 +20,7 @@ from resources.database import dagster_database_url
 from resources.database_urls import libpq_url
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
-from resources.warehouse import Scope
+from resources.statements import Scope
 
 NAME = re.compile(r"backtest_results_\d{8}_\d{6}\.(json|csv)")
 DAY = date(2024, 3, 10)

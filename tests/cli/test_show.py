@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from resources.warehouse import Scope
+from resources.statements import Scope
 
 
 def test_signals_are_all_shown_as_a_table_with_the_label_of_made_up_data(run, day):

@@ -10,7 +10,8 @@ from support import NOW, STAMPS, bands, candles
 from autonama_dagster.errors import DatabaseError, SchemaError
 from autonama_dagster.schemas.registry import TABLES, table
 from resources.database_urls import libpq_url
-from resources.warehouse import Batch, Scope, Warehouse
+from resources.statements import Scope
+from resources.warehouse import Batch, Warehouse
 
 DAYS = ["2024-01-01", "2024-01-02"]
 BOTH = Scope(("AAA", "BBB"), date(2024, 1, 1), date(2024, 1, 2))
@@ -139,7 +140,7 @@ def test_a_lost_connection_leaves_the_old_rows(warehouse, database, monkeypatch)
             )
         cursor.execute("SELECT 1")
 
-    monkeypatch.setattr("resources.warehouse._append", cut)
+    monkeypatch.setattr("resources.statements._append", cut)
     with pytest.raises(DatabaseError):
         warehouse.write("regression_bands", Batch(bands(["AAA"], DAYS, 11.0)), BOTH, STAMPS)
     assert warehouse.read("regression_bands")["close"].tolist() == [10.0, 10.0]

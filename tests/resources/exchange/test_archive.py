@@ -326,7 +326,9 @@ class TestOverHttp:
 
     @pytest.fixture
     def exchange(self, server, fast):
-        with ArchiveExchange(server.url + "/", retry=fast, clock=lambda: NOW + PUBLICATION_LAG) as opened:
+        with ArchiveExchange(
+            server.url + "/", retry=fast, clock=lambda: NOW + PUBLICATION_LAG
+        ) as opened:
             yield opened
 
     def test_same_candles_as_from_disk(self, mirror, exchange):

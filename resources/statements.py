@@ -1,0 +1,136 @@
+"""The SQL of reads and writes: statements made from the schema registry, values always bound.
+
+Every function that writes takes the cursor of an open transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from adbc_driver_postgresql import dbapi
+
+from autonama_dagster.schemas.base import SCHEMA, Table
+from autonama_dagster.schemas.market import QUARANTINE
+from resources.frames import split, to_arrow
+
+STAGE = "autonama_stage"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The partitions a read or a write is about; None means: all."""
+
+    symbols: tuple[str, ...] | None = None
+    first: date | None = None
+    last: date | None = None
+
+
+EVERYTHING = Scope()
+
+
+def qualified(of: Table) -> str:
+    """Name of the table with its schema."""
+    return f"{SCHEMA}.{of.name}"
+
+
+def ordered(of: Table, column: str) -> str:
+    """A column as ORDER BY wants it."""
+    # Byte order everywhere: a server's own collation must not change the order of rows.
+    return f'"{column}" COLLATE "C"' if of.sql_type(column) is None else f'"{column}"'
+
+
+def _columns(of: Table) -> str:
+    return ", ".join(f'"{c}"' for c in of.columns)
+
+
+def select_list(of: Table, columns: Sequence[str]) -> str:
+    """Columns as frames can hold them: money as float, JSON as text."""
+    casts = {"money": "::double precision", "jsonb": "::text"}
+    return ", ".join(f'"{c}"{casts.get(of.sql_type(c) or "", "")} AS "{c}"' for c in columns)
+
+
+def condition(of: Table, scope: Scope) -> tuple[str, list[Any]]:
+    """WHERE clause of a scope, empty for all rows, and the values to bind."""
+    parts: list[str] = []
+    values: list[Any] = []
+    for clause, value in (
+        ("symbol = ANY({})", list(scope.symbols) if scope.symbols is not None else None),
+        ("date >= {}", scope.first),
+        ("date <= {}", scope.last),
+    ):
+        if value is not None and clause.split()[0] in of.columns:
+            values.append(value)
+            parts.append(clause.format(f"${len(values)}"))
+    return (" WHERE " + " AND ".join(parts) if parts else ""), values
+
+
+def replace_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table, scope: Scope) -> None:
+    """Put the rows in the place of the scope's; see `Table.keep_absent` for candles."""
+    if of.keep_absent:
+        merge_rows(cursor, of, arrow)
+        return
+    where, values = condition(of, scope)
+    cursor.execute(f"DELETE FROM {qualified(of)}{where}", tuple(values) or None)
+    _append(cursor, of, arrow)
+
+
+def _append(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
+    if not arrow.num_rows:
+        return
+    json_columns = [c for c in of.columns if of.sql_type(c) == "jsonb"]
+    if not json_columns:
+        cursor.adbc_ingest(of.name, arrow, mode="append", db_schema_name=SCHEMA)
+        return
+    _stage(cursor, of, arrow)
+    _drain(cursor, of, "")
+
+
+def merge_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
+    """Insert rows, replacing those of the same key that differ in what the exchange said."""
+    if not arrow.num_rows:
+        return
+    others = [c for c in of.columns if c not in of.key]
+    updates = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
+    changed = " WHERE t.row_hash <> excluded.row_hash" if "row_hash" in others else ""
+    _stage(cursor, of, arrow)
+    _drain(cursor, of, f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}")
+
+
+def _stage(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
+    """COPY into a temporary table; JSON travels as text, which COPY cannot cast by itself."""
+    cursor.adbc_ingest(STAGE, arrow.select(list(of.columns)), mode="create", temporary=True)
+
+
+def _drain(cursor: dbapi.Cursor, of: Table, conflict: str) -> None:
+    casts = {"jsonb": "::jsonb"}
+    chosen = ", ".join(f'"{c}"{casts.get(of.sql_type(c) or "", "")}' for c in of.columns)
+    cursor.execute(
+        f"INSERT INTO {qualified(of)} AS t ({_columns(of)}) SELECT {chosen} FROM {STAGE}{conflict}"
+    )
+    cursor.execute(f"DROP TABLE {STAGE}")
+
+
+def quarantine_rows(
+    cursor: dbapi.Cursor,
+    of: Table,
+    rejected: pd.DataFrame,
+    scope: Scope,
+    failed: Sequence[str],
+    stamps: dict[str, Any],
+) -> None:
+    """Replace the scope's quarantined rows, but for symbols whose fetch failed."""
+    symbols = scope.symbols
+    if symbols is not None and failed:
+        symbols = tuple(s for s in symbols if s not in set(failed))
+    where, values = condition(QUARANTINE, Scope(symbols, scope.first, scope.last))
+    extra = f"{' AND' if where else ' WHERE'} table_name = ${len(values) + 1}"
+    cursor.execute(f"DELETE FROM {qualified(QUARANTINE)}{where}{extra}", (*values, of.name))
+    if len(rejected):
+        rows = rejected.assign(
+            table_name=of.name, run_id=stamps["run_id"], quarantined_at=stamps["computed_at"]
+        )
+        good, _ = split(QUARANTINE, rows)
+        _append(cursor, QUARANTINE, to_arrow(QUARANTINE, good))
