@@ -157,8 +157,8 @@ def _to_series(table: Table, name: str, column: pa.ChunkedArray) -> pd.Series:
     if declared == "text[]":
         return pd.Series([[] if v is None else v for v in column.to_pylist()], dtype=object)
     dtype = table.schema.columns[name].dtype.type
-    if isinstance(dtype, pd.StringDtype):
-        return pd.Series(column.to_pandas(), dtype="str")
     if isinstance(dtype, pd.BooleanDtype | pd.Int64Dtype):
         return pd.Series(column.to_pylist(), dtype=dtype)
-    return pd.Series(column.to_pandas(), dtype=dtype)
+    wanted = "str" if isinstance(dtype, pd.StringDtype) else dtype
+    found: pd.Series = pd.Series(column.to_pandas(), dtype=wanted)
+    return found

@@ -25,7 +25,6 @@ TOP_LEVEL = (
 MAX_LINES = 400
 LONGER = {
     "resources/embedded_postgres.py": "one state machine: make, find, start, stop one server",
-    "resources/warehouse.py": "all SQL of the pipeline",
 }
 
 # Top-level name of an import where it is not the name of its distribution.
@@ -37,13 +36,6 @@ DISTRIBUTIONS = {
     "pydantic_settings": "pydantic-settings",
     "talib": "ta-lib",
     "yaml": "pyyaml",
-}
-# Parts of what is declared: released together, or its interface speaks of them.
-BROUGHT_ALONG = {
-    "pydantic": "pydantic-settings is a layer on it",
-    "requests": "python-binance raises its errors and takes its sessions",
-    "dagster-graphql": "dagster-webserver is pinned to the same version",
-    "pyyaml": "dagster reads workspace.yaml with it",
 }
 
 
@@ -180,12 +172,12 @@ def test_analytics_charts_schemas_and_planner_are_held_pure():
 
 
 def test_every_import_of_the_code_is_a_declared_dependency():
-    needed = distributions(modules(*CODE)) - set(BROUGHT_ALONG)
+    needed = distributions(modules(*CODE))
     assert needed <= declared(PYPROJECT["project"]["dependencies"])
 
 
 def test_every_import_of_tests_and_bench_is_declared():
-    needed = distributions(modules("tests", "bench")) - set(BROUGHT_ALONG)
+    needed = distributions(modules("tests", "bench"))
     known = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"]["dev"]]
     assert needed <= declared(known)
 

@@ -12,6 +12,11 @@ WINDOW = DAY - timedelta(days=719)
 ALL = (WINDOW, DAY)
 
 
+def known(fetched, *decided, is_summarised=False):
+    """A day whose universe is stored; the keys of `fetched` are registered."""
+    return State(True, tuple(fetched), fetched, frozenset(decided), is_summarised)  # noqa: FBT003
+
+
 def plan(state, **options):
     return next_steps(DAY, state, start_date=START, lookback=720, **options)
 

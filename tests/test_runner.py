@@ -17,10 +17,13 @@ SETTINGS = {"start_date": "2024-02-25", "universe_size": "4", "lookback": "200"}
 
 @pytest.fixture
 def opened(postgres, tmp_path_factory):
-    with ReplayServer(SyntheticMarket(5), now="2024-03-01T00:05:00Z") as server:
-        with project(tmp_path_factory.mktemp("run"), postgres, server.url, **SETTINGS) as found:
-            found.server = server
-            yield found
+    folder = tmp_path_factory.mktemp("run")
+    with (
+        ReplayServer(SyntheticMarket(5), now="2024-03-01T00:05:00Z") as server,
+        project(folder, postgres, server.url, **SETTINGS) as found,
+    ):
+        found.server = server
+        yield found
 
 
 DAY = date(2024, 2, 29)

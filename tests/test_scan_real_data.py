@@ -87,7 +87,7 @@ def test_only_candles_that_a_window_needs_were_asked_for(scanned):
     assert set(stored["symbol"]) == registered
 
 
-def test_one_ranking_call_a_candidate_and_one_history_call_a_member(scanned, exchange):
+def test_one_ranking_call_a_candidate_and_one_history_call_a_member(scanned):
     candidates = scanned.warehouse.read("universe", columns=("symbol", "date", "is_member"))
     calls = Counter(r.params["symbol"] for r in scanned.requests)
     members = set(candidates.loc[candidates["is_member"], "symbol"])

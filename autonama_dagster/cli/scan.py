@@ -103,7 +103,7 @@ def run_scan(
 
     progress = StepProgress(console)
     tables = Warehouse(lambda: ready_url(settings))
-    stored = chosen is None
+    stored = chosen is None and settings == base
     source = MemoExchange(build_exchange(settings), on_progress=progress.requests)
     with progress.running(), closing(source) as exchange, closing(tables) as warehouse:
         progress.step("ask the exchange for the time")

@@ -30,7 +30,7 @@ class Scripted:
     def server_time(self):
         return self.now
 
-    def klines_many(self, requests, on_progress=None):
+    def klines_many(self, requests, on_progress=None):  # noqa: ARG002
         self.asked = list(requests)
         return {
             r.symbol: self.answers[r.symbol]
