@@ -46,7 +46,7 @@ docs: $(STAMP) ## Write the generated pages of docs/
 	$(BIN)/python -m autonama_dagster.docs
 
 lock: ## Resolve requirements.lock anew (needs uv)
-	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
+	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --fork-strategy fewest --no-strip-extras --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
 
 clean: ## Remove .venv; data in .autonama stays
 	rm -rf $(VENV)
