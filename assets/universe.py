@@ -9,6 +9,7 @@ import numpy as np
 from assets.stage import run_scope, stage, with_provenance
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.universe import WINDOW_DAYS, load_exclusions, rank
+from autonama_dagster.partitions import register
 from autonama_dagster.schemas.market import UNIVERSE
 from autonama_dagster.settings import Settings
 from resources.candle_feed import fetch_daily, refuse_mixture
@@ -44,6 +45,8 @@ def universe(
         universe_size=settings.universe_size,
         is_complete=exchange.knows_delisted,
     )
+    members = frame[frame["is_member"]].sort_values(["date", "rank"])["symbol"]
+    register(context.instance, members.unique().tolist())
     lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
     params = {"universe_size": settings.universe_size, **lists}
     # Candles seen for the ranking are not stored: only failed requests belong to the log.

@@ -1,6 +1,6 @@
 """How the tables are partitioned: by UTC day, by symbol, and by both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -27,6 +27,14 @@ def build_partitions(start_date: date) -> PartitionSet:
     symbols = dg.DynamicPartitionsDefinition(name=SYMBOL_DIMENSION)
     both = dg.MultiPartitionsDefinition({DATE_DIMENSION: daily, SYMBOL_DIMENSION: symbols})
     return PartitionSet(daily, symbols, both)
+
+
+def register(instance: dg.DagsterInstance, symbols: Sequence[str]) -> list[str]:
+    """Make partitions of the symbols that are none yet; returns all in their lasting order."""
+    known = set(instance.get_dynamic_partitions(SYMBOL_DIMENSION))
+    if new := [s for s in symbols if s not in known]:
+        instance.add_dynamic_partitions(SYMBOL_DIMENSION, new)
+    return list(instance.get_dynamic_partitions(SYMBOL_DIMENSION))
 
 
 def key_of(day: date, symbol: str) -> str:

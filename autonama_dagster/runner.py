@@ -16,7 +16,7 @@ from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.jobs import JOBS, range_tags, run_config
-from autonama_dagster.partitions import SYMBOL_DIMENSION
+from autonama_dagster.partitions import register
 from autonama_dagster.planner import State, Step, next_steps
 from autonama_dagster.settings import Settings
 from resources.candle_feed import midnight
@@ -98,10 +98,7 @@ class Scanner:
 
     def _state(self, day: date) -> State:
         members = self._warehouse.members(day)
-        registered = self._instance.get_dynamic_partitions(SYMBOL_DIMENSION)
-        if new := [m for m in members if m not in set(registered)]:
-            self._instance.add_dynamic_partitions(SYMBOL_DIMENSION, new)
-            registered = self._instance.get_dynamic_partitions(SYMBOL_DIMENSION)
+        registered = register(self._instance, members)
         versions = (params_hash(channel_parameters(self._settings)), code_version())
         return State(
             has_universe=bool(members),

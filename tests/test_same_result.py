@@ -45,7 +45,9 @@ def compute(opened, spans):
         execute(opened, "universe_job", str(first), str(last))
     universe = opened.warehouse.read("universe")
     members = sorted(universe.loc[universe["is_member"], "symbol"].unique())
-    opened.instance.add_dynamic_partitions("symbol", members)
+    registered = opened.instance.get_dynamic_partitions("symbol")
+    assert set(registered) == set(members), "the days' members are registered"
+    members = registered
     execute(opened, "history_job", members[0], members[-1])
     start = opened.settings.start_date
     before = FIRST - timedelta(days=1)
