@@ -4,6 +4,7 @@ The CLI, the tests and the code location use the same function; each may replace
 resource.
 """
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from autonama_dagster.jobs import build_jobs
 from autonama_dagster.partitions import build_partitions
 from autonama_dagster.settings import Settings, load_settings
 from resources.database import ready_url
+from resources.exchange.base import Exchange
 from resources.exchange.build import build_exchange
 from resources.io_manager import WarehouseIOManager
 from resources.warehouse import Warehouse
@@ -69,11 +71,24 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
             "settings": settings,
             "warehouse": warehouse,
             "io_manager": WarehouseIOManager(warehouse),
-            "exchange": dg.ResourceDefinition(lambda _: build_exchange(settings)),
+            "exchange": dg.ResourceDefinition(_opened(settings)),
             **resources,
         },
         executor=dg.in_process_executor,
     )
+
+
+def _opened(settings: Settings) -> Callable[[Any], Iterator[Exchange]]:
+    """The configured exchange for the time of a run."""
+
+    def exchange(_context: Any) -> Iterator[Exchange]:
+        opened = build_exchange(settings)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    return exchange
 
 
 @dg.definitions

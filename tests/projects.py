@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
@@ -29,12 +29,14 @@ class Project:
     settings: Settings
     instance: dg.DagsterInstance
     warehouse: Warehouse
+    exchanges: list[MemoExchange] = field(default_factory=list)
 
     def scanner(self) -> Scanner:
+        self.exchanges.append(MemoExchange(build_exchange(self.settings)))
         return Scanner(
             self.settings,
             instance=self.instance,
-            exchange=MemoExchange(build_exchange(self.settings)),
+            exchange=self.exchanges[-1],
             warehouse=self.warehouse,
         )
 
@@ -63,12 +65,18 @@ def project(
         **{f"AUTONAMA_{k.upper()}": v for k, v in settings.items()},
     }
     before = dict(os.environ)
+    for key in before:
+        if key.startswith("AUTONAMA_") and key != "AUTONAMA_MARKET_DATA":
+            del os.environ[key]
     os.environ.update(values)
     try:
         loaded = load_settings()
         warehouse = Warehouse(lambda: ready_url(loaded))
         with open_instance() as instance:
-            yield Project(loaded, instance, warehouse)
+            opened = Project(loaded, instance, warehouse)
+            yield opened
+            for exchange in opened.exchanges:
+                exchange.close()
         warehouse.close()
     finally:
         os.environ.clear()

@@ -184,7 +184,7 @@ def test_every_import_of_tests_and_bench_is_declared():
 
 def test_every_declared_dependency_is_locked_with_hashes():
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    locked = set(re.findall(r"^([a-z0-9._-]+)==", lock, re.MULTILINE))
+    locked = set(re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==", lock, re.MULTILINE))
     known = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"]["dev"]]
     assert declared(known) <= locked
     entries = re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)

@@ -86,10 +86,11 @@ def test_real_candles_are_refused_in_a_synthetic_database(opened, tmp_path):
     text = "\n".join([HEADER.decode(), *lines, ""])
     (tmp_path / "1d" / "BTCUSDT.csv.gz").write_bytes(gzip.compress(text.encode()))
     with ReplayServer(RecordedMarket(tmp_path), now="2024-03-02T00:05:00Z") as server:
+        opened.exchanges.append(MemoExchange(BinanceExchange(server.url)))
         scanner = Scanner(
             opened.settings,
             instance=opened.instance,
-            exchange=MemoExchange(BinanceExchange(server.url)),
+            exchange=opened.exchanges[-1],
             warehouse=opened.warehouse,
         )
         with pytest.raises(InputError, match="made-up and real candles must not meet"):

@@ -48,7 +48,10 @@ def program(scan, tmp_path, monkeypatch):
 
     def put(*lines):
         file = tmp_path / "autonama"
-        file.write_text("\n".join([f"#!{sys.executable}", *lines]), encoding="utf-8")
+        body = file.with_suffix(".py")
+        body.write_text("\n".join(lines), encoding="utf-8")
+        # Not as its interpreter's script: a path with a space cannot stand behind "#!".
+        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{body}" "$@"\n', encoding="utf-8")
         file.chmod(0o755)
         monkeypatch.setattr(scan, "PROGRAM", file)
 
