@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.settings import Settings
 from resources.candle_feed import last_closed_day
@@ -35,8 +36,10 @@ def schema_check(asset: str, of: Table) -> dg.AssetChecksDefinition:
         if latest is None:
             return _result(passed=True, rows=0)
         frame = warehouse.read(of.name, Scope(first=latest, last=latest))
-        _, rejected = split(of, frame)
-        reasons = rejected["reason"].tolist()
+        try:
+            reasons = split(of, frame)[1]["reason"].tolist()
+        except SchemaError as error:  # the table itself is not what the model says
+            reasons = [str(error)]
         return _result(
             passed=not reasons,
             latest_day=str(latest),

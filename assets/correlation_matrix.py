@@ -41,10 +41,11 @@ def correlation_matrix(
         members["date"].max().date(),
     )
     answered = warehouse.fetched_ranges("1d", list(candles))
+    reach = min(RETURN_DAYS + 1, settings.lookback)
     frames = []
     for day, symbols in members.groupby("date")["symbol"]:
         number = day_number(pd.Timestamp(str(day)))
-        known = answered_candles(candles, answered, number, RETURN_DAYS + 1)
+        known = answered_candles(candles, answered, number, reach)
         frames.append(pairs(list(symbols), known, number, lookback=settings.lookback))
     frame = pd.concat(frames, ignore_index=True)
     latest = frame["date"].max()

@@ -4,6 +4,7 @@ Partitions begin at the start date; the candles that the first windows need from
 history, partitioned by symbol.
 """
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import dagster as dg
@@ -13,6 +14,7 @@ from autonama_dagster.schemas.market import OHLCV_1D
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
+from resources.statements import Scope
 from resources.warehouse import Batch, Warehouse
 
 KINDS = frozenset({"binance", "postgres"})
@@ -38,7 +40,8 @@ def ohlcv_1d_history(
     first = date.fromisoformat(config.first_date) if config.first_date else default
     symbols = run_scope(context).symbols or ()
     last = settings.start_date - timedelta(days=1)
-    return _batch(warehouse, fetch_daily(exchange, symbols, first, last))
+    asked = Scope(tuple(symbols), first, last)
+    return replace(_batch(warehouse, fetch_daily(exchange, symbols, first, last)), asked=asked)
 
 
 @stage("market", OHLCV_1D, "date_symbol", kinds=KINDS)

@@ -33,7 +33,7 @@ def draw_symbol_charts(
     source: str | None,
     answered: Answered | None = None,
 ) -> list[Path]:
-    """Write one PNG per symbol of `signals` to `folder`/`day`; files there are replaced.
+    """Write one PNG per symbol of `signals` to `folder`/`day`, in the place of those there.
 
     A day has a channel of its own only where all of its window was `answered`, see `windows_of`.
     """
@@ -44,8 +44,12 @@ def draw_symbol_charts(
     for symbol in signals["symbol"]:
         png = _draw(symbol, day, rows.loc[symbol], candles, settings, source, answered)
         path = target / f"{symbol}.png"
-        path.write_bytes(png)
+        part = path.with_suffix(".part")
+        part.write_bytes(png)
+        part.replace(path)
         files.append(path)
+    for stale in set(target.glob("*.png")) - set(files):
+        stale.unlink()
     return files
 
 

@@ -1,20 +1,40 @@
 """Stage `universe`: which pairs are scanned on each day."""
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 
 from assets.stage import run_scope, stage, with_provenance
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.universe import WINDOW_DAYS, load_exclusions, rank
+from autonama_dagster.errors import ExchangeError
 from autonama_dagster.partitions import register
 from autonama_dagster.schemas.market import UNIVERSE
 from autonama_dagster.settings import Settings
 from resources.candle_feed import fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
-from resources.warehouse import Batch, Warehouse
+from resources.statements import Scope
+from resources.warehouse import RANKING, Batch, Warehouse
+
+
+def universe_params(settings: Settings) -> dict[str, Any]:
+    """The parameters whose hash a ranking carries."""
+    lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
+    return {"universe_size": settings.universe_size, **lists}
+
+
+def _require_members(frame: pd.DataFrame, first: date, last: date) -> None:
+    ranked = set(frame.loc[frame["is_member"], "date"].dt.date)
+    days = pd.date_range(first, last).date
+    if missing := [day for day in days if day not in ranked]:
+        raise ExchangeError(
+            f"no pair can be ranked on {missing[0]}: the exchange has no candles of that day; "
+            "choose a later day"
+        )
 
 
 @stage("market", UNIVERSE, "date", kinds=frozenset({"binance", "postgres", "pandas"}))
@@ -31,12 +51,9 @@ def universe(
     scope = run_scope(context)
     assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
     symbols = exchange.symbols()
-    fetched = fetch_daily(
-        exchange,
-        [s.symbol for s in symbols],
-        scope.first - timedelta(days=WINDOW_DAYS),
-        scope.last,
-    )
+    names = [s.symbol for s in symbols]
+    first = scope.first - timedelta(days=WINDOW_DAYS)
+    fetched = fetch_daily(exchange, names, first, scope.last)
     refuse_mixture(warehouse.any_source(), fetched.frame)
     frame = rank(
         symbols,
@@ -45,15 +62,18 @@ def universe(
         universe_size=settings.universe_size,
         is_complete=exchange.knows_delisted,
     )
+    _require_members(frame, scope.first, scope.last)
     members = frame[frame["is_member"]].sort_values(["date", "rank"])["symbol"]
     register(context.instance, members.unique().tolist())
-    lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
-    params = {"universe_size": settings.universe_size, **lists}
-    # Candles seen for the ranking are not stored: only failed requests belong to the log.
-    failures = fetched.log[fetched.log["outcome"] == "failed"]
+    # Candles seen for the ranking are not stored, so the log has only failures, and their end.
+    before = {
+        s for day in (scope.first, scope.last) for s in warehouse.failed_fetches(day, RANKING)
+    }
+    log = fetched.log.assign(interval=pd.Series([RANKING] * len(fetched.log), dtype="str"))
     return Batch(
-        with_provenance(frame, params),
+        with_provenance(frame, universe_params(settings)),
         rejected=fetched.rejected,
-        fetches=failures,
+        fetches=log[(log["outcome"] == "failed") | log["symbol"].isin(before)],
         failed=fetched.failed,
+        asked=Scope(tuple(names), first, scope.last),
     )

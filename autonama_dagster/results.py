@@ -14,7 +14,7 @@ import pandas as pd
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse import RANKING, Warehouse
 
 EXPORTED = (
     "symbol", "date", "signal", "status", "close", "fitted_price", "lower_band", "upper_band",
@@ -47,7 +47,7 @@ class ScanResult:
     failed
         Symbols whose candles could not be fetched.
     quarantined
-        Candles of the scanned windows that were kept out.
+        Candles of the scanned symbols up to the day that were kept out.
     charts
         Files of symbol charts.
     """
@@ -79,7 +79,7 @@ def stored_result(warehouse: Warehouse, settings: Settings, day: date) -> ScanRe
     """The result of a day as the tables hold it."""
     signals = warehouse.read("signals", Scope(first=day, last=day))
     summary = warehouse.read("analysis_summary", Scope(first=day, last=day))
-    fetched = warehouse.failed_fetches(day)
+    failed = {*warehouse.failed_fetches(day), *warehouse.failed_fetches(day, RANKING)}
     return ScanResult(
         day=day,
         signals=by_strength(signals),
@@ -87,7 +87,7 @@ def stored_result(warehouse: Warehouse, settings: Settings, day: date) -> ScanRe
         parameters=scan_parameters(settings),
         source=warehouse.source_label(day) or "none",
         stored=True,
-        failed=tuple(fetched),
+        failed=tuple(sorted(failed)),
         quarantined=warehouse.quarantined_candles(signals["symbol"].tolist(), day),
     )
 

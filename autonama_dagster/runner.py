@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from assets.stage import channel_params
 from assets.symbol_charts import CHART_DAYS
+from assets.universe import universe_params
 from autonama_dagster import errors
 from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.definitions import build_defs
@@ -21,7 +22,7 @@ from autonama_dagster.planner import State, Step, next_steps
 from autonama_dagster.settings import Settings
 from resources.candle_feed import midnight
 from resources.exchange.memo import MemoExchange
-from resources.warehouse import Warehouse
+from resources.warehouse import RANKING, Warehouse
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DAY = timedelta(days=1)
@@ -82,7 +83,8 @@ class Scanner:
         state = self._state(day)
         if not state.has_universe:
             reports += self._run_all(self._plan(day, state, chart_days))
-            state = self._state(day)
+            # Ranked with what could be fetched; a candidate that failed is asked for next time.
+            state = replace(self._state(day), has_universe=True)
         steps = self._plan(day, state, chart_days)
         self._announce(steps, day)
         return reports + self._run_all(steps)
@@ -97,11 +99,12 @@ class Scanner:
         )
 
     def _state(self, day: date) -> State:
-        members = self._warehouse.members(day)
+        ranking = (params_hash(universe_params(self._settings)), code_version())
+        members = self._warehouse.members(day, *ranking)
         registered = register(self._instance, members)
         versions = (params_hash(channel_parameters(self._settings)), code_version())
         return State(
-            has_universe=bool(members),
+            has_universe=bool(members) and not self._warehouse.failed_fetches(day, RANKING),
             registered=tuple(registered),
             fetched=self._warehouse.fetched_ranges("1d", registered),
             decided=self._warehouse.decided(day, *versions),

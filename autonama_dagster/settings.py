@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     start_date: date = Field(
         default=date(2025, 1, 1), description="First daily partition (UTC day)."
     )
-    universe_size: Annotated[int, Field(ge=1, le=1000)] = Field(
+    universe_size: Annotated[int, Field(ge=2, le=1000)] = Field(
         default=100, description="Members of the universe per day."
     )
     lookback: Annotated[int, Field(ge=30, le=1000)] = Field(
@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     exchange_url: str | None = Field(
         default=None,
         description="Base URL of the exchange: the replay exchange or a proxy.",
-        pattern=r"^https?://",
+        pattern=r"^https?://[^/\s]+",
     )
     exchange_tld: Literal["com", "us"] = Field(
         default="com", description="Binance's domain: com, or us for Binance.US."
@@ -142,6 +142,11 @@ def load_settings(**overrides: Any) -> Settings:
         if not path.is_file():
             raise InputError(f"AUTONAMA_SETTINGS_FILE={extra}: no such file; create it or unset it")
         files.insert(0, path)  # later files win
+    for file in files:
+        try:
+            file.read_text(encoding="utf-8") if file.exists() else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: cannot be read as text ({error}); correct it") from None
     try:
         return Settings(_env_file=tuple(files), **overrides)
     except ValidationError as error:

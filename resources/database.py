@@ -6,8 +6,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 
-from autonama_dagster.errors import DatabaseError
+from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, load_settings, project_dir
 from resources.database_urls import dagster_url, libpq_url, redacted, sqlalchemy_url, with_database
@@ -51,7 +52,10 @@ def dagster_database_url() -> str:
         server.ensure_database(DAGSTER_DATABASE)
         return dagster_url(server.url(DAGSTER_DATABASE))
     project = settings.database_url.get_secret_value()
-    name = f"{sa.make_url(sqlalchemy_url(project)).database}_dagster"
+    database = sa.make_url(sqlalchemy_url(project)).database
+    if not database:
+        raise InputError(f"DATABASE_URL {redacted(project)} names no database: add /NAME to it")
+    name = f"{database}_dagster"
     _ensure_database(project, name)
     return dagster_url(with_database(project, name))
 
@@ -78,6 +82,12 @@ def migrate(url: str) -> None:
             command.upgrade(config, "head")
     except sa.exc.OperationalError as error:
         raise unreachable(url, error) from None
+    except (sa.exc.DBAPIError, CommandError) as error:
+        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        raise DatabaseError(
+            f"cannot bring schema {SCHEMA} of {redacted(url)} up to date: {reason}; grant CREATE "
+            "to its user, or use the version of Autonama that made it"
+        ) from None
     finally:
         engine.dispose()
 

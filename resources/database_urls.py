@@ -88,6 +88,9 @@ def _parsed(url: str) -> re.Match[str]:
     """Parts of a Postgres URL, still percent-encoded."""
     parts = _POSTGRES_URL.fullmatch(url)
     if parts is not None and url.isprintable():
+        ports = re.findall(r":([^:,/\]@]*)(?=,|$)", parts["hosts"] or "")
+        if wrong := [port for port in ports if port and not port.isdecimal()]:
+            raise InputError(f"the database URL has port {wrong[0]!r}: expected a number")
         return parts
     scheme = _SCHEME.match(url)
     if scheme is None:

@@ -35,6 +35,8 @@ from resources.statements import (
     select_list,
 )
 
+RANKING = "1d-ranking"  # interval in the fetch log of candles that are ranked and not stored
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -50,12 +52,15 @@ class Batch:
         Rows for `fetch_log`, without run_id.
     failed
         Symbols whose fetch failed: what is stored of them stays as it is.
+    asked
+        What was fetched, where that is another range than the rows': its quarantine is replaced.
     """
 
     frame: pd.DataFrame
     rejected: pd.DataFrame = field(default_factory=empty_rejected)
     fetches: pd.DataFrame | None = None
     failed: tuple[str, ...] = ()
+    asked: Scope | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,7 @@ class Warehouse:
         with self.transaction() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
             replace_rows(cursor, of, arrow, scope)
-            quarantine_rows(cursor, of, rejected, scope, batch.failed, stamps)
+            quarantine_rows(cursor, of, rejected, batch.asked or scope, batch.failed, stamps)
             if batch.fetches is not None:
                 fetches, _ = split(FETCH_LOG, batch.fetches.assign(run_id=stamps["run_id"]))
                 merge_rows(cursor, FETCH_LOG, to_arrow(FETCH_LOG, fetches))
@@ -207,11 +212,12 @@ class Warehouse:
             seconds=time.perf_counter() - started,
         )
 
-    def members(self, day: date) -> list[str]:
-        """Members of the day's universe by rank; empty where none is stored."""
+    def members(self, day: date, params_hash: str, code_version: str) -> list[str]:
+        """Members of the day by rank; empty where no ranking of these versions is stored."""
         arrow = self.query(
-            f"SELECT symbol FROM {SCHEMA}.universe WHERE date = $1 AND is_member ORDER BY rank",
-            (day,),
+            f"SELECT symbol FROM {SCHEMA}.universe WHERE date = $1 AND is_member "
+            "AND params_hash = $2 AND code_version = $3 ORDER BY rank",
+            (day, params_hash, code_version),
         )
         return [str(s) for s in arrow.column("symbol").to_pylist()]
 
@@ -231,16 +237,27 @@ class Warehouse:
         return ranges
 
     def decided(self, day: date, params_hash: str, code_version: str) -> frozenset[str]:
-        """Symbols whose signal of the day is of these versions and knows the day's candle."""
+        """Symbols whose signal of the day is of these versions and knows the day's candle.
+
+        It must also know the day's ranking as it is stored now, and the tables made from it must
+        be of the same inputs: a run that was killed half-way leaves older ones there.
+        """
         arrow = self.query(
             f"""
             SELECT s.symbol
             FROM {SCHEMA}.signals AS s
             LEFT JOIN {SCHEMA}.ohlcv_1d AS c ON c.symbol = s.symbol AND c.date = s.date
+            LEFT JOIN {SCHEMA}.universe AS u ON u.symbol = s.symbol AND u.date = s.date
             JOIN {SCHEMA}.asset_analytics AS n ON n.symbol = s.symbol AND n.date = s.date
             JOIN {SCHEMA}.alerts AS a ON a.symbol = s.symbol AND a.date = s.date
             WHERE s.date = $1 AND s.params_hash = $2 AND s.code_version = $3
               AND (s.status = 'NO_DATA') = (c.symbol IS NULL)
+              AND s.is_member IS NOT DISTINCT FROM coalesce(u.is_member, false)
+              AND s.universe_rank IS NOT DISTINCT FROM u.rank
+              AND (n.input_hash, n.params_hash, n.code_version)
+                = (s.input_hash, s.params_hash, s.code_version)
+              AND (a.input_hash, a.params_hash, a.code_version)
+                = (s.input_hash, s.params_hash, s.code_version)
             """,
             (day, params_hash, code_version),
         )
@@ -312,13 +329,14 @@ class Warehouse:
         gaps: pd.DataFrame = arrow.to_pandas()
         return gaps
 
-    def failed_fetches(self, day: date) -> list[str]:
-        """Symbols asked for on the day without any answer so far."""
+    def failed_fetches(self, day: date, interval: str = "1d") -> list[str]:
+        """Symbols asked for on the day without any answer so far, e.g. for `RANKING`."""
         arrow = self.query(
             f"""
             SELECT DISTINCT f.symbol
             FROM {SCHEMA}.fetch_log AS f
-            WHERE f.outcome = 'failed' AND $1 BETWEEN f.from_date AND f.to_date
+            WHERE f.outcome = 'failed' AND f.interval = $2
+              AND $1 BETWEEN f.from_date AND f.to_date
               AND NOT EXISTS (
                   SELECT 1 FROM {SCHEMA}.fetch_log AS g
                   WHERE g.symbol = f.symbol AND g.interval = f.interval AND g.outcome <> 'failed'
@@ -326,7 +344,7 @@ class Warehouse:
               )
             ORDER BY f.symbol
             """,
-            (day,),
+            (day, interval),
         )
         return [str(s) for s in arrow.column("symbol").to_pylist()]
 

@@ -11,6 +11,7 @@ from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.runner import Scanner
 from resources.exchange.binance import BinanceExchange
 from resources.exchange.memo import MemoExchange
+from resources.warehouse import RANKING
 
 SETTINGS = {"start_date": "2024-02-25", "universe_size": "4", "lookback": "200"}
 
@@ -73,6 +74,39 @@ def test_a_symbol_that_fails_is_reported_and_tried_again(opened):
     signals = opened.warehouse.read("signals").set_index("symbol")
     assert signals.loc["ETHUSDT", "status"] == "OK"
     assert opened.warehouse.failed_fetches(DAY) == []
+
+
+def test_a_candidate_that_fails_in_the_ranking_is_ranked_by_the_next_scan(opened):
+    opened.server.faults.add("garbage:symbol=BTCUSDT,path=klines")
+    opened.scanner().scan(DAY)
+    assert "BTCUSDT" not in set(opened.warehouse.read("universe")["symbol"])
+    assert opened.warehouse.failed_fetches(DAY, RANKING) == ["BTCUSDT"]
+    opened.server.faults.replace()
+    opened.scanner().scan(DAY)
+    universe = opened.warehouse.read("universe").set_index("symbol")
+    assert bool(universe.loc["BTCUSDT", "is_member"])
+    assert opened.warehouse.failed_fetches(DAY, RANKING) == []
+    signals = opened.warehouse.read("signals").set_index("symbol")
+    assert bool(signals.loc["BTCUSDT", "is_member"])
+    assert signals["is_member"].sum() == 4
+    assert opened.scanner().scan(DAY) == []
+
+
+def test_another_universe_size_is_ranked_and_decided_again(opened):
+    opened.scanner().scan(DAY)
+    opened.settings = opened.settings.model_copy(update={"universe_size": 3})
+    opened.scanner().scan(DAY)
+    assert opened.warehouse.read("universe")["is_member"].sum() == 3
+    assert opened.warehouse.read("signals")["is_member"].sum() == 3
+
+
+def test_tables_left_behind_by_a_killed_run_are_made_again(opened):
+    opened.scanner().scan(DAY)
+    with opened.warehouse.transaction() as cursor:
+        cursor.execute("UPDATE trading.alerts SET params_hash = repeat('0', 64)")
+    reports = opened.scanner().scan(DAY)
+    assert [r.step.job for r in reports] == ["symbols_job", "summary_job"]
+    assert opened.warehouse.read("alerts")["params_hash"].ne("0" * 64).all()
 
 
 def test_real_candles_are_refused_in_a_synthetic_database(opened, tmp_path):

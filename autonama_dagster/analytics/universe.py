@@ -118,7 +118,8 @@ def rank(
     Parameters
     ----------
     symbols
-        Every pair the source knows, each once; their bases decide what is a leveraged token.
+        Every pair the source knows, each once. A leveraged token is one of a base that itself
+        has a candle in the 30 days to D.
     candles
         Candles by symbol, from D-30 of the earliest day on; pairs without any may be absent.
     days
@@ -149,17 +150,20 @@ def rank(
           rank also follows from the day's other rows, which carry hashes of their own.
     """
     exclusions = load_exclusions()
-    known_bases = {info.base for info in symbols}
     asked = np.unique(np.asarray(days, dtype=np.int64))
     bases = {info.symbol: info.base for info in symbols if info.symbol in candles}
     parts = [_measure(candles[symbol], asked) for symbol in bases]
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in _DTYPES.items()})
     measured = pd.concat(parts, ignore_index=True)
-    static = {symbol: exclusions.reason(base, known_bases) for symbol, base in bases.items()}
-    judged = _rank(_judge(measured, static), universe_size).assign(
-        base_asset=measured["symbol"].map(bases), is_complete=is_complete
-    )
+    # A coin listed later must not make a leveraged token of a name that was a coin's before.
+    measured["base_asset"] = measured["symbol"].map(bases)
+    traded = {day: set(of_day) for day, of_day in measured.groupby("date")["base_asset"]}
+    static = [
+        exclusions.reason(base, traded[day])
+        for base, day in zip(measured["base_asset"], measured["date"], strict=True)
+    ]
+    judged = _rank(_judge(measured, static), universe_size).assign(is_complete=is_complete)
     return judged.sort_values(["date", "symbol"], ignore_index=True).astype(_DTYPES)[[*_DTYPES]]
 
 
@@ -228,8 +232,8 @@ def _volatility_pct(returns: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(enough, deviation * math.sqrt(DAYS_PER_YEAR) * 100, math.nan)
 
 
-def _judge(measured: pd.DataFrame, static: Mapping[str, str | None]) -> pd.DataFrame:
-    """Add exclusion_reason and is_eligible; `static` has the lists' reason for each symbol."""
+def _judge(measured: pd.DataFrame, static: Sequence[str | None]) -> pd.DataFrame:
+    """Add exclusion_reason and is_eligible; `static` has the lists' reason for each row."""
     of_the_day = pd.Series(
         np.select(
             [
@@ -242,7 +246,7 @@ def _judge(measured: pd.DataFrame, static: Mapping[str, str | None]) -> pd.DataF
         ),
         dtype="str",
     )
-    listed = measured["symbol"].map(static).astype("str")
+    listed = pd.Series([*static], index=measured.index, dtype=object).astype("str")
     reason = listed.where(listed.notna(), of_the_day.mask(of_the_day == ""))
     return measured.assign(exclusion_reason=reason, is_eligible=reason.isna())
 

@@ -17,10 +17,13 @@ from autonama_dagster.results import export
 from autonama_dagster.settings import load_settings, project_dir
 
 DEMO_DAYS = 365
+DEMO_SEED = 7
 
 
 @click.command()
-@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the made-up market.")
+@click.option(
+    "--seed", type=int, default=DEMO_SEED, show_default=True, help="Seed of the made-up market."
+)
 def demo(seed: int) -> None:
     """Scan a synthetic market: the top 100 pairs over 720 days, with charts.
 
@@ -32,7 +35,7 @@ def demo(seed: int) -> None:
       autonama demo
       autonama --home .autonama/demo show signals
     """  # noqa: D301
-    home = project_dir() / ".autonama" / "demo"
+    home = project_dir() / ".autonama" / ("demo" if seed == DEMO_SEED else f"demo-{seed}")
     _prepare(home)
     console = Console(stderr=True)
     console.print(SYNTHETIC_NOTE, style="bold yellow")

@@ -28,7 +28,6 @@ def up(port: int) -> None:
     ready_url(load_settings())
     dagster_database_url()
     os.environ["DAGSTER_HOME"] = str(dagster_home())
-    os.environ["AUTONAMA_UP"] = "1"
     # A shell starts background jobs with SIGINT ignored, and Dagster would inherit that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

@@ -7,7 +7,7 @@ in the Dagster UI and the data dictionary.
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -133,7 +133,3 @@ class Table:
         """The SQL type declared for a column, or None where the dtype decides."""
         declared: SqlType | None = (self.schema.columns[name].metadata or {}).get("sql")
         return declared
-
-    def with_model(self, model: type[TableModel]) -> Self:
-        """The same table with another model, for tests."""
-        return type(self)(self.name, model, self.key, self.partitions, self.keep_absent)

@@ -72,7 +72,8 @@ def only(*candles: Candles, **options) -> pd.Series:
 )
 def test_lists_exclude_by_base(base, known, reason):
     assert load_exclusions().reason(base, {base, *known}) == reason
-    row = only(series(base, last(31)), known=known)
+    frame = ranked(series(base, last(31)), *(series(b, last(31)) for b in known))
+    row = frame.set_index("base_asset").loc[base]
     assert row["is_eligible"] == (reason is None)
     assert row["exclusion_reason"] == reason or (reason is None and pd.isna(row.exclusion_reason))
 
@@ -152,6 +153,14 @@ def test_stable_is_a_volatility_under_five_percent(percent, stable):
     assert (row["exclusion_reason"] == "stable") == stable
 
 
+def test_a_base_listed_later_makes_no_leveraged_token_of_an_older_coin():
+    before = only(series("JUP", last(31)), known=["J"])
+    assert before["is_eligible"]
+    later = series("J", range(D + 1, D + 20))
+    after = ranked(series("JUP", last(31)), later).set_index("base_asset").loc["JUP"]
+    assert after["is_eligible"]
+
+
 def test_static_reasons_come_first_then_the_days():
     gone = last(20, D - 3)
     flat = np.ones(20)
@@ -162,9 +171,9 @@ def test_static_reasons_come_first_then_the_days():
         series("PEG", gone, flat),
         series("PEGB", last(20), flat, volume=0),
         series("PEGC", last(20), flat),
-        known=["BTC"],
+        series("BTC", last(20)),
     )
-    reasons = frame.set_index("base_asset")["exclusion_reason"].to_dict()
+    reasons = frame.set_index("base_asset")["exclusion_reason"].drop("BTC").to_dict()
     assert reasons == {
         "BTCUP": "leveraged",
         "EUR": "fiat",

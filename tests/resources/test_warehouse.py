@@ -223,6 +223,25 @@ def test_gaps_know_whether_the_exchange_has_them_too(warehouse):
     assert not gaps["is_answered"].any()
 
 
+def test_the_quarantine_of_what_was_asked_is_replaced_and_no_other(warehouse):
+    rejected = pd.DataFrame(
+        {
+            "symbol": pd.Series(["AAA", "AAA"], dtype="str"),
+            "date": pd.to_datetime(["2023-12-20", "2023-12-21"]).astype("datetime64[s]"),
+            "reason": pd.Series(["bad", "bad"], dtype="str"),
+            "raw": pd.Series(["[]", "[]"], dtype="str"),
+        }
+    )
+    wide = Scope(("AAA",), date(2023, 12, 1), date(2024, 1, 2))
+    for _ in range(2):
+        batch = Batch(candles(["AAA"], DAYS), rejected, asked=wide)
+        warehouse.write("ohlcv_1d", batch, BOTH, STAMPS)
+    assert len(warehouse.read("quarantine")) == 2
+    narrow = Scope(("AAA",), date(2023, 12, 21), date(2024, 1, 2))
+    warehouse.write("ohlcv_1d", Batch(candles(["AAA"], DAYS), asked=narrow), BOTH, STAMPS)
+    assert warehouse.read("quarantine")["date"].dt.day.tolist() == [20]
+
+
 def test_every_table_takes_an_empty_frame_and_gives_its_dtypes_back(warehouse):
     for name in TABLES:
         frame = warehouse.read(name)
