@@ -1,5 +1,6 @@
 """What-ifs against the tables they leave alone: members, rank, candles from both places."""
 
+from contextlib import closing
 from datetime import date
 
 import numpy as np
@@ -12,6 +13,7 @@ from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.whatif import what_if
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
+from resources.statements import Scope
 
 DAY = date(2024, 3, 10)
 
@@ -34,13 +36,13 @@ def opened(exchange, postgres, tmp_path_factory):
 
 def ask(opened, symbols=None, day=DAY, **changes):
     settings = opened.settings.model_copy(update=changes)
-    return what_if(
-        settings,
-        day,
-        symbols,
-        exchange=MemoExchange(build_exchange(settings)),
-        warehouse=opened.warehouse,
-    )
+    with closing(MemoExchange(build_exchange(settings))) as exchange:
+        return what_if(settings, day, symbols, exchange=exchange, warehouse=opened.warehouse)
+
+
+def members(opened):
+    universe = opened.warehouse.read("universe", Scope(first=DAY, last=DAY))
+    return universe[universe["is_member"]].sort_values("rank")["symbol"].tolist()
 
 
 def klines(exchange):
@@ -72,7 +74,7 @@ def test_stored_candles_are_not_asked_for_again_and_others_are(opened, exchange)
 
 
 def test_a_shorter_window_and_a_narrower_channel_are_what_they_say(opened):
-    symbol = opened.warehouse.members(DAY)[0]
+    symbol = members(opened)[0]
     wide, narrow = ask(opened, [symbol]).signals.iloc[0], ask(opened, [symbol], kstd=1.0)
     half = np.log(wide["upper_band"] / wide["fitted_price"])
     row = narrow.signals.iloc[0]
@@ -121,6 +123,6 @@ def test_what_cannot_be_scanned_costs_no_candles(opened, exchange, symbols, chan
 
 
 def test_a_pair_the_exchange_has_dropped_since_is_still_known(opened, monkeypatch):
-    symbol = opened.warehouse.members(DAY)[0]
+    symbol = members(opened)[0]
     monkeypatch.setattr(MemoExchange, "symbols", lambda *_: [])
     assert ask(opened, [symbol]).signals["symbol"].tolist() == [symbol]

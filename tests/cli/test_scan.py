@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import traceback
+from contextlib import closing
 from datetime import date
 
 import numpy as np
@@ -130,13 +131,14 @@ def test_a_what_if_with_the_configured_parameters_gives_the_stored_rows(
     if not has_candles:
         monkeypatch.setattr(warehouse, "fetched_ranges", lambda *_: {})
     signals = warehouse.read("signals", Scope(first=DAY, last=DAY))
-    result = what_if(
-        stored.settings,
-        DAY,
-        signals["symbol"].tolist(),
-        exchange=MemoExchange(build_exchange(stored.settings)),
-        warehouse=warehouse,
-    )
+    with closing(MemoExchange(build_exchange(stored.settings))) as exchange:
+        result = what_if(
+            stored.settings,
+            DAY,
+            signals["symbol"].tolist(),
+            exchange=exchange,
+            warehouse=warehouse,
+        )
     found = result.signals.set_index("symbol").sort_index()
     expected = signals.set_index("symbol").sort_index()
     shared = [c for c in expected.columns if c not in {"run_id", "computed_at"}]
