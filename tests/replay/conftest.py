@@ -1,5 +1,6 @@
 """A small recorded market with every column, and clients for a running exchange."""
 
+import asyncio
 import gzip
 import warnings
 from pathlib import Path
@@ -74,6 +75,8 @@ def connect():
     yield connect_to
     for client in clients:
         client.close_connection()
+        client.loop.close()  # the constructor makes one for this thread and never closes it
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture
