@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types check bench docs lock clean
+.PHONY: help setup demo test lint types audit check bench docs lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ lint: $(STAMP) ## Check style and the direction of imports
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
 
+audit: $(STAMP) ## Compare requirements.lock with known vulnerabilities
+	$(BIN)/python .ci/audit.py
+
 check: lint types test ## All of the above, as CI does
 
 bench: $(STAMP) ## Measure; one JSON line each
@@ -47,6 +50,7 @@ docs: $(STAMP) ## Write the generated pages of docs/
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --fork-strategy fewest --no-strip-extras --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
+	uv pip compile -q deploy/requirements.in -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url $$(sed -nE 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements.lock) -o deploy/requirements.lock
 
 clean: ## Remove .venv; data in .autonama stays
 	rm -rf $(VENV)

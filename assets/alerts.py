@@ -1,7 +1,5 @@
 """Stage `alerts`."""
 
-from dataclasses import asdict
-
 import dagster as dg
 import pandas as pd
 
@@ -28,6 +26,5 @@ def alerts(
     """One row per registered symbol and day, HOLD included, as a notifier wants it."""
     params = channel_params(settings)
     frame = build(signals, indicators, regression_bands, params)
-    return with_provenance(
-        frame.assign(input_hash=signals["input_hash"].to_numpy()), asdict(params)
-    )
+    frame = frame.assign(input_hash=signals["input_hash"].to_numpy())
+    return with_provenance(frame, "alerts", settings)

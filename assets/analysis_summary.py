@@ -1,13 +1,12 @@
 """Stage `analysis_summary`."""
 
-from dataclasses import asdict
 from datetime import timedelta
 
 import dagster as dg
 import pandas as pd
 
 from assets.pictures import attach_picture
-from assets.stage import channel_params, day_number, run_scope, stage, with_provenance
+from assets.stage import day_number, run_scope, stage, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.hashing import combine
@@ -48,7 +47,7 @@ def analysis_summary(
     frame = pd.concat(rows, ignore_index=True)
     latest = frame["date"].iloc[-1]
     _attach(context, warehouse, settings, latest, by_day.get(latest, members.iloc[:0]), config)
-    return with_provenance(frame, asdict(channel_params(settings)))
+    return with_provenance(frame, "analysis_summary", settings)
 
 
 def _attach(

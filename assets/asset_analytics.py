@@ -1,7 +1,5 @@
 """Stage `asset_analytics`."""
 
-from dataclasses import asdict
-
 import dagster as dg
 import pandas as pd
 
@@ -35,4 +33,4 @@ def asset_analytics(
     levels = compute(run.candles, run.windows, indicators["natr_14"].to_numpy())
     frame = build(signals, indicators, regression_bands, levels, params)
     frame = frame.assign(input_hash=signals["input_hash"].to_numpy())
-    return with_provenance(frame, asdict(params))
+    return with_provenance(frame, "asset_analytics", settings)

@@ -53,4 +53,4 @@ def correlation_matrix(
     of_day = frame[frame["date"] == latest]
     picture = correlation_heatmap(of_day, date=latest.date(), source_label=label)
     attach_picture(context, "heatmap", picture, latest)
-    return with_provenance(frame, {"lookback": settings.lookback})
+    return with_provenance(frame, "correlation_matrix", settings)

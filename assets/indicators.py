@@ -28,4 +28,4 @@ def indicators(
     warn_of_unknown_windows(context, run)
     frame = compute(run.candles, run.windows)
     frame = frame.assign(input_hash=run.hashes()[run.has_candle()])
-    return with_provenance(frame, {"lookback": settings.lookback})
+    return with_provenance(frame, "indicators", settings)

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from assets.stage import run_scope, stage
+from assets.stage import EXCHANGE_POOL, run_scope, stage
 from autonama_dagster.schemas.market import OHLCV_1D
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
@@ -27,7 +27,7 @@ class HistoryConfig(dg.Config):
     """First day to store, YYYY-MM-DD; default: where the window of the first partition begins."""
 
 
-@stage("market", OHLCV_1D, "symbol", kinds=KINDS)
+@stage("market", OHLCV_1D, "symbol", kinds=KINDS, pool=EXCHANGE_POOL)
 def ohlcv_1d_history(
     context: dg.AssetExecutionContext,
     config: HistoryConfig,
@@ -44,7 +44,7 @@ def ohlcv_1d_history(
     return replace(_batch(warehouse, fetch_daily(exchange, symbols, first, last)), asked=asked)
 
 
-@stage("market", OHLCV_1D, "date_symbol", kinds=KINDS)
+@stage("market", OHLCV_1D, "date_symbol", kinds=KINDS, pool=EXCHANGE_POOL)
 def ohlcv_1d(
     context: dg.AssetExecutionContext,
     exchange: dg.ResourceParam[Exchange],

@@ -1,7 +1,5 @@
 """Stage `regression_bands`."""
 
-from dataclasses import asdict
-
 import dagster as dg
 import pandas as pd
 
@@ -30,4 +28,4 @@ def regression_bands(
     run = read_windows(warehouse, run_scope(context), params.lookback)
     warn_of_unknown_windows(context, run)
     frame = fit_channels(run.candles, run.windows, params)
-    return with_provenance(frame.assign(input_hash=run.hashes()), asdict(params))
+    return with_provenance(frame.assign(input_hash=run.hashes()), "regression_bands", settings)

@@ -1,7 +1,5 @@
 """Stage `signals`."""
 
-from dataclasses import asdict
-
 import dagster as dg
 import pandas as pd
 
@@ -43,7 +41,7 @@ def signals(
     frame = frame.assign(input_hash=input_hashes(frame, regression_bands, universe))
     if len(frame) <= MAX_ANNOTATED:
         _annotate(context, frame)
-    return with_provenance(frame, asdict(params))
+    return with_provenance(frame, "signals", settings)
 
 
 def input_hashes(frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFrame) -> list[str]:

@@ -9,7 +9,7 @@ import functools
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -17,6 +17,7 @@ import pandas as pd
 
 from autonama_dagster.analytics.channel import ChannelParams
 from autonama_dagster.analytics.hashing import code_version, params_hash
+from autonama_dagster.analytics.universe import load_exclusions
 from autonama_dagster.errors import InputError
 from autonama_dagster.partitions import PartitionSet, rectangle
 from autonama_dagster.schemas.base import Table
@@ -27,6 +28,7 @@ from resources.statements import Scope
 
 OWNERS = ("team:autonama",)
 GROUPS = ("market", "analysis", "decision", "summary")
+EXCHANGE_POOL = "exchange"  # of the stages that call the exchange: one of them at a time
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Stage:
     deps: tuple[str, ...]
     inputs: tuple[str, ...]
     kinds: frozenset[str]
+    pool: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,6 +75,7 @@ class Stage:
                 partitions_def=getattr(partitions, self.partitions),
                 backfill_policy=dg.BackfillPolicy.single_run(),
                 code_version=code_version(),
+                pool=self.pool,
             )(_timed(self.function))
 
 
@@ -83,14 +87,16 @@ def stage(
     deps: Sequence[str] = (),
     inputs: Sequence[str] = (),
     kinds: frozenset[str] = frozenset({"postgres", "pandas"}),
+    pool: str | None = None,
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Declare the decorated function as the stage that fills the table `of`.
 
     `inputs` are upstream tables the function takes as frames of the same partitions; `deps` are
-    upstream tables it reads otherwise, e.g. a window of candles.
+    upstream tables it reads otherwise, e.g. a window of candles. Stages of one `pool` run as many
+    at a time, over all processes, as `dagster.yaml` allows.
     """
     return lambda function: Stage(
-        function, group, of, partitions, tuple(deps), tuple(inputs), kinds
+        function, group, of, partitions, tuple(deps), tuple(inputs), kinds, pool
     )
 
 
@@ -118,14 +124,25 @@ def channel_params(settings: Settings) -> ChannelParams:
         raise InputError(f"{error}; choose more days or a lower degree") from None
 
 
+def parameters(asset: str, settings: Settings) -> dict[str, Any]:
+    """The parameters whose hash the rows of an analytic table carry."""
+    if asset == "universe":
+        lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
+        return {"universe_size": settings.universe_size, **lists}
+    if asset in {"indicators", "correlation_matrix"}:
+        return {"lookback": settings.lookback}
+    return asdict(channel_params(settings))
+
+
 def day_number(day: pd.Timestamp) -> int:
     """Days since 1970-01-01, as the analytics count them."""
     return (day - pd.Timestamp(0)).days
 
 
-def with_provenance(frame: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
+def with_provenance(frame: pd.DataFrame, asset: str, settings: Settings) -> pd.DataFrame:
     """Add the hash of the parameters and the version of the code; `input_hash` is there already."""
-    return frame.assign(params_hash=params_hash(params), code_version=code_version())
+    made_with = params_hash(parameters(asset, settings))
+    return frame.assign(params_hash=made_with, code_version=code_version())
 
 
 def column_schema(of: Table) -> dg.TableSchema:

@@ -1,16 +1,14 @@
 """Stage `universe`: which pairs are scanned on each day."""
 
-from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
-from assets.stage import run_scope, stage, with_provenance
+from assets.stage import EXCHANGE_POOL, run_scope, stage, with_provenance
 from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.universe import WINDOW_DAYS, load_exclusions, rank
+from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.partitions import register
 from autonama_dagster.schemas.market import UNIVERSE
@@ -20,11 +18,7 @@ from resources.exchange.base import Exchange
 from resources.statements import Scope
 from resources.warehouse import RANKING, Batch, Warehouse
 
-
-def universe_params(settings: Settings) -> dict[str, Any]:
-    """The parameters whose hash a ranking carries."""
-    lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
-    return {"universe_size": settings.universe_size, **lists}
+BY_NAME = ("leveraged", "stable", "fiat")
 
 
 def _require_members(frame: pd.DataFrame, first: date, last: date) -> None:
@@ -37,7 +31,13 @@ def _require_members(frame: pd.DataFrame, first: date, last: date) -> None:
         )
 
 
-@stage("market", UNIVERSE, "date", kinds=frozenset({"binance", "postgres", "pandas"}))
+@stage(
+    "market",
+    UNIVERSE,
+    "date",
+    kinds=frozenset({"binance", "postgres", "pandas"}),
+    pool=EXCHANGE_POOL,
+)
 def universe(
     context: dg.AssetExecutionContext,
     exchange: dg.ResourceParam[Exchange],
@@ -70,10 +70,13 @@ def universe(
         s for day in (scope.first, scope.last) for s in warehouse.failed_fetches(day, RANKING)
     }
     log = fetched.log.assign(interval=pd.Series([RANKING] * len(fetched.log), dtype="str"))
+    # A late candle of a pair that its name excludes changes no rank.
+    excluded = frame.loc[frame["exclusion_reason"].isin(BY_NAME), "symbol"]
+    failed = (log["outcome"] == "failed") & ~log["symbol"].isin(excluded)
     return Batch(
-        with_provenance(frame, universe_params(settings)),
+        with_provenance(frame, "universe", settings),
         rejected=fetched.rejected,
-        fetches=log[(log["outcome"] == "failed") | log["symbol"].isin(before)],
+        fetches=log[failed | log["symbol"].isin(before)],
         failed=fetched.failed,
         asked=Scope(tuple(names), first, scope.last),
     )

@@ -68,13 +68,21 @@ def windows_of(
         Ranges of days the exchange has answered, by symbol. Days whose window reaches beyond them
         count as days without a candle and have an empty window. None: everything is answered.
     """
-    candles = [found[s] if s in found else _no_candles(s) for s in symbols]
     days = np.arange(np.datetime64(first), np.datetime64(last) + 1).astype(np.int64)
-    made = [windows(c, days, lookback) for c in candles]
-    if answered is not None:
-        pairs = zip(symbols, made, strict=True)
-        made = [_only_known(w, known_days(answered.get(s, ()), days, lookback)) for s, w in pairs]
-    return RunWindows(candles, made)
+    run = windows_at(found, symbols, days, lookback)
+    if answered is None:
+        return run
+    pairs = zip(symbols, run.windows, strict=True)
+    made = [_only_known(w, known_days(answered.get(s, ()), days, lookback)) for s, w in pairs]
+    return RunWindows(run.candles, made)
+
+
+def windows_at(
+    found: Mapping[str, Candles], symbols: Sequence[str], days: NDArray[np.int64], lookback: int
+) -> RunWindows:
+    """Windows of every symbol and given day, or step of the candles' interval."""
+    candles = [found[s] if s in found else _no_candles(s) for s in symbols]
+    return RunWindows(candles, [windows(c, days, lookback) for c in candles])
 
 
 def warn_of_unknown_windows(context: dg.AssetExecutionContext, run: RunWindows) -> None:

@@ -17,23 +17,35 @@ from assets.checks import budget_check, continuity_check, freshness_check, schem
 from assets.correlation_matrix import correlation_matrix
 from assets.indicators import indicators
 from assets.ohlcv import ohlcv_1d, ohlcv_1d_history
+from assets.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
 from assets.regression_bands import regression_bands
 from assets.signals import signals
 from assets.stage import Stage
 from assets.universe import universe
+from autonama_dagster.backfill_job import backfill_job
+from autonama_dagster.execution import one_process
 from autonama_dagster.jobs import build_jobs
+from autonama_dagster.notifications import failed_run_alert
 from autonama_dagster.partitions import build_partitions
+from autonama_dagster.retention import retention_job, retention_schedule
+from autonama_dagster.schedules import daily_universe
+from autonama_dagster.sensors import scan_sensor
 from autonama_dagster.settings import Settings, load_settings
 from resources.database import ready_url
 from resources.exchange.base import Exchange
 from resources.exchange.build import build_exchange
 from resources.io_manager import WarehouseIOManager
+from resources.run_logs import log_runs_as_json, run_loggers
 from resources.warehouse import Warehouse
 
 STAGES: tuple[Stage, ...] = (
     universe,
     ohlcv_1d_history,
     ohlcv_1d,
+    ohlcv_15m,
+    ohlcv_1h,
+    ohlcv_4h,
+    ohlcv_1w,
     indicators,
     regression_bands,
     signals,
@@ -63,18 +75,23 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
         for s in STAGES
     ]
     checks = [schema_check(s.name, s.table) for s in STAGES if s is not ohlcv_1d_history]
+    scan_jobs = build_jobs()
     return dg.Definitions(
         assets=assets,
         asset_checks=[*checks, freshness_check(), continuity_check(), budget_check()],
-        jobs=build_jobs(),
+        jobs=[*scan_jobs, backfill_job, retention_job],
+        schedules=[daily_universe(settings), retention_schedule(settings)],
+        sensors=[scan_sensor(settings, scan_jobs), failed_run_alert(settings)],
         resources={
             "settings": settings,
             "warehouse": warehouse,
             "io_manager": WarehouseIOManager(warehouse),
             "exchange": dg.ResourceDefinition(_opened(settings)),
+            "progress": dg.ResourceDefinition.none_resource(),
             **resources,
         },
-        executor=dg.in_process_executor,
+        executor=one_process,
+        loggers=run_loggers(settings),
     )
 
 
@@ -94,4 +111,7 @@ def _opened(settings: Settings) -> Callable[[Any], Iterator[Exchange]]:
 @dg.definitions
 def defs() -> dg.Definitions:
     """The code location `autonama`."""
-    return build_defs()
+    settings = load_settings()
+    if settings.log_format == "json":
+        log_runs_as_json()
+    return build_defs(settings)

@@ -23,6 +23,11 @@ _PLACES = (
         "",
         "Folder of the Postgres programs to use in place of the wheel's.",
     ),
+    (
+        "AUTONAMA_READER_PASSWORD",
+        "a random one",
+        "Password of the role that `autonama db reader` makes.",
+    ),
 )
 
 _SETTINGS_HEAD = """\
@@ -81,7 +86,7 @@ def _names(name: str, field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    return "" if field.default is None else f"`{field.default}`"
+    return "" if field.default in (None, ()) else f"`{field.default}`"
 
 
 def _range(field: FieldInfo) -> str:

@@ -31,3 +31,19 @@ class ExchangeBannedError(ExchangeError):
 
 class SymbolFetchError(ExchangeError):
     """One symbol's request failed for good; the other symbols go on."""
+
+
+class OutageError(ExchangeError):
+    """No usable connection: timeouts, refused connections, HTTP 5xx."""
+
+
+class RateLimitedError(ExchangeError):
+    """HTTP 429: too much request weight; the throttle knows until when to be silent."""
+
+
+class UnusableAnswersError(ExchangeError):
+    """Every request of a batch brought garbage: it is the exchange, not a symbol."""
+
+
+class BadAnswerError(SymbolFetchError):
+    """An answer that is no answer: truncated, not JSON, the wrong shape, contradicting itself."""

@@ -1,14 +1,21 @@
-"""The four jobs of a scan, and the arguments that run a planner's step with them."""
+"""The jobs of a scan and of other intervals, and what runs a planner's step with them."""
 
+from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 
+from autonama_dagster.execution import execute, one_process
 from autonama_dagster.partitions import key_of
 from autonama_dagster.planner import Step
+from resources.candle_feed import midnight
+from resources.exchange.memo import MemoExchange
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
+DAY = timedelta(days=1)
+FETCHING = frozenset({"ohlcv_1d", "ohlcv_1d_history"})  # of daily candles, by symbol
 
 # Job, the partitioning its assets share, and its assets in pipeline order.
 JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -19,12 +26,14 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("ohlcv_1d", "indicators", "regression_bands", "signals", "asset_analytics", "alerts"),
     ),
     "summary_job": ("date", ("correlation_matrix", "analysis_summary")),
+    "intraday_job": ("date_symbol", ("ohlcv_15m", "ohlcv_1h", "ohlcv_4h", "ohlcv_1w")),
 }
 _DESCRIPTIONS = {
     "universe_job": "Rank the candidates of a day.",
     "history_job": "Candles before the start date, for symbols that are new.",
     "symbols_job": "Candles to alerts of the registered symbols.",
     "summary_job": "Correlations and the summary of a day.",
+    "intraday_job": "Candles of other intervals, for the symbols chosen by setting.",
 }
 
 
@@ -34,7 +43,7 @@ def build_jobs() -> list[Any]:
         dg.define_asset_job(
             name,
             selection=dg.AssetSelection.assets(*assets),
-            executor_def=dg.in_process_executor,
+            executor_def=one_process,
             description=_DESCRIPTIONS[name],
         )
         for name, (_, assets) in JOBS.items()
@@ -59,3 +68,34 @@ def run_config(step: Step) -> dict[str, Any]:
     """Run configuration of the step's assets."""
     ops = {asset: {"config": dict(values)} for asset, values in step.config.items()}
     return {"ops": ops} if ops else {}
+
+
+def run_step(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> str:
+    """Execute the step as a run in this process; gives the run's id.
+
+    Raises
+    ------
+    AutonamaError
+        The run failed.
+    """
+    return execute(
+        defs.resolve_job_def(step.job),
+        instance,
+        step.title,
+        config=run_config(step),
+        tags=range_tags(step),
+        assets=step.assets,
+    )
+
+
+def announce(exchange: MemoExchange, steps: Sequence[Step]) -> None:
+    """Tell the exchange which candles the steps will ask for, so that neighbours share one call."""
+    spans: dict[str, tuple[date, date]] = {}
+    for step in steps:
+        if FETCHING.isdisjoint(step.assets or JOBS[step.job][1]):
+            continue
+        for symbol in step.symbols:
+            first, last = spans.get(symbol, (step.first, step.last))
+            spans[symbol] = min(first, step.first), max(last, step.last)
+    for symbol, (first, last) in spans.items():
+        exchange.expect(symbol, "1d", midnight(first), midnight(last + DAY))

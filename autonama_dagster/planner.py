@@ -4,7 +4,7 @@ A pure function. It never reads Dagster's partition status, because a partition'
 "processed" and the truth is in the tables.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import groupby
@@ -12,6 +12,8 @@ from typing import Any
 
 DAY = timedelta(days=1)
 CANDLES_ONLY = ("ohlcv_1d",)
+RANKED_AT_ONCE = 180  # days of one run of `universe`: its candles of all candidates are in memory
+ROWS_AT_ONCE = 6000  # symbols x days of one run of the analytic stages
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,12 @@ class Step:
             "history_job": "candles before the start date",
             "symbols_job": "candles to alerts",
             "summary_job": "correlations and summary",
+            "intraday_job": "candles of other intervals",
         }[self.job]
         if self.assets == CANDLES_ONLY:
             what = "missing candles"
+        elif self.assets:
+            what = f"{self.assets[0]} to {self.assets[-1]}".removesuffix(f" to {self.assets[0]}")
         who = f", {len(self.symbols)} symbols" if self.symbols else ""
         days = f"{self.first}" if self.first == self.last else f"{self.first} .. {self.last}"
         return f"{what}: {days}{who}"
@@ -114,6 +119,61 @@ def next_steps(
         config = {"analysis_summary": {"symbol_charts": bool(chart_days)}}
         steps.append(Step("summary_job", day, day, config=config))
     return steps
+
+
+def ranking_steps(days: Sequence[date]) -> list[Step]:
+    """Rank the given days: one step for neighbours, `RANKED_AT_ONCE` at most."""
+    return [Step("universe_job", first, last) for first, last in _stretches(days, RANKED_AT_ONCE)]
+
+
+def candle_steps(
+    first: date, last: date, state: State, *, start_date: date, lookback: int
+) -> list[Step]:
+    """Fetch what the windows of `first` to `last` lack, for every symbol of the state."""
+    reach = first - timedelta(days=lookback - 1)
+    steps = list(_history(state, reach, start_date, last))
+    return steps + list(_missing_candles(state, max(reach, start_date), last))
+
+
+def chunks(first: date, last: date, days_per_run: int) -> list[tuple[date, date]]:
+    """Divide `first` to `last` into ranges of `days_per_run` days; the last may be shorter."""
+    count = (last - first).days // days_per_run + 1
+    starts = [first + n * days_per_run * DAY for n in range(count)]
+    return [(s, min(s + (days_per_run - 1) * DAY, last)) for s in starts]
+
+
+def days_per_run(symbols: int, days: int, processes: int) -> int:
+    """Days of a chunk that fits the memory and leaves every process its share of `days`."""
+    fits = max(1, ROWS_AT_ONCE // max(symbols, 1))
+    return min(fits, max(1, -(-days // processes)))
+
+
+def rectangles(
+    undone: Mapping[date, Collection[str]], registered: Sequence[str], chosen: Collection[str]
+) -> list[tuple[date, date, tuple[str, ...]]]:
+    """Rectangles of days and symbols that hold everything undone and nothing that is not chosen.
+
+    A run's symbols are neighbours in the order of registration, so symbols between two undone ones
+    are done again if they are chosen.
+    """
+    days = sorted(day for day, symbols in undone.items() if symbols)
+    if not days:
+        return []
+    wanted = set[str]().union(*undone.values())
+    found = []
+    for is_chosen, group in groupby(registered, key=lambda symbol: symbol in chosen):
+        neighbours = tuple(group)
+        if is_chosen and (some := [s for s in neighbours if s in wanted]):
+            found.append((days[0], days[-1], _span(neighbours, some)))
+    return found
+
+
+def _stretches(days: Sequence[date], longest: int) -> Iterator[tuple[date, date]]:
+    """Ranges of neighbouring days."""
+    ordered = sorted(days)
+    for _, group in groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0] * DAY):
+        run = [day for _, day in group]
+        yield from chunks(run[0], run[-1], longest)
 
 
 def uncovered(

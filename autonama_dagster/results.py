@@ -50,6 +50,11 @@ class ScanResult:
         Candles of the scanned symbols up to the day that were kept out.
     charts
         Files of symbol charts.
+    interval
+        Of the candles.
+    candle_opens
+        When the scanned candle opens, where it is no daily one: the last that closed by the day's
+        end.
     """
 
     day: date
@@ -62,13 +67,16 @@ class ScanResult:
     failed: tuple[str, ...] = ()
     quarantined: int = 0
     charts: tuple[Path, ...] = ()
+    interval: str = "1d"
+    candle_opens: datetime | None = None
 
 
-def scan_parameters(settings: Settings) -> dict[str, Any]:
-    """The parameters that decide a scan's numbers."""
+def scan_parameters(settings: Settings, interval: str = "1d") -> dict[str, Any]:
+    """The parameters that decide a scan's numbers; the window counts steps of the interval."""
+    window = "lookback_days" if interval == "1d" else "lookback_steps"
     return {
         "universe_size": settings.universe_size,
-        "lookback_days": settings.lookback,
+        window: settings.lookback,
         "degree": settings.degree,
         "kstd": settings.kstd,
         "price_scale": settings.price_scale,
@@ -177,6 +185,8 @@ def as_json(result: ScanResult) -> dict[str, Any]:
     """The result as one JSON document."""
     return {
         "date": result.day.isoformat(),
+        "interval": result.interval,
+        "candle_opens": result.candle_opens.isoformat() if result.candle_opens else None,
         "source": result.source,
         "is_synthetic": result.source == "synthetic",
         "stored": result.stored,
@@ -191,13 +201,17 @@ def as_json(result: ScanResult) -> dict[str, Any]:
 
 
 def _csv(result: ScanResult) -> str:
-    """Rows of the signals; the last two columns say on each where it is from."""
+    """Rows of the signals; the last columns say on each where it is from."""
     text = StringIO()
-    writer = csv.DictWriter(text, (*EXPORTED, "source", "is_stored"))
+    writer = csv.DictWriter(text, (*EXPORTED, "interval", "source", "is_stored"))
     writer.writeheader()
     for row in plain_records(result.signals.reindex(columns=list(EXPORTED))):
         confirmations = ";".join(row["confirmations"] or ())
-        origin = {"source": result.source, "is_stored": result.stored}
+        origin = {
+            "interval": result.interval,
+            "source": result.source,
+            "is_stored": result.stored,
+        }
         writer.writerow({**row, "confirmations": confirmations, **origin})
     return text.getvalue()
 

@@ -5,16 +5,23 @@ Precedence: environment, then `.env` in the project folder, then the file named 
 """
 
 import os
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from autonama_dagster.errors import InputError
 
 PriceScale = Literal["log", "linear"]
+LogFormat = Literal["text", "json"]
 CORE_MOVERS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
@@ -48,6 +55,10 @@ class Settings(BaseSettings):
         default=2.0, description="Half width of the channel in residual standard deviations."
     )
     price_scale: PriceScale = Field(default="log", description="Scale of the fit: log or linear.")
+    intraday_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Pairs with hourly and 15-minute candles, e.g. BTCUSDT,ETHUSDT; default none.",
+    )
 
     exchange: Literal["binance", "archive"] = Field(
         default="binance", description="Where candles come from."
@@ -90,6 +101,27 @@ class Settings(BaseSettings):
         default=None,
         description="Dagster's own tables; default: database <name>_dagster on the same server.",
     )
+    automation: bool = Field(
+        default=False,
+        description="Start schedules and sensors by themselves; `autonama up` sets it.",
+    )
+    alert_webhook: SecretStr | None = Field(
+        default=None,
+        description="Address that a failed run is posted to as JSON, e.g. a chat's webhook.",
+    )
+    retention_alerts_days: Annotated[int, Field(ge=7, le=36_500)] | None = Field(
+        default=None, description="Days of `alerts` to keep, e.g. 30; unset: all."
+    )
+    retention_summaries_days: Annotated[int, Field(ge=7, le=36_500)] | None = Field(
+        default=None, description="Days of `analysis_summary` to keep, e.g. 7; unset: all."
+    )
+    retention_events_days: Annotated[int, Field(ge=1, le=36_500)] | None = Field(
+        default=None, description="Days of Dagster's event log to keep, e.g. 30; unset: all."
+    )
+    log_format: LogFormat = Field(
+        default="text",
+        description="Form of logs and of progress: text, or json, one object a line.",
+    )
     results_dir: Path = Field(
         default=Path("results"), description="Folder of exported results and charts."
     )
@@ -103,11 +135,23 @@ class Settings(BaseSettings):
             raise ValueError("lies before the first candle of 2017")
         return value
 
+    @field_validator("intraday_symbols", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return parse_symbols(value) if isinstance(value, str) else value
+
     @field_validator("database_url", "dagster_database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith("postgres"):
             raise ValueError("is not a postgresql:// URL")
+        return value
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _is_http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"https?://[^/\s]+", value.get_secret_value()):
+            raise ValueError("is not an http:// or https:// URL")
         return value
 
     @property
@@ -126,6 +170,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Explicit values win over the environment, the environment over files."""
         return init_settings, env_settings, dotenv_settings
+
+
+def parse_symbols(text: str) -> tuple[str, ...]:
+    """Names of a comma-separated list, each once, in capitals."""
+    return tuple(dict.fromkeys(s.strip().upper() for s in text.split(",") if s.strip()))
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -165,6 +214,6 @@ def env_name(field: str) -> str:
 def _describe(location: str, error: Any) -> str:
     name = env_name(location) if location in Settings.model_fields else location
     message = str(error["msg"]).removeprefix("Value error, ")
-    secret = any(word in name.upper() for word in ("URL", "KEY", "SECRET"))
+    secret = any(word in name.upper() for word in ("URL", "KEY", "SECRET", "WEBHOOK"))
     shown = "" if secret else f"={error['input']}"
     return f"{name}{shown}: {message[0].lower()}{message[1:]}; correct it and try again"

@@ -4,22 +4,24 @@ No run, no event, nothing stored: the same pure functions as the stages, on cand
 warehouse holds or the exchange gives.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
 from assets.signals import input_hashes
-from assets.stage import channel_params, with_provenance
+from assets.stage import channel_params, parameters, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
-from assets.windows import RunWindows, windows_of
+from assets.windows import RunWindows, windows_at, windows_of
+from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.correlation import pairs
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
+from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.analytics.indicators import compute
+from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM, Interval
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
@@ -28,10 +30,12 @@ from autonama_dagster.planner import uncovered
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
 from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
-from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
+from resources.candle_feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
 from resources.statements import Scope
 from resources.warehouse import Warehouse
+
+FIRST_CANDLE = date(2017, 7, 1)  # the exchange has none before: asking would cost requests alone
 
 
 def what_if(
@@ -69,7 +73,7 @@ def what_if(
     fetched, candles, source = _candles(members, first, day, exchange, warehouse)
     on_step("channels, indicators and signals")
     run = windows_of(candles, members, day, day, settings.lookback)
-    signals = _signals(params, run, universe)
+    signals = _signals(settings, params, run, universe)
     on_step("correlations and summary")
     number = int(np.datetime64(day).astype(np.int64))
     matrix = pairs(members, candles, number, lookback=settings.lookback)
@@ -155,16 +159,130 @@ def _candles(
     return fetched, {**stored, **Candles.by_symbol(fetched.frame)}, source
 
 
-def _quarantined(fetched: Fetched, members: Sequence[str], day: date, warehouse: Warehouse) -> int:
+def _quarantined(
+    fetched: Fetched,
+    members: Sequence[str],
+    day: date,
+    warehouse: Warehouse,
+    table: str = "ohlcv_1d",
+) -> int:
     """Bad candles of the windows: those just fetched, and those of windows that are stored."""
     asked = set(fetched.log["symbol"])
     stored = [m for m in members if m not in asked]
-    return len(fetched.rejected) + warehouse.quarantined_candles(stored, day)
+    return len(fetched.rejected) + warehouse.quarantined_candles(stored, day, table)
 
 
-def _signals(params: ChannelParams, run: RunWindows, universe: pd.DataFrame) -> pd.DataFrame:
+def _signals(
+    settings: Settings, params: ChannelParams, run: RunWindows, universe: pd.DataFrame
+) -> pd.DataFrame:
     bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes())
     indicators = compute(run.candles, run.windows)
     frame = decide(bands, indicators, universe, kstd=params.kstd)
     frame = frame.assign(input_hash=input_hashes(frame, bands, universe))
-    return with_provenance(frame, asdict(params))
+    return with_provenance(frame, "signals", settings)
+
+
+def what_if_interval(
+    settings: Settings,
+    interval: str,
+    day: date,
+    symbols: Sequence[str],
+    *,
+    exchange: Exchange,
+    warehouse: Warehouse,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> ScanResult:
+    """Scan the last candle of another interval that has closed when `day` ends.
+
+    The channel is fitted in calendar time on the interval's grid, its window is `lookback` steps
+    long; indicators and correlations count candles; volatility is annualised by the interval.
+
+    Parameters
+    ----------
+    interval
+        15m, 1h, 4h or 1w; the last two are made from hourly and from daily candles.
+
+    Raises
+    ------
+    InputError
+        The exchange does not know a symbol, or the parameters do not go together.
+    """
+    grid = INTERVALS[interval]
+    params = channel_params(settings)
+    on_step("look the symbols up")
+    universe, _ = _universe(settings, day, symbols, exchange, warehouse)
+    step = grid.last_step(day)
+    on_step(f"{interval} candles of {len(symbols)} symbols")
+    first = max(grid.opens_on(step - settings.lookback + 1), FIRST_CANDLE)
+    fetched, frame = _frame(grid, symbols, first, grid.closes_on(step), exchange, warehouse)
+    candles = Candles.by_symbol(frame, grid)
+    on_step("channels, indicators and signals")
+    signals = _signals_at(settings, params, grid, day, candles, universe)
+    on_step("correlations and summary")
+    matrix = pairs(symbols, candles, step, lookback=settings.lookback)
+    number = int(np.datetime64(day).astype(np.int64))
+    summary = analysis_summary(signals, summarise_pairs(matrix), number)
+    table = f"ohlcv_{MADE_FROM.get(interval, interval)}"
+    return ScanResult(
+        day=day,
+        signals=by_strength(signals),
+        summary=plain_summary(summary),
+        parameters=scan_parameters(settings, interval),
+        source=max(set(frame["source"]), key=SOURCES.index, default="none"),
+        stored=False,
+        failed=fetched.failed,
+        quarantined=_quarantined(fetched, symbols, day, warehouse, table),
+        interval=interval,
+        candle_opens=grid.opens_at(step),
+    )
+
+
+def _frame(
+    grid: Interval,
+    symbols: Sequence[str],
+    first: date,
+    last: date,
+    exchange: Exchange,
+    warehouse: Warehouse,
+) -> tuple[Fetched, pd.DataFrame]:
+    """Candles of the interval: stored where the warehouse has the whole range, else fetched.
+
+    Candles of 4 hours and of a week are made here, in both cases, so that a result does not depend
+    on where its candles come from; they are those that the tables hold.
+    """
+    base = INTERVALS[MADE_FROM.get(grid.name, grid.name)]
+    ranges = warehouse.fetched_ranges(base.name, symbols)
+    missing = [s for s in symbols if uncovered(ranges.get(s, ()), first, last) is not None]
+    fetched = fetch_candles(exchange, missing, base.name, first, last)
+    present = tuple(s for s in symbols if s not in set(missing))
+    frame = fetched.frame
+    if present:
+        stored = warehouse.read(f"ohlcv_{base.name}", Scope(present, first, last))
+        refuse_mixture(warehouse.any_source(), frame)
+        frame = pd.concat([f for f in (stored, frame) if len(f)] or [frame], ignore_index=True)
+    return fetched, frame if base == grid else aggregate(frame, base, grid, SOURCES)
+
+
+def _signals_at(
+    settings: Settings,
+    params: ChannelParams,
+    grid: Interval,
+    day: date,
+    candles: Mapping[str, Candles],
+    universe: pd.DataFrame,
+) -> pd.DataFrame:
+    """Signals of the interval's last step of the day, dated with the day."""
+    steps = np.array([grid.last_step(day)], dtype=np.int64)
+    run = windows_at(candles, universe["symbol"].tolist(), steps, settings.lookback)
+    # The analytics count steps as if they were days: the rows get their day here.
+    dated = {"date": pd.Timestamp(day).as_unit("s")}
+    bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes(), **dated)
+    indicators = compute(run.candles, run.windows).assign(**dated)
+    indicators["volatility_30d_pct"] *= grid.steps_per_day**0.5
+    frame = decide(bands, indicators, universe, kstd=params.kstd)
+    made_with = parameters("signals", settings) | {"interval": grid.name}
+    return frame.assign(
+        input_hash=input_hashes(frame, bands, universe),
+        params_hash=params_hash(made_with),
+        code_version=code_version(),
+    )

@@ -43,6 +43,7 @@ BENCHMARKS = {
         "range runs, our event log storage against the stock one",
         full=("--stock-days", "30", "--repeat", "1"),
     ),
+    "hourly": Benchmark("hourly", "a year of hourly candles loaded, and a window read"),
     "help": Benchmark("help", "autonama --help"),
 }
 

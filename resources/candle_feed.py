@@ -1,4 +1,4 @@
-"""Daily candles from an exchange as frames: asked for in one batch, parsed, with the log of it."""
+"""Candles from an exchange as frames: asked for in one batch, parsed, with the log of it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ from datetime import UTC, date, datetime, time, timedelta
 import pandas as pd
 
 from autonama_dagster.analytics.candles import parse
+from autonama_dagster.analytics.intervals import INTERVALS, Interval
 from autonama_dagster.errors import InputError, SymbolFetchError
 from resources.exchange.base import Exchange, Klines, KlinesRequest
 from resources.frames import empty_rejected
 
 Progress = Callable[[int, int], None]
 DAY = timedelta(days=1)
+PATIENCE = timedelta(hours=2)
+"""How long after a day's close a candle may still be published; absent then, it never comes."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,14 @@ class Fetched:
     Attributes
     ----------
     frame
-        Good candles in the columns of `ohlcv_1d`, run_id left out.
+        Good candles in the columns of their interval's table, run_id left out.
     rejected
         Bad candles: symbol, date, reason, raw.
     log
-        One row per symbol in the columns of `fetch_log`, run_id left out.
+        What was asked and said, in the columns of `fetch_log`, run_id left out: one row per symbol,
+        and one more for the day of a candle that is late.
     failed
-        Symbols whose request failed for good.
+        Symbols whose request failed for good; one whose candle is late has not failed.
     """
 
     frame: pd.DataFrame
@@ -54,30 +58,49 @@ def fetch_daily(
     last: date,
     on_progress: Progress | None = None,
 ) -> Fetched:
-    """Ask for the closed daily candles of `first` to `last`, both included, of every symbol.
+    """Ask for daily candles; see `fetch_candles`."""
+    return fetch_candles(exchange, symbols, "1d", first, last, on_progress)
 
-    Days that have not closed at the exchange's clock are neither asked for nor logged.
+
+def fetch_candles(
+    exchange: Exchange,
+    symbols: Sequence[str],
+    interval: str,
+    first: date,
+    last: date,
+    on_progress: Progress | None = None,
+) -> Fetched:
+    """Ask for the closed candles that open from `first` to `last`, both included, of every symbol.
+
+    Days that have not closed at the exchange's clock are neither asked for nor logged. Nor is the
+    absence of a day's last candle believed during `PATIENCE` after the day's close, if the pair
+    traded in the 24 hours before: that day is logged as failed, so that it is asked for again.
     """
+    grid = INTERVALS[interval]
     now = exchange.server_time()
     last = min(last, last_closed_day(now))
     if last < first or not symbols:
-        return Fetched(_candles([]), empty_rejected(), _log([]), ())
-    requests = [KlinesRequest(s, "1d", midnight(first), midnight(last + DAY)) for s in symbols]
+        return Fetched(_candles([], grid), empty_rejected(), _log([]), ())
+    is_fresh = now < midnight(last + DAY) + PATIENCE
+    begin = min(first, last - DAY) if is_fresh else first  # the day before tells who trades
+    requests = [KlinesRequest(s, interval, midnight(begin), midnight(last + DAY)) for s in symbols]
     answers = exchange.klines_many(requests, on_progress)
     good: list[pd.DataFrame] = []
     bad: list[pd.DataFrame] = []
     log: list[dict[str, object]] = []
     for symbol in symbols:
         answer = answers[symbol]
-        log.append(_logged(symbol, first, last, now, answer))
+        is_late = is_fresh and _is_late(answer, midnight(last + DAY) - grid.step)
+        log += _logged(symbol, interval, first, last, now, answer, is_late=is_late)
         if isinstance(answer, Klines):
-            frame, rejected = parse(answer.rows, symbol)
+            asked = answer.within(midnight(first), midnight(last + DAY))
+            frame, rejected = parse(asked.rows, symbol, grid)
             good.append(frame.assign(source=answer.source, fetched_at=answer.asked_at))
             bad.append(rejected)
     failed = tuple(s for s in symbols if isinstance(answers[s], SymbolFetchError))
     found = [f for f in bad if len(f)]
     rejected = pd.concat(found, ignore_index=True) if found else empty_rejected()
-    return Fetched(_candles(good), rejected, _log(log), failed)
+    return Fetched(_candles(good, grid), rejected, _log(log), failed)
 
 
 def refuse_mixture(stored: str | None, frame: pd.DataFrame) -> None:
@@ -98,22 +121,50 @@ def refuse_mixture(stored: str | None, frame: pd.DataFrame) -> None:
     )
 
 
+def _is_late(answer: Klines | SymbolFetchError, opens: datetime) -> bool:
+    """Whether a day's last candle is still to come: it is absent, and the 24 hours before have one.
+
+    `opens` is when that candle does.
+    """
+    if isinstance(answer, SymbolFetchError):
+        return False
+    before = answer.within(opens - DAY, opens)
+    return bool(before.rows) and not answer.within(opens, opens + DAY).rows
+
+
 def _logged(
-    symbol: str, first: date, last: date, now: datetime, answer: Klines | SymbolFetchError
-) -> dict[str, object]:
-    failed = isinstance(answer, SymbolFetchError)
-    rows = 0 if isinstance(answer, SymbolFetchError) else len(answer.rows)
-    outcome = "failed" if failed else "ok" if rows else "empty"
-    return {
-        "symbol": symbol,
-        "interval": "1d",
-        "from_date": first,
-        "to_date": last,
-        "asked_at": answer.asked_at if isinstance(answer, Klines) else now,
-        "outcome": outcome,
-        "candles": rows,
-        "message": str(answer) if failed else None,
-    }
+    symbol: str,
+    interval: str,
+    first: date,
+    last: date,
+    now: datetime,
+    answer: Klines | SymbolFetchError,
+    *,
+    is_late: bool,
+) -> list[dict[str, object]]:
+    """Rows of the log for one symbol: its answer, and the day whose candle is late."""
+
+    def row(begin: date, end: date, failure: str | None = None) -> dict[str, object]:
+        candles = 0
+        if isinstance(answer, Klines):
+            candles = len(answer.within(midnight(begin), midnight(end + DAY)).rows)
+        return {
+            "symbol": symbol,
+            "interval": interval,
+            "from_date": begin,
+            "to_date": end,
+            "asked_at": answer.asked_at if isinstance(answer, Klines) else now,
+            "outcome": "failed" if failure else "ok" if candles else "empty",
+            "candles": candles,
+            "message": failure,
+        }
+
+    if isinstance(answer, SymbolFetchError):
+        return [row(first, last, str(answer))]
+    if not is_late:
+        return [row(first, last)]
+    late = row(last, last, f"{symbol}: no candle of {last} yet: it is asked for again")
+    return [row(first, last - DAY), late] if first < last else [late]
 
 
 def _log(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -130,9 +181,9 @@ def _log(rows: list[dict[str, object]]) -> pd.DataFrame:
     )
 
 
-def _candles(parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _candles(parts: list[pd.DataFrame], grid: Interval) -> pd.DataFrame:
     filled = [p for p in parts if len(p)]
-    frame = pd.concat(filled, ignore_index=True) if filled else parse((), "")[0]
+    frame = pd.concat(filled, ignore_index=True) if filled else parse((), "", grid)[0]
     if not filled:
         frame = frame.assign(source="", fetched_at=None)
     return frame.assign(

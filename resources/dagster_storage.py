@@ -18,7 +18,7 @@ This module knows nothing of the project's own tables, nor of where the server c
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from io import StringIO
 from typing import Any, NamedTuple, Self
@@ -39,7 +39,11 @@ from dagster_postgres import (
     PostgresRunStorage,
     PostgresScheduleStorage,
 )
-from dagster_postgres.utils import create_pg_engine, set_pg_statement_timeout
+from dagster_postgres.utils import (
+    DagsterPostgresException,
+    create_pg_engine,
+    set_pg_statement_timeout,
+)
 from sqlalchemy import Connection, Engine, Table, event, text
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
@@ -107,12 +111,33 @@ class _Pooled:
         self._engine.dispose()
 
 
+@contextmanager
+def _reached(connection: AbstractContextManager[Connection], url: str) -> Iterator[Connection]:
+    """A connection, or the one line that says why there is none; Dagster has tried six times."""
+    try:
+        with connection as opened:
+            yield opened
+    except DagsterPostgresException as error:
+        # Here, because it brings Alembic and the settings.
+        from resources.database import unreachable  # noqa: PLC0415
+
+        raise unreachable(url, error.__cause__ or error) from None  # type: ignore[arg-type]
+
+
 class PooledPostgresRunStorage(_Pooled, PostgresRunStorage):
     """dagster-postgres' run storage on pooled connections."""
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        """A connection of the pool."""
+        return _reached(super().connect(), self.postgres_url)
 
 
 class PooledPostgresScheduleStorage(_Pooled, PostgresScheduleStorage):
     """dagster-postgres' schedule storage on pooled connections."""
+
+    def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
+        """A connection of the pool."""
+        return _reached(super().connect(run_id), self.postgres_url)
 
 
 class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
@@ -127,6 +152,9 @@ class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
     def __init__(self, postgres_url: str) -> None:
         self._present: set[str] = set()
         super().__init__(postgres_url)
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        return _reached(super()._connect(), self.postgres_url)
 
     def has_table(self, table_name: str) -> bool:
         """Whether the table exists. Only a yes is remembered: a migration may add it."""

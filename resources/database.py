@@ -17,6 +17,7 @@ from resources.embedded_postgres import EmbeddedPostgres
 DATABASE = "autonama"
 DAGSTER_DATABASE = "autonama_dagster"
 _MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
+_FULL = ("too many clients", "remaining connection slots", "too many connections")
 _MIGRATION_LOCK = 0x4155544F  # any constant: two processes must not migrate at once
 
 
@@ -38,7 +39,7 @@ def project_url(settings: Settings) -> str:
     server = embedded_server()
     server.start()
     server.ensure_database(DATABASE)
-    return server.url(DATABASE)
+    return libpq_url(server.url(DATABASE))
 
 
 def dagster_database_url() -> str:
@@ -103,10 +104,10 @@ def unreachable(url: str, error: Exception) -> DatabaseError:
     """The one-line error for a database that does not answer."""
     lines = [line for line in str(getattr(error, "orig", error)).splitlines() if line.strip()]
     reason = lines[0].strip() if lines else type(error).__name__
-    return DatabaseError(
-        f"database {redacted(url)} is out of reach: {reason}; "
-        "start it, or correct DATABASE_URL (unset: the embedded server)"
-    )
+    hint = "start it, or correct DATABASE_URL (unset: the embedded server)"
+    if any(words in reason for words in _FULL):
+        hint = "end programs that hold connections, or raise max_connections of the server"
+    return DatabaseError(f"database {redacted(url)} is out of reach: {reason}; {hint}")
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -2,8 +2,8 @@
 
 SQLAlchemy picks a driver by the scheme, dagster-postgres works with psycopg2 only, and libpq's own
 parser (psql, ADBC) knows no driver at all. Everything after the scheme is passed on as it came, so
-a socket URL (`postgresql://user@/db?host=/path`) survives every rewriting. Pure functions: nothing
-here connects or reads a setting.
+a socket URL (`postgresql://user@/db?host=/path`) survives every rewriting; only a time limit for
+connecting is added, as libpq has none. Pure functions: nothing here connects or reads a setting.
 """
 
 import re
@@ -24,6 +24,7 @@ _POSTGRES_URL: Final = re.compile(
     re.IGNORECASE,
 )
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
+_CONNECT_TIMEOUT_S: Final = 10  # of each host; a server that drops packets would block for minutes
 _EXPECTED: Final = "postgresql://user:password@host:5432/database"
 
 
@@ -76,8 +77,16 @@ def redacted(url: str) -> str:
 
 
 def _with_scheme(url: str, scheme: str) -> str:
-    _parsed(url)
-    return f"{scheme}://{url.partition('://')[2]}"
+    parts = _parsed(url)
+    rewritten = f"{scheme}://{url.partition('://')[2]}"
+    query = parts["query"]
+    if any(_option_name(option) == "connect_timeout" for option in (query or "").split("&")):
+        return rewritten
+    if query is not None:
+        joint = "&" if query else ""
+    else:  # SQLAlchemy wants a path before the options, be it empty
+        joint = "/?" if parts["database"] is None else "?"
+    return f"{rewritten}{joint}connect_timeout={_CONNECT_TIMEOUT_S}"
 
 
 def _option_name(option: str) -> str:

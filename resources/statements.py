@@ -5,7 +5,7 @@ Every function that writes takes the cursor of an open transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pandas as pd
@@ -17,6 +17,8 @@ from autonama_dagster.schemas.market import QUARANTINE
 from resources.frames import split, to_arrow
 
 STAGE = "autonama_stage"
+DAY = timedelta(days=1)
+LONGEST = timedelta(weeks=1)  # of the intervals
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ def condition(of: Table, scope: Scope) -> tuple[str, list[Any]]:
         ("symbol = ANY({})", list(scope.symbols) if scope.symbols is not None else None),
         ("date >= {}", scope.first),
         ("date <= {}", scope.last),
+        # Implied by the dates, and what the primary key can be searched by: a candle that closes on
+        # a day opens at most a week before.
+        ("open_time >= {}", None if scope.first is None else _midnight(scope.first) - LONGEST),
+        ("open_time < {}", None if scope.last is None else _midnight(scope.last) + DAY),
     ):
         if value is not None and clause.split()[0] in of.columns:
             values.append(value)
@@ -67,12 +73,21 @@ def condition(of: Table, scope: Scope) -> tuple[str, list[Any]]:
     return (" WHERE " + " AND ".join(parts) if parts else ""), values
 
 
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
 def replace_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table, scope: Scope) -> None:
     """Put the rows in the place of the scope's; see `Table.keep_absent` for candles."""
-    if of.keep_absent:
-        merge_rows(cursor, of, arrow)
-        return
     where, values = condition(of, scope)
+    if of.keep_absent:
+        # Rows of a scope that holds none have nobody to meet, as writers of a table take turns.
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {qualified(of)}{where})", tuple(values) or None)
+        if cursor.fetch_arrow_table().column(0)[0].as_py():
+            merge_rows(cursor, of, arrow)
+        else:
+            _append(cursor, of, arrow)
+        return
     cursor.execute(f"DELETE FROM {qualified(of)}{where}", tuple(values) or None)
     _append(cursor, of, arrow)
 

@@ -115,7 +115,7 @@ class Warehouse:
             connection.commit()
         except AdbcError as error:
             self.close()
-            raise _explained(error, self.url) from error
+            raise _explained(error, self.url) from None
         except BaseException:
             self.close()
             raise
@@ -212,15 +212,6 @@ class Warehouse:
             seconds=time.perf_counter() - started,
         )
 
-    def members(self, day: date, params_hash: str, code_version: str) -> list[str]:
-        """Members of the day by rank; empty where no ranking of these versions is stored."""
-        arrow = self.query(
-            f"SELECT symbol FROM {SCHEMA}.universe WHERE date = $1 AND is_member "
-            "AND params_hash = $2 AND code_version = $3 ORDER BY rank",
-            (day, params_hash, code_version),
-        )
-        return [str(s) for s in arrow.column("symbol").to_pylist()]
-
     def fetched_ranges(
         self, interval: str, symbols: Sequence[str]
     ) -> dict[str, list[tuple[date, date]]]:
@@ -235,48 +226,6 @@ class Warehouse:
         for symbol, first, last in zip(*arrow.to_pydict().values(), strict=True):
             ranges.setdefault(symbol, []).append((first, last))
         return ranges
-
-    def decided(self, day: date, params_hash: str, code_version: str) -> frozenset[str]:
-        """Symbols whose signal of the day is of these versions and knows the day's candle.
-
-        It must also know the day's ranking as it is stored now, and the tables made from it must
-        be of the same inputs: a run that was killed half-way leaves older ones there.
-        """
-        arrow = self.query(
-            f"""
-            SELECT s.symbol
-            FROM {SCHEMA}.signals AS s
-            LEFT JOIN {SCHEMA}.ohlcv_1d AS c ON c.symbol = s.symbol AND c.date = s.date
-            LEFT JOIN {SCHEMA}.universe AS u ON u.symbol = s.symbol AND u.date = s.date
-            JOIN {SCHEMA}.asset_analytics AS n ON n.symbol = s.symbol AND n.date = s.date
-            JOIN {SCHEMA}.alerts AS a ON a.symbol = s.symbol AND a.date = s.date
-            WHERE s.date = $1 AND s.params_hash = $2 AND s.code_version = $3
-              AND (s.status = 'NO_DATA') = (c.symbol IS NULL)
-              AND s.is_member IS NOT DISTINCT FROM coalesce(u.is_member, false)
-              AND s.universe_rank IS NOT DISTINCT FROM u.rank
-              AND (n.input_hash, n.params_hash, n.code_version)
-                = (s.input_hash, s.params_hash, s.code_version)
-              AND (a.input_hash, a.params_hash, a.code_version)
-                = (s.input_hash, s.params_hash, s.code_version)
-            """,
-            (day, params_hash, code_version),
-        )
-        return frozenset(arrow.column("symbol").to_pylist())
-
-    def is_summarised(self, day: date, params_hash: str, code_version: str) -> bool:
-        """Whether the day's summary is of these versions and not older than its signals."""
-        arrow = self.query(
-            f"""
-            SELECT count(*) > 0
-            FROM {SCHEMA}.analysis_summary AS a
-            WHERE a.date = $1 AND a.params_hash = $2 AND a.code_version = $3
-              AND a.computed_at >= (
-                  SELECT max(s.computed_at) FROM {SCHEMA}.signals AS s WHERE s.date = $1
-              )
-            """,
-            (day, params_hash, code_version),
-        )
-        return bool(_scalar(arrow))
 
     def latest_day(self, name: str) -> date | None:
         """The latest day in a table; None when it is empty."""
@@ -348,18 +297,22 @@ class Warehouse:
         )
         return [str(s) for s in arrow.column("symbol").to_pylist()]
 
-    def quarantined_candles(self, symbols: Sequence[str], day: date) -> int:
-        """Candles of the symbols up to the day that were kept out of `ohlcv_1d`."""
+    def quarantined_candles(self, symbols: Sequence[str], day: date, name: str = "ohlcv_1d") -> int:
+        """Candles of the symbols up to the day that were kept out of the table."""
         arrow = self.query(
             f"SELECT count(*) FROM {SCHEMA}.quarantine "
-            "WHERE table_name = 'ohlcv_1d' AND symbol = ANY($1) AND date <= $2",
-            (list(symbols), day),
+            "WHERE table_name = $3 AND symbol = ANY($1) AND date <= $2",
+            (list(symbols), day, name),
         )
         return int(_scalar(arrow))
 
     def any_source(self) -> str | None:
         """Source of one stored candle; None where there are none."""
-        found = self.query(f"SELECT source FROM {SCHEMA}.ohlcv_1d LIMIT 1")
+        found = self.query(
+            f"SELECT source FROM {SCHEMA}.ohlcv_1d UNION ALL "
+            f"SELECT source FROM {SCHEMA}.ohlcv_1h UNION ALL "
+            f"SELECT source FROM {SCHEMA}.ohlcv_15m LIMIT 1"
+        )
         return str(_scalar(found)) if found.num_rows else None
 
     def source_label(self, day: date) -> str | None:

@@ -69,7 +69,7 @@ def test_an_export_reads_back_with_nulls_for_what_is_missing(tmp_path):
     assert (first["z_score"], first["date"], first["is_member"]) == (None, "2024-03-10", True)
     assert first["confirmations"] == ["RSI_OVERSOLD", "HIGH_VOLUME"]
     rows = list(csv.DictReader(table.read_text().splitlines()))
-    assert list(rows[0]) == [*EXPORTED, "source", "is_stored"]
+    assert list(rows[0]) == [*EXPORTED, "interval", "source", "is_stored"]
     assert rows[0]["confirmations"] == "RSI_OVERSOLD;HIGH_VOLUME"
     assert (rows[0]["z_score"], rows[0]["source"], rows[0]["is_stored"]) == (
         *("", "synthetic", "False"),

@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from autonama_dagster.analytics.intervals import DAILY, Interval
 from autonama_dagster.errors import SchemaError
 
 PRICES: Final = ("open", "high", "low", "close")
 CANDLE_FLOATS: Final = (*PRICES, "volume", "quote_volume")
 AMOUNTS: Final = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
+PRICE_LIMIT: Final = 1e12
+"""USDT from which on a price is nonsense: ten million times the highest there was."""
 DAY_MS: Final = 86_400_000
 
 _KLINE_FIELDS: Final = 12  # Binance's eleven and one "can be ignored"
@@ -98,26 +101,30 @@ def row_hash(row: RawKline) -> str:
     return hashlib.sha256(",".join(map(str, row)).encode()).hexdigest()
 
 
-def parse(rows: Sequence[RawKline], symbol: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Daily candles split into those that can be computed with and those that cannot.
+def parse(
+    rows: Sequence[RawKline], symbol: str, interval: Interval = DAILY
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Candles split into those that can be computed with and those that cannot.
 
-    A candle is bad when a price is not finite and positive, a volume is negative or not finite,
-    the number of trades is not a whole number, high and low do not contain open and close, or
-    it does not open at 00:00 UTC (its day would be a guess).
+    A candle is bad when a price is not finite and positive or beyond `PRICE_LIMIT`, a volume is
+    negative or not finite, the number of trades is not a whole number, high and low do not contain
+    open and close, or it does not open on the interval's grid (its day would be a guess).
 
     Parameters
     ----------
     rows
-        n closed daily candles of one symbol, in any order.
+        n closed candles of one symbol, in any order.
     symbol
         The pair; it fills the column `symbol`.
+    interval
+        Theirs: a day or less.
 
     Returns
     -------
     good
         symbol, date (datetime64[s], naive, the UTC day), open, high, low, close, volume,
         quote_volume, taker_buy_volume, taker_buy_quote_volume (float64, finite), trades (int64)
-        and row_hash, in the order of `rows`.
+        and row_hash, in the order of `rows`; but for daily candles open_time (UTC) after date.
     bad
         symbol, date, reason (one line) and raw (the row as a JSON array).
     """
@@ -128,12 +135,14 @@ def parse(rows: Sequence[RawKline], symbol: str) -> tuple[pd.DataFrame, pd.DataF
     date = (open_time // DAY_MS).astype("datetime64[D]").astype("datetime64[s]")
     is_bad = np.zeros(len(rows), dtype=bool)
     reasons = np.full(len(rows), "", dtype=object)
-    for mask, reason in _faults(texts, numbers, open_time):
+    for mask, reason in _faults(texts, numbers, open_time, interval):
         for i in np.flatnonzero(mask & ~is_bad).tolist():
             reasons[i] = reason(i)
         is_bad |= mask
     good, bad = np.flatnonzero(~is_bad), np.flatnonzero(is_bad)
     columns: dict[str, object] = {"symbol": symbol, "date": date[good]}
+    if interval != DAILY:
+        columns["open_time"] = as_instants(open_time[good])
     columns |= {name: numbers[name][good] for name in (*PRICES, "volume", "quote_volume")}
     columns["trades"] = numbers["trades"][good].astype(np.int64)
     columns |= {name: numbers[name][good] for name in AMOUNTS[2:]}
@@ -145,6 +154,11 @@ def parse(rows: Sequence[RawKline], symbol: str) -> tuple[pd.DataFrame, pd.DataF
         "raw": pd.Series([json.dumps(rows[i]) for i in bad.tolist()], dtype="str"),
     }
     return _frame(columns), _frame(quarantined)
+
+
+def as_instants(milliseconds: NDArray[np.int64]) -> pd.Series:
+    """Times in milliseconds since 1970 as the aware UTC timestamps of a frame."""
+    return pd.Series((milliseconds * 1000).view("datetime64[us]")).dt.tz_localize("UTC")
 
 
 def _frame(columns: dict[str, object]) -> pd.DataFrame:
@@ -171,17 +185,25 @@ def _faults(
     texts: Mapping[str, Sequence[str]],
     numbers: Mapping[str, NDArray[np.float64]],
     open_time: NDArray[np.int64],
+    interval: Interval,
 ) -> Iterator[tuple[NDArray[np.bool_], Callable[[int], str]]]:
     """Masks of bad rows, the most telling fault first, each with the sentence for row i."""
     yield (
-        open_time % DAY_MS != 0,
-        lambda i: f"open time {open_time[i]} is not 00:00 UTC",
+        (open_time - interval.origin_ms) % interval.step_ms != 0,
+        lambda i: (
+            f"open time {open_time[i]} is not "
+            + ("00:00 UTC" if interval == DAILY else f"on the {interval.name} grid")
+        ),
     )
     for name in PRICES:
         value = numbers[name]
         yield (
             ~(np.isfinite(value) & (value > 0)),
             lambda i, name=name: f"{name} {texts[name][i]!r} is not finite and positive",  # type: ignore[misc]
+        )
+        yield (
+            value >= PRICE_LIMIT,
+            lambda i, name=name: f"{name} {texts[name][i]} is beyond any price",  # type: ignore[misc]
         )
     for name in AMOUNTS:
         value = numbers[name]
@@ -207,20 +229,23 @@ def _faults(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candles:
-    """One symbol's closed daily candles in time order; aligned 1-D arrays of length n.
+    """One symbol's closed candles in time order; aligned 1-D arrays of length n.
 
     Attributes
     ----------
     symbol
         The pair, e.g. "BTCUSDT".
     day
-        Days since 1970-01-01 (UTC), strictly increasing; missing days are simply absent.
+        Days since 1970-01-01 (UTC), strictly increasing; missing days are simply absent. Of another
+        interval: steps of its grid, and what is said of days elsewhere holds for steps.
     open, high, low, close
         Prices in the quote currency, finite and positive.
     volume, quote_volume
         Traded amounts in base and in quote currency, not negative.
     row_hash
         SHA-256 (hex, dtype "S64") of the exchange's own strings, see `row_hash`.
+    interval
+        The grid the candles open on.
 
     Raises
     ------
@@ -237,6 +262,7 @@ class Candles:
     volume: NDArray[np.float64]
     quote_volume: NDArray[np.float64]
     row_hash: NDArray[np.bytes_]
+    interval: Interval = DAILY
 
     def __post_init__(self) -> None:
         for name in (*CANDLE_FLOATS, "row_hash"):
@@ -247,10 +273,11 @@ class Candles:
                 )
         stalled = np.flatnonzero(np.diff(self.day) <= 0)
         if stalled.size:
-            day = np.datetime64(int(self.day[stalled[0] + 1]), "D")
+            opened = self.interval.open_ms(self.day[stalled[:1] + 1]).view("datetime64[ms]")[0]
+            text = np.datetime_as_string(opened, unit="D" if self.interval == DAILY else "m")
             raise SchemaError(
-                f"candles of {self.symbol}: {day} is not later than the row before it: "
-                "pass one candle a day, in time order"
+                f"candles of {self.symbol}: {text} is not later than the row before it: "
+                "pass one candle a day or step, in time order"
             )
 
     def __len__(self) -> int:
@@ -276,23 +303,25 @@ class Candles:
                 f"candles of one symbol wanted, the frame holds {len(symbols)}: "
                 "use Candles.by_symbol for several or none"
             )
-        return next(cls._split(frame))
+        return next(cls._split(frame, DAILY))
 
     @classmethod
-    def by_symbol(cls, frame: pd.DataFrame) -> dict[str, Self]:
+    def by_symbol(cls, frame: pd.DataFrame, interval: Interval = DAILY) -> dict[str, Self]:
         """Candles of each symbol of a frame, in any row order; an empty frame gives {}.
+
+        Daily candles are placed by the column date, others by open_time.
 
         Raises
         ------
         SchemaError
             If a symbol has a day twice.
         """
-        return {candles.symbol: candles for candles in cls._split(frame)}
+        return {candles.symbol: candles for candles in cls._split(frame, interval)}
 
     @classmethod
-    def _split(cls, frame: pd.DataFrame) -> Iterator[Self]:
+    def _split(cls, frame: pd.DataFrame, interval: Interval) -> Iterator[Self]:
         codes, names = pd.factorize(frame["symbol"], sort=True)
-        day = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+        day = interval.steps(opens(frame, interval))
         order = np.lexsort((day, codes))
         codes, day = codes[order], day[order]
         floats = {name: frame[name].to_numpy(np.float64)[order] for name in CANDLE_FLOATS}
@@ -304,5 +333,15 @@ class Candles:
                 symbol=str(name),
                 day=day[part],
                 row_hash=hashes[part],
+                interval=interval,
                 **{key: column[part] for key, column in floats.items()},
             )
+
+
+def opens(frame: pd.DataFrame, interval: Interval) -> NDArray[np.int64]:
+    """Open times of a frame's candles in milliseconds since 1970; daily ones have a date alone."""
+    if interval == DAILY:
+        days = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+        return np.asarray(days * DAY_MS)
+    times = frame["open_time"].dt.tz_localize(None).to_numpy()
+    return np.asarray(times.astype("datetime64[ms]").astype(np.int64))

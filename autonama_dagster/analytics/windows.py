@@ -12,7 +12,6 @@ from autonama_dagster.analytics.candles import Candles
 
 LOOKBACK_DAYS = 720
 MAX_OVERNIGHT_RATIO = 3.0
-MAX_MISSING_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +43,13 @@ def breaks(candles: Candles) -> NDArray[np.int64]:
 
     A break lies between two consecutive candles when open / previous close is outside [1/3, 3] or
     when more than 30 days are missing between them: a redenomination, a relisting, another coin
-    under the old ticker. A crash inside a day is none, since the next open continues it.
+    under the old ticker. A crash inside a day is none, since the next open continues it. The 30
+    days are calendar days on every interval: 720 hours, 4 weeks.
     """
     ratio = candles.open[1:] / candles.close[:-1]
     jumps = (ratio < 1.0 / MAX_OVERNIGHT_RATIO) | (ratio > MAX_OVERNIGHT_RATIO)
     missing = np.diff(candles.day) - 1
-    return np.flatnonzero(jumps | (missing > MAX_MISSING_DAYS)) + 1
+    return np.flatnonzero(jumps | (missing > candles.interval.max_missing)) + 1
 
 
 def windows(candles: Candles, days: NDArray[np.int64], lookback: int = LOOKBACK_DAYS) -> Windows:

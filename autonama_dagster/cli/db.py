@@ -5,10 +5,11 @@ import os
 import click
 import sqlalchemy as sa
 
+from autonama_dagster.cli.db_admin import reader, retain
+from autonama_dagster.cli.db_backup import backup, restore
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings
 from resources.database import (
-    DATABASE,
     embedded_server,
     migrate,
     newest_revision,
@@ -16,7 +17,8 @@ from resources.database import (
     ready_url,
     unreachable,
 )
-from resources.database_urls import libpq_url, redacted, sqlalchemy_url
+from resources.database_urls import redacted, sqlalchemy_url
+from resources.postgres_clients import connection_of, program
 
 
 @click.group()
@@ -27,6 +29,7 @@ def db() -> None:
     Examples:
       autonama db status
       autonama db psql -- -c "SELECT * FROM trading.analysis_summary"
+      autonama db backup autonama.backup
       export URL=$(autonama db url)
     """  # noqa: D301
 
@@ -90,20 +93,14 @@ def psql(arguments: tuple[str, ...]) -> None:
       autonama db psql
       autonama db psql -- -c "SELECT count(*) FROM signals"
     """  # noqa: D301
-    address = sa.make_url(libpq_url(ready_url(load_settings())))
-    environment = {**os.environ, "PGOPTIONS": "-c search_path=trading,public"}
-    if address.password:  # every user of the machine sees the arguments of a program
-        environment["PGPASSWORD"] = str(address.password)
-    shown = sa.URL.create(
-        address.drivername,
-        address.username,
-        host=address.host,
-        port=address.port,
-        database=address.database,
-        query=address.query,
-    ).render_as_string()
-    program = embedded_server().psql_command(DATABASE)[0]
-    os.execve(program, [program, shown, *arguments], environment)  # noqa: S606
+    conninfo, environment = connection_of(ready_url(load_settings()))
+    environment["PGOPTIONS"] = "-c search_path=trading,public"
+    found = str(program("psql"))
+    os.execve(found, [found, conninfo, *arguments], environment)  # noqa: S606
+
+
+for command in (backup, restore, retain, reader):
+    db.add_command(command)
 
 
 def _embedded_only(action: str) -> None:

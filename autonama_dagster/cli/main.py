@@ -21,10 +21,13 @@ Examples:
 # Command, module under autonama_dagster.cli, one line for --help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("scan", "Scan a day: universe, candles, channels, signals, summary."),
+    "backfill": ("backfill", "Fill a rectangle of days and symbols."),
     "show": ("show", "Show stored signals, alerts, summaries or correlations."),
     "demo": ("demo", "Scan a synthetic market, offline."),
     "up": ("up", "Open the Dagster UI with its daemon."),
-    "db": ("db", "The project's database: url, start, stop, status, psql."),
+    "status": ("status", "Say what is fresh, what is missing, what ran; exit code 1 if unwell."),
+    "metrics": ("metrics", "Serve Prometheus metrics."),
+    "db": ("db", "The project's database: start, stop, psql, backup, restore, retain, reader."),
     "replay": ("replay", "A local exchange that replays recorded or synthetic candles."),
     "retire": ("retire", "Stop computing a symbol."),
     "settings": ("settings", "Show every setting, its value and where to change it."),

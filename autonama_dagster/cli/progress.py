@@ -1,14 +1,18 @@
-"""Progress on standard error: a live line on a terminal, a few lines a step elsewhere."""
+"""Progress on standard error: a live line on a terminal, a few lines a step elsewhere, or JSON."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import stamina.instrumentation as retries
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
+
+from autonama_dagster.settings import LogFormat
+from resources.json_logs import json_line
 
 MANY = 50  # requests of a batch that is worth lines of its own where no live line can be shown
 PARTS = 4
@@ -16,10 +20,21 @@ RETRIES_SHOWN = 3
 
 
 class StepProgress:
-    """Shows which step runs, how far its requests are, and how long each step took."""
+    """Shows which step runs, how far its requests are, and how long each step took.
 
-    def __init__(self, console: Console) -> None:
+    Parameters
+    ----------
+    console
+        Where to.
+    form
+        "json" writes one object a line and no live line: time, level, message, step, and what
+        else is known, `seconds` when a step is done.
+    """
+
+    def __init__(self, console: Console, form: LogFormat = "text") -> None:
         self._console = console
+        self._is_json = form == "json"
+        self._is_live = console.is_terminal and not self._is_json
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -28,7 +43,7 @@ class StepProgress:
             Elapsed(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._is_live,
         )
         self._lock = threading.Lock()
         self._title: str | None = None
@@ -48,11 +63,12 @@ class StepProgress:
         """Requests of the running step that are answered."""
         self._bars.update(self._task, completed=done, total=total)
         parts = done * PARTS // max(total, 1)
-        if self._console.is_terminal or total < MANY or done == total:
+        if self._is_live or total < MANY or done == total:
             return
         if parts > self._parts_shown:
             self._parts_shown = parts
-            self._print(f"  {self._title}: {done} of {total} requests")
+            text = f"  {self._title}: {done} of {total} requests"
+            self._print(text, "requests", done=done, total=total)
 
     def retry(self, details: retries.RetryDetails) -> None:
         """Say that a request is repeated; called in the thread that waits."""
@@ -60,9 +76,16 @@ class StepProgress:
             self._retries += 1
             number = self._retries
         if number <= RETRIES_SHOWN:
-            self._print(f"  asking again in {details.wait_for:.1f} s: {details.caused_by}")
+            self._print(
+                f"  asking again in {details.wait_for:.1f} s: {details.caused_by}",
+                "asking again",
+                level="warning",
+                wait_seconds=round(details.wait_for, 1),
+                cause=str(details.caused_by),
+            )
         if number == RETRIES_SHOWN:
-            self._print("  further repetitions of this step are not shown")
+            hidden = "further repetitions of this step are not shown"
+            self._print(f"  {hidden}", hidden, level="warning")
 
     def finish(self) -> None:
         """End the running step and print its duration."""
@@ -70,7 +93,7 @@ class StepProgress:
             return
         took = time.perf_counter() - self._started
         self.seconds[self._title] = self.seconds.get(self._title, 0.0) + took
-        self._print(f"  {self._title}  [{took:.1f} s]")
+        self._print(f"  {self._title}  [{took:.1f} s]", "step done", seconds=round(took, 3))
         self._title = None
         self._bars.update(self._task, visible=False)
 
@@ -85,5 +108,8 @@ class StepProgress:
         finally:
             retries.set_on_retry_hooks(None)
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+    def _print(self, text: str, message: str, *, level: str = "info", **fields: Any) -> None:
+        """Print the text, or the message and its fields as JSON."""
+        if self._is_json:
+            text = json_line(level, message, step=self._title, **fields)
+        self._console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -57,20 +57,27 @@ def print_result(console: Console, result: ScanResult, *, with_correlation: bool
     signals = result.signals
     shown = signals if len(signals) <= FEW else signals[signals["signal"] != "HOLD"]
     what = "stored" if result.stored else "what-if, not stored"
-    title = f"Signals of {result.day} ({what}; source {result.source})"
+    title = f"Signals of {_moment(result)} ({what}; source {result.source})"
     if shown.empty:
         console.print(f"{title}: no BUY and no SELL", highlight=False)
     else:
         print_signals(console, shown, title)
     _print_counts(console, result)
     if with_correlation and result.summary:
-        print_correlation(console, result.summary["correlation_analysis"])
+        print_correlation(console, result.summary["correlation_analysis"], result.interval)
     if result.failed:
         names = ", ".join(result.failed[:10]) + (", ..." if len(result.failed) > 10 else "")  # noqa: PLR2004
         console.print(
             f"{len(result.failed)} symbols could not be fetched: {names}; scan again to retry",
             style="yellow",
         )
+
+
+def _moment(result: ScanResult) -> str:
+    """What was scanned: a day, or the candle of another interval that closed last by its end."""
+    if result.candle_opens is None:
+        return f"{result.day}"
+    return f"{result.day}, {result.interval} candle of {result.candle_opens:%Y-%m-%d %H:%M} UTC"
 
 
 def print_signals(console: Console, signals: pd.DataFrame, title: str) -> None:
@@ -88,9 +95,10 @@ def print_signals(console: Console, signals: pd.DataFrame, title: str) -> None:
     console.print(table)
 
 
-def print_correlation(console: Console, analysis: dict[str, Any]) -> None:
+def print_correlation(console: Console, analysis: dict[str, Any], interval: str = "1d") -> None:
     """The short form of the day's correlations."""
-    console.print("Correlations of daily log returns over 90 days, between members:")
+    what = "daily log returns over 90 days" if interval == "1d" else f"90 {interval} log returns"
+    console.print(f"Correlations of {what}, between members:", highlight=False)
     for name, value in analysis.items():
         if not isinstance(value, list | dict):
             shown = f"{value:.3f}" if isinstance(value, float) else value

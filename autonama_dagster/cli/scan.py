@@ -17,7 +17,7 @@ from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.cli.render import print_result, stdout_console
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.results import ScanResult, export, results_folder, stored_result
-from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings
+from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, parse_symbols
 from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
 from resources.exchange.memo import MemoExchange
@@ -28,6 +28,7 @@ Examples:
   autonama scan --date 2023-12-29 --generate-charts
   autonama scan --symbols BTCUSDT,ETHUSDT --degree 3 --kstd 2.5
   autonama scan --core-movers --format json
+  autonama scan --symbols BTCUSDT,ETHUSDT --interval 1h --date 2023-12-29
 """
 
 # Flag and setting, where their names differ.
@@ -44,7 +45,16 @@ _FIELDS = {"top": "universe_size", "days": "lookback"}
 @click.option("--core-movers", is_flag=True, help=f"Scan {', '.join(CORE_MOVERS)}.")
 @click.option("--degree", type=int, help="Degree of the polynomial, 2 to 10.")
 @click.option("--kstd", type=float, help="Half width of the channel, 1 to 3.")
-@click.option("--days", type=int, help="Calendar days of the window, 30 to 1000.")
+@click.option(
+    "--days",
+    type=int,
+    help="Calendar days of the window, 30 to 1000; with --interval so many of its steps.",
+)
+@click.option(
+    "--interval",
+    type=click.Choice(["15m", "1h", "4h", "1w"]),
+    help="Scan the last candle of this length that closed by the day's end, as a what-if.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="An old config.json.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Results folder.")
 @click.option("--generate-charts", is_flag=True, help="Draw a chart of each signal's symbol.")
@@ -61,22 +71,29 @@ def scan(
     generate_charts: bool,
     correlation_analysis: bool,
     form: str,
+    interval: str | None,
     **numbers: Any,
 ) -> None:
     """Scan a day: which pairs left their regression channel, and what confirms it.
 
     With the configured parameters the scan is stored, and done at most once: a second run shows
-    what the first stored. With other parameters or symbols it is a what-if: shown and exported,
-    not stored.
+    what the first stored. With other parameters, symbols or candles it is a what-if: shown and
+    exported, not stored. --interval needs --symbols, --core-movers or AUTONAMA_INTRADAY_SYMBOLS.
     """
     chosen = _symbols(symbols, core_movers=core_movers, top=top, top_100=top_100)
     wanted_day = None if day is None else parse_day(day)
     flags = {"top": 100 if top_100 else top, **numbers}
     given = {k: v for k, v in flags.items() if v is not None}
     base, settings = _settings(config, given, output)
+    if interval is not None:
+        chosen = _intraday_symbols(
+            chosen, settings, has_top=bool(top or top_100), with_charts=generate_charts
+        )
     folder = results_folder(settings.results_path)
     errors = Console(stderr=True)
-    result = run_scan(base, settings, wanted_day, chosen, errors, with_charts=generate_charts)
+    result = run_scan(
+        base, settings, wanted_day, chosen, errors, with_charts=generate_charts, interval=interval
+    )
     document, table = export(result, folder)
     if form == "json":
         click.echo(document.read_text(encoding="utf-8"), nl=False)
@@ -95,15 +112,19 @@ def run_scan(
     console: Console,
     *,
     with_charts: bool,
+    interval: str | None = None,
 ) -> ScanResult:
-    """Scan with `settings`; stored when they are the configured ones (`base`), else a what-if."""
+    """Scan with `settings`; stored when they are the configured ones (`base`), else a what-if.
+
+    With an interval the chosen symbols are scanned on its candles, which is a what-if too.
+    """
     from resources.database import ready_url  # noqa: PLC0415
     from resources.exchange.build import build_exchange  # noqa: PLC0415
     from resources.warehouse import Warehouse  # noqa: PLC0415
 
-    progress = StepProgress(console)
+    progress = StepProgress(console, settings.log_format)
     tables = Warehouse(lambda: ready_url(settings))
-    stored = chosen is None and settings == base
+    stored = chosen is None and settings == base and interval is None
     source = MemoExchange(build_exchange(settings), on_progress=progress.requests)
     with progress.running(), closing(source) as exchange, closing(tables) as warehouse:
         progress.step("ask the exchange for the time")
@@ -111,6 +132,18 @@ def run_scan(
         if stored:
             result = _stored(
                 settings, target, exchange, warehouse, progress, with_charts=with_charts
+            )
+        elif interval is not None:
+            from autonama_dagster.whatif import what_if_interval  # noqa: PLC0415
+
+            result = what_if_interval(
+                settings,
+                interval,
+                target,
+                chosen or (),
+                exchange=exchange,
+                warehouse=warehouse,
+                on_step=progress.step,
             )
         else:
             result = _what_if(
@@ -192,9 +225,24 @@ def _symbols(
         return CORE_MOVERS
     if symbols is None:
         return None
-    names = tuple(dict.fromkeys(s.strip().upper() for s in symbols.split(",") if s.strip()))
+    names = parse_symbols(symbols)
     if not names:
         raise InputError("--symbols is empty: give names like BTCUSDT,ETHUSDT")
+    return names
+
+
+def _intraday_symbols(
+    chosen: tuple[str, ...] | None, settings: Settings, *, has_top: bool, with_charts: bool
+) -> tuple[str, ...]:
+    """Symbols of a scan with an interval: those given, else those of the setting."""
+    if with_charts:
+        raise InputError("--generate-charts draws daily candles: leave it or --interval out")
+    names = chosen or (() if has_top else settings.intraday_symbols)
+    if not names:
+        raise InputError(
+            "--interval scans chosen pairs: give --symbols or --core-movers, or set "
+            "AUTONAMA_INTRADAY_SYMBOLS=BTCUSDT,ETHUSDT"
+        )
     return names
 
 

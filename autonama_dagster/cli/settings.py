@@ -31,5 +31,7 @@ def settings() -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return "(set)"
+    if isinstance(value, tuple):
+        return ",".join(value)
     # A proxy's URL may hold a login.
     return "" if value is None else re.sub(r"(?<=://)[^/@]*@", "***@", str(value))

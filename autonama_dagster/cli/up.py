@@ -1,51 +1,167 @@
-"""`autonama up`: the Dagster UI and daemon."""
+"""`autonama up`: the Dagster UI and daemon, the schedule and the sensor, the metrics."""
 
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import click
+import psutil
 
-from autonama_dagster.errors import InputError
-from autonama_dagster.settings import load_settings
+from autonama_dagster.cli.bind import check_host
+from autonama_dagster.errors import AutonamaError, InputError
+from autonama_dagster.settings import Settings, load_settings
 from resources.database import dagster_database_url, ready_url
 from resources.instance import dagster_home
 
+EXAMPLES = """\b
+Examples:
+  autonama up
+  autonama up --port 3001 --metrics-port 9465
+  autonama up --no-automation      the UI alone asks for nothing by itself
+"""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 30.0  # seconds for runs and servers to end by themselves
+WATCH = 0.5
+RESTARTS = 5  # within RESTART_WINDOW seconds
+RESTART_WINDOW = 600.0
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
-def up(port: int) -> None:
-    """Open the Dagster UI on 127.0.0.1 with the daemon; stop it with Ctrl-C.
+@click.option("--metrics-port", type=click.IntRange(1, 65535), default=9464, show_default=True)
+@click.option("--allow-remote", is_flag=True, help="Let other machines open the UI.")
+@click.option(
+    "--automation/--no-automation", default=True, help="Scan every day by itself (default: yes)."
+)
+def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: bool) -> None:
+    """Open the Dagster UI with its daemon: scans every day at 00:05 UTC, catches up missed days.
 
-    \b
-    Examples:
-      autonama up
-      autonama up --port 3001
-    """  # noqa: D301
-    check_port(port)
-    ready_url(load_settings())
+    Ctrl-C or SIGTERM stops all of it.
+    """
+    check_host(host, allow_remote=allow_remote)
+    check_port(host, port, "--port")
+    check_port(host, metrics_port, "--metrics-port")
+    settings = load_settings()
+    ready_url(settings)
     dagster_database_url()
-    os.environ["DAGSTER_HOME"] = str(dagster_home())
-    # A shell starts background jobs with SIGINT ignored, and Dagster would inherit that.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    from resources.metrics import start_metrics_server  # noqa: PLC0415
+
+    metrics = start_metrics_server(settings, host, metrics_port)
+    click.echo(f"Dagster UI: http://{host}:{port}  (Ctrl-C stops it)", err=True)
+    click.echo(f"metrics: {metrics.url}", err=True)
+    try:
+        watch(lambda: start_dagster(settings, host, port, automation=automation))
+    finally:
+        metrics.close()
+
+
+def start_dagster(
+    settings: Settings, host: str, port: int, *, automation: bool
+) -> subprocess.Popen[bytes]:
+    """Start `dagster dev` in a session of its own: signals reach it through us alone."""
     workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
-    os.chdir(dagster_home())  # Dagster warns of a dagster.yaml in another folder
-    click.echo(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C stops it)", err=True)
-    arguments = ["dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", *arguments])  # noqa: S606
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(dagster_home()),
+        "AUTONAMA_AUTOMATION": str(automation).lower(),
+        "PYTHONWARNINGS": "ignore",  # Dagster's own notes on what it will change
+    }
+    # A shell starts background jobs with SIGINT ignored. Children inherit that, not handlers.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host,
+            "-p", str(port), "--log-format", "json" if settings.log_format == "json" else "colored",
+        ],
+        env=environment,
+        cwd=dagster_home(),  # Dagster warns of a dagster.yaml in another folder
+        start_new_session=True,
+    )  # fmt: skip
 
 
-def check_port(port: int) -> None:
+def watch(start: Callable[[], subprocess.Popen[bytes]]) -> None:
+    """Keep Dagster running until a signal asks to stop, then stop everything that was started.
+
+    Raises
+    ------
+    AutonamaError
+        Dagster ended by itself again and again.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    ends: list[float] = []
+    while not asked:
+        dagster = start()
+        for number in STOP_SIGNALS:
+            signal.signal(number, ask)
+        try:
+            while not asked and dagster.poll() is None:
+                time.sleep(WATCH)
+        finally:
+            code = dagster.poll()
+            stop(dagster)
+        if asked:
+            break
+        ends = [t for t in ends if time.monotonic() - t < RESTART_WINDOW] + [time.monotonic()]
+        if len(ends) > RESTARTS:
+            raise AutonamaError(
+                f"Dagster ended by itself {len(ends)} times, last with code {code}: see its lines "
+                "above, correct the cause and start it again"
+            )
+        click.echo(f"Dagster ended by itself with code {code}; it is started again", err=True)
+    click.echo("stopped", err=True)
+
+
+def stop(dagster: subprocess.Popen[bytes]) -> None:
+    """Interrupt Dagster and its children, wait, and end what is left."""
+    family = _family(dagster.pid)
+    if dagster.poll() is None:
+        dagster.send_signal(signal.SIGINT)
+    _, left = psutil.wait_procs(family, timeout=PATIENCE)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, left = psutil.wait_procs(left, timeout=PATIENCE / 3)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    dagster.wait()
+
+
+def _family(leader: int) -> list[psutil.Process]:
+    """Dagster and all it started, but for the embedded server, which outlives us.
+
+    They are one process group, so they are found when Dagster itself was killed.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == leader and not process.name().startswith("postgres"):
+                found.append(process)
+    return found
+
+
+def check_port(host: str, port: int, option: str) -> None:
     """Raise InputError if another program listens on the port: Dagster would say so in a page."""
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
             raise InputError(
-                f"--port {port}: cannot listen on 127.0.0.1 ({error.strerror}); "
-                "stop the program that uses it or choose another --port"
+                f"{option} {port}: cannot listen on {host} ({error.strerror}); "
+                f"stop the program that uses it or choose another {option}"
             ) from None

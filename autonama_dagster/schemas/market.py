@@ -53,11 +53,9 @@ class Universe(Provenance):
     )
 
 
-class Ohlcv1d(TableModel):
-    """Closed daily candles as the exchange gave them, one row per symbol and UTC day."""
+class Candle(TableModel):
+    """What a candle is, whatever its interval and its key."""
 
-    symbol: Text = symbol_column()
-    date: Day = day("UTC day of the candle.")
     open: Float = column("First price in USDT.", gt=0)
     high: Float = column("Highest price in USDT.", gt=0)
     low: Float = column("Lowest price in USDT.", gt=0)
@@ -74,6 +72,18 @@ class Ohlcv1d(TableModel):
     source: Text = column("Where the candle came from.", isin=list(SOURCES))
     fetched_at: Instant = instant("The exchange's server time when the candle was fetched.")
     run_id: Text = column("Dagster run that stored the candle.")
+
+
+class SymbolDay(TableModel):
+    """Key of the daily candles."""
+
+    symbol: Text = symbol_column()
+    date: Day = day("UTC day of the candle.")
+
+
+# The class named last gives the first columns.
+class Ohlcv1d(Candle, SymbolDay):
+    """Closed daily candles as the exchange gave them, one row per symbol and UTC day."""
 
 
 class FetchLog(TableModel):

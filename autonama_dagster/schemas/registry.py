@@ -15,6 +15,7 @@ from autonama_dagster.schemas.analysis import (
 )
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_TABLE
+from autonama_dagster.schemas.intraday import INTRADAY
 from autonama_dagster.schemas.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 
@@ -23,6 +24,7 @@ TABLES: dict[str, Table] = {
     for t in (
         UNIVERSE,
         OHLCV_1D,
+        *INTRADAY,
         INDICATORS_TABLE,
         REGRESSION_BANDS,
         SIGNALS_TABLE,
@@ -38,6 +40,7 @@ TABLES: dict[str, Table] = {
 # Secondary indexes: columns that are searched without the primary key's first column.
 INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ohlcv_1d": (("date",),),
+    **{t.name: (("date",),) for t in INTRADAY},
     "indicators": (("date",),),
     "regression_bands": (("date",),),
     "signals": (("date",),),
@@ -55,7 +58,14 @@ SELECT symbol,
        date::timestamp AT TIME ZONE 'UTC' AS "timestamp",
        open, high, low, close, volume
 FROM trading.ohlcv_1d
-""",
+"""
+        + "".join(
+            f"""UNION ALL
+SELECT symbol, '{t.name.removeprefix("ohlcv_")}', open_time, open, high, low, close, volume
+FROM trading.{t.name}
+"""  # noqa: S608
+            for t in INTRADAY
+        ),
     ),
     "asset_metadata": (
         "One row per symbol with candles: its span, and its latest day in the universe.",

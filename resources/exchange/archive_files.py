@@ -18,8 +18,13 @@ from xml.etree import ElementTree as ET
 import requests
 
 from autonama_dagster.analytics.candles import RawKline, raw_kline
-from autonama_dagster.errors import ExchangeError, InputError
-from resources.exchange.base import BadAnswerError, KlinesRequest, OutageError, from_ms
+from autonama_dagster.errors import (
+    BadAnswerError,
+    ExchangeError,
+    InputError,
+    OutageError,
+)
+from resources.exchange.base import KlinesRequest, from_ms
 
 MONTHLY: Final = "data/spot/monthly/klines/"
 DAILY: Final = "data/spot/daily/klines/"

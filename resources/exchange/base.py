@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from autonama_dagster.analytics.candles import RawKline
-from autonama_dagster.errors import ExchangeError, InputError, SymbolFetchError
+from autonama_dagster.errors import BadAnswerError, InputError, SymbolFetchError
 
 # From a source that is the market itself to one that is made up.
 SOURCES: Final = ("binance", "archive", "replay-recorded", "replay-estimated", "synthetic")
@@ -33,14 +33,6 @@ INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-
-
-class OutageError(ExchangeError):
-    """No usable connection: timeouts, refused connections, HTTP 5xx."""
-
-
-class BadAnswerError(SymbolFetchError):
-    """An answer that is no answer: truncated, not JSON, the wrong shape, contradicting itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,15 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
-from autonama_dagster.errors import ExchangeError, SymbolFetchError
-from resources.exchange.base import (
+from autonama_dagster.errors import (
     BadAnswerError,
+    OutageError,
+    SymbolFetchError,
+    UnusableAnswersError,
+)
+from resources.exchange.base import (
     Klines,
     KlinesRequest,
-    OutageError,
     Progress,
 )
 from resources.exchange.throttle import RequestCancelledError
@@ -122,6 +125,6 @@ class _Tally:
 
     def close(self) -> None:
         if self._garbage == self._total > 1:
-            raise ExchangeError(
+            raise UnusableAnswersError(
                 f"every one of {self._total} answers was unusable, the last: {self._last_garbage}"
             )

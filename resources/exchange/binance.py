@@ -7,7 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from autonama_dagster.analytics.candles import RawKline, raw_kline
-from autonama_dagster.errors import ExchangeError, SymbolFetchError
+from autonama_dagster.errors import (
+    BadAnswerError,
+    ExchangeError,
+    SymbolFetchError,
+)
 from resources.exchange.base import (
     INTERVALS,
     SOURCES,
@@ -28,6 +32,8 @@ PAGE: Final = 1000
 _TIME_WEIGHT: Final = 1
 _SYMBOLS_WEIGHT: Final = 20
 _KLINES_WEIGHT: Final = 2
+_TICKER_WEIGHT: Final = 2
+_MARKET: Final = "BTCUSDT"  # trades every second: its statistics say how far the market is
 _MS: Final = timedelta(milliseconds=1)
 
 
@@ -82,6 +88,8 @@ class BinanceExchange:
         self._threads = threads
         self._never = threading.Event()
         self._knows_delisted: bool | None = None
+        self._trading: frozenset[str] | None = None
+        self._asking = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -100,40 +108,60 @@ class BinanceExchange:
         return bool(self._knows_delisted)
 
     def server_time(self) -> datetime:
-        """The exchange's clock; see `Exchange.server_time`."""
+        """The exchange's clock, but not ahead of its market; see `Exchange.server_time`.
 
-        def read(body: Any, _: Headers) -> datetime:
-            return from_ms(_whole(body["serverTime"]))
-
+        A clock that runs ahead would make a closed candle of the one that still forms.
+        """
         with _exchange_wide():
-            return self._client.get(
+            clock = self._client.get(
                 lambda client: client.get_server_time(),
                 _TIME_WEIGHT,
-                read,
+                lambda body, _: from_ms(_whole(body["serverTime"])),
                 "server time",
                 self._never,
             )
+        return min(clock, self._market_time() or clock)
+
+    def _market_time(self) -> datetime | None:
+        """When the statistics of `_MARKET` end; None where it is not traded."""
+        try:
+            return self._client.get(
+                lambda client: client.get_ticker(symbol=_MARKET),
+                _TICKER_WEIGHT,
+                lambda body, _: from_ms(_whole(body["closeTime"])),
+                f"{_MARKET} ticker",
+                self._never,
+            )
+        except BadAnswerError as error:
+            raise ExchangeError(str(error)) from None
+        except SymbolFetchError:
+            return None
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
         """All spot pairs with this quote, by name; see `Exchange.symbols`."""
+        wanted = (pair for pair in self._pairs(self._never) if pair.quote == quote)
+        return sorted(wanted, key=lambda pair: pair.symbol)
 
-        def read(body: Any, headers: Headers) -> tuple[list[SymbolInfo], bool]:
+    def _pairs(self, stop: threading.Event) -> list[SymbolInfo]:
+        """All spot pairs; remembers which of them trade, and whether it knows delisted ones."""
+
+        def read(body: Any, headers: Headers) -> tuple[list[SymbolInfo], frozenset[str], bool]:
             pairs = [
                 SymbolInfo(_text(row["symbol"]), _text(row["baseAsset"]), _text(row["quoteAsset"]))
                 for row in body["symbols"]
             ]
-            return pairs, "X-Autonama-Market" in headers
+            trading = frozenset(r["symbol"] for r in body["symbols"] if r["status"] == "TRADING")
+            return pairs, trading, "X-Autonama-Market" in headers
 
         with _exchange_wide():
-            pairs, self._knows_delisted = self._client.get(
+            pairs, self._trading, self._knows_delisted = self._client.get(
                 lambda client: client.get_exchange_info(),
                 _SYMBOLS_WEIGHT,
                 read,
                 "symbols",
-                self._never,
+                stop,
             )
-        wanted = (pair for pair in pairs if pair.quote == quote)
-        return sorted(wanted, key=lambda pair: pair.symbol)
+        return pairs
 
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
         """Closed candles of one symbol; see `Exchange.klines`."""
@@ -166,6 +194,8 @@ class BinanceExchange:
             page, source, cursor = self._page(request, cursor, now, stop)
             rows += page
             sources.append(source)
+        if not rows and self._trades(request.symbol, stop):
+            self._confirm_empty(request, now, stop)
         return Klines(
             request.symbol,
             request.interval,
@@ -174,6 +204,33 @@ class BinanceExchange:
             closed_rows(rows, request, now),
             farthest_source(sources),
             now,
+        )
+
+    def _trades(self, symbol: str, stop: threading.Event) -> bool:
+        with self._asking:
+            if self._trading is None:
+                self._pairs(stop)
+        return symbol in (self._trading or ())
+
+    def _confirm_empty(self, request: KlinesRequest, now: datetime, stop: threading.Event) -> None:
+        """Refuse to believe that a pair that trades has no candles, unless they begin later."""
+
+        def read(body: Any, _: Headers) -> None:
+            rows = [raw_kline(row) for row in body]
+            if not rows or closed_rows(rows, request, now):
+                raise ValueError("an empty list for a pair that trades")
+
+        self._client.get(
+            lambda client: client.get_klines(
+                symbol=request.symbol,
+                interval=request.interval,
+                startTime=request.start_ms,
+                limit=PAGE,
+            ),
+            _KLINES_WEIGHT,
+            read,
+            f"{request.symbol} {request.interval}",
+            stop,
         )
 
     def _page(

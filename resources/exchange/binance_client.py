@@ -14,9 +14,16 @@ from urllib.parse import urlsplit
 
 import requests
 
-from autonama_dagster.errors import ExchangeBannedError, ExchangeError, SymbolFetchError
-from resources.exchange.base import BadAnswerError, OutageError, from_ms
-from resources.exchange.retry import RateLimitedError, RetryPolicy
+from autonama_dagster.errors import (
+    BadAnswerError,
+    ExchangeBannedError,
+    ExchangeError,
+    OutageError,
+    RateLimitedError,
+    SymbolFetchError,
+)
+from resources.exchange.base import from_ms
+from resources.exchange.retry import RetryPolicy
 from resources.exchange.throttle import Throttle, parse_date
 
 T = TypeVar("T")

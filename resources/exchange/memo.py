@@ -4,13 +4,13 @@ import json
 import threading
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from autonama_dagster.analytics.candles import RawKline
-from autonama_dagster.errors import SymbolFetchError
+from autonama_dagster.errors import OutageError, SymbolFetchError, UnusableAnswersError
 from resources.exchange.base import (
     INTERVALS,
     Exchange,
@@ -134,7 +134,7 @@ class MemoExchange:
                 on_progress(served + done, len(requests))
 
         spans = [self._widen(request) for request in missing]
-        fetched = self._exchange.klines_many(spans, report)
+        fetched = self._fetch(spans, report, served)
         for request in missing:
             answer = fetched[request.symbol]
             if isinstance(answer, Klines):
@@ -142,6 +142,21 @@ class MemoExchange:
                 answer = answer.within(request.start, request.end)
             answers[request.symbol] = answer
         return {request.symbol: answers[request.symbol] for request in requests}
+
+    def _fetch(
+        self, spans: Sequence[KlinesRequest], report: Progress, served: int
+    ) -> Mapping[str, Klines | SymbolFetchError]:
+        """Answers of the exchange behind.
+
+        What fails for a minority of a batch, the rest of which was answered before, is theirs and
+        not the exchange's: the others go on.
+        """
+        try:
+            return self._exchange.klines_many(spans, report)
+        except (OutageError, UnusableAnswersError) as error:
+            if len(spans) > served:
+                raise
+            return {span.symbol: SymbolFetchError(str(error)) for span in spans}
 
     def close(self) -> None:
         """Forget everything and close the exchange behind."""

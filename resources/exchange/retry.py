@@ -6,14 +6,9 @@ from typing import TypeVar
 
 import stamina
 
-from autonama_dagster.errors import ExchangeError
-from resources.exchange.base import BadAnswerError, OutageError
+from autonama_dagster.errors import BadAnswerError, OutageError, RateLimitedError
 
 T = TypeVar("T")
-
-
-class RateLimitedError(ExchangeError):
-    """HTTP 429: too much request weight; the throttle knows until when to be silent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def test_code_version_follows_the_formulas_and_not_the_checkout(tmp_path):
     text = formula.read_text()
     formula.write_text(f"# A remark\n{text}\n\n# Another\n")
     assert version_in(tmp_path) == original
-    formula.write_text(text.replace("MAX_MISSING_DAYS = 30", "MAX_MISSING_DAYS = 31"))
+    formula.write_text(text.replace("OVERNIGHT_RATIO = 3.0", "OVERNIGHT_RATIO = 3.5"))
     assert version_in(tmp_path) != original
 
 

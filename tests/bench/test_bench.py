@@ -16,6 +16,7 @@ TINY = {
     "channel_kernel": ["--repeat", "1"],
     "write_indicators": ["--symbols", "2", "--days", "3", "--repeat", "1"],
     "bookkeeping": ["--symbols", "1", "--days", "1", "--repeat", "1"],
+    "hourly": ["--symbols", "1", "--days", "30", "--repeat", "1"],
     "help": ["--repeat", "1"],
 }
 
@@ -79,6 +80,7 @@ def test_every_module_that_measures_is_listed():
         "kernel",
         "write",
         "bookkeeping",
+        "hourly",
         "help",
     ]
     helpers = {"__init__", "__main__", "command", "report"}

@@ -117,7 +117,10 @@ def test_psqls_password_is_in_its_environment_and_not_in_its_arguments(run, monk
     monkeypatch.setattr("autonama_dagster.cli.db.ready_url", lambda _: libpq_url(PASSWORD_URL))
     monkeypatch.setattr("os.execve", lambda _, argv, env: seen.update(argv=argv, env=env))
     run("db", "psql", "--", "-l")
-    assert seen["argv"][1:] == ["postgresql://me@host:5432/name?sslmode=require", "-l"]
+    assert seen["argv"][1:] == [
+        "user=me connect_timeout=10 dbname=name host=host port=5432 sslmode=require",
+        "-l",
+    ]
     assert seen["env"]["PGPASSWORD"] == "planted@word"
 
 

@@ -1,6 +1,7 @@
 """Progress on standard error, on a terminal and elsewhere."""
 
 import io
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -69,3 +70,24 @@ def test_repeated_requests_are_told_three_times_a_step():
     assert lines[0] == "  asking again in 1.2 s: no answer"
     assert sum("asking again" in line for line in lines) == 3
     assert len(lines) == 5
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_as_json_every_line_is_an_object(terminal):
+    console = written(terminal=terminal)
+    with StepProgress(console, "json").running() as progress:
+        progress.step("candles [of] a hundred symbols, with a title longer than a line :smile:")
+        for done in range(1, 101):
+            progress.requests(done, 100)
+        progress.retry(SimpleNamespace(wait_for=1.25, caused_by=ValueError("no answer")))
+    found = [json.loads(line) for line in console.file.getvalue().splitlines()]
+    assert [line["message"] for line in found] == [
+        "requests", "requests", "requests", "asking again", "step done",
+    ]  # fmt: skip
+    assert {line["step"] for line in found} == {
+        "candles [of] a hundred symbols, with a title longer than a line :smile:"
+    }
+    assert [line.get("done") for line in found[:3]] == [25, 50, 75]
+    assert (found[3]["level"], found[3]["cause"]) == ("warning", "no answer")
+    assert found[-1]["seconds"] >= 0
+    assert all(list(line)[:3] == ["time", "level", "message"] for line in found)

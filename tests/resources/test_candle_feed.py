@@ -99,3 +99,26 @@ def test_made_up_and_real_candles_never_meet(stored, given, refused):
         return
     with pytest.raises(InputError, match="must not meet"):
         refuse_mixture(stored, frame)
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (datetime(2024, 1, 4, 1, 59, tzinfo=UTC), [(2, "ok"), (3, "failed")]),
+        (datetime(2024, 1, 4, 2, tzinfo=UTC), [(3, "ok")]),
+    ],
+)
+def test_an_absent_candle_is_late_for_two_hours_and_then_final(now, expected):
+    exchange = Scripted({"LATE": (kline(0), kline(1))}, now)
+    log = fetch_daily(exchange, ["LATE"], FIRST, date(2024, 1, 9)).log
+    assert list(zip(log["to_date"].dt.day, log["outcome"], strict=True)) == expected
+
+
+def test_of_a_single_day_the_day_before_tells_who_trades():
+    exchange = Scripted({"LATE": (kline(1),), "IDLE": (kline(0),), "NONE": ()})
+    fetched = fetch_daily(exchange, list(exchange.answers), date(2024, 1, 3), date(2024, 1, 3))
+    assert fetched.frame.empty
+    assert fetched.log["outcome"].tolist() == ["failed", "empty", "empty"]
+    assert (
+        fetched.log["message"].iloc[0] == "LATE: no candle of 2024-01-03 yet: it is asked for again"
+    )

@@ -28,11 +28,39 @@ AFTER_SCHEME = (
 @pytest.mark.parametrize(
     "scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg", "PostgreSQL"]
 )
-def test_only_the_scheme_is_rewritten(scheme, after_scheme):
+def test_only_the_scheme_is_rewritten_once(scheme, after_scheme):
     url = f"{scheme}://{after_scheme}"
-    assert sqlalchemy_url(url) == f"postgresql+psycopg://{after_scheme}"
-    assert dagster_url(url) == f"postgresql+psycopg2://{after_scheme}"
-    assert libpq_url(url) == f"postgresql://{after_scheme}"
+    schemes = ("postgresql+psycopg", "postgresql+psycopg2", "postgresql")
+    for rewrite, new in zip(REWRITERS, schemes, strict=True):
+        rewritten = rewrite(url)
+        assert rewritten.startswith(f"{new}://{after_scheme}")
+        assert rewrite(rewritten) == rewritten
+
+
+@pytest.mark.parametrize(
+    ("after_scheme", "expected"),
+    [
+        ("h/d", "h/d?connect_timeout=10"),
+        ("h", "h/?connect_timeout=10"),
+        ("h/", "h/?connect_timeout=10"),
+        ("me@", "me@/?connect_timeout=10"),
+        ("", "/?connect_timeout=10"),
+        ("h/d?", "h/d?connect_timeout=10"),
+        ("/d?host=/s", "/d?host=/s&connect_timeout=10"),
+        ("h/d?connect_timeout=3&x=1", "h/d?connect_timeout=3&x=1"),
+        ("h/d?connect%5Ftimeout=3", "h/d?connect%5Ftimeout=3"),
+    ],
+)
+def test_connecting_has_a_time_limit_unless_the_user_set_one(after_scheme, expected):
+    for rewrite in REWRITERS:
+        assert rewrite(f"postgresql://{after_scheme}").partition("://")[2] == expected
+
+
+def test_sqlalchemy_hands_the_time_limit_to_its_driver():
+    for host in ("h", "h/d", "me@", ""):
+        assert sa.make_url(sqlalchemy_url(f"postgresql://{host}")).query == {
+            "connect_timeout": "10"
+        }
 
 
 @pytest.mark.parametrize(

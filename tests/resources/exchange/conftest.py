@@ -34,6 +34,7 @@ class ScriptedExchange:
         self.now = datetime(2024, 1, 1, 0, 5, tzinfo=UTC)
         self.rows = defaultdict(list)
         self.headers = {}
+        self.statuses = {}
         self.calls = []
         self._queued = defaultdict(list)
         self._always = {}
@@ -41,6 +42,7 @@ class ScriptedExchange:
         self._released = threading.Event()
         self._honest = {
             "time": self._time,
+            "24hr": self._ticker,
             "exchangeInfo": self._exchange_info,
             "klines": self._klines,
         }
@@ -80,7 +82,8 @@ class ScriptedExchange:
         self.rows[symbol] += [daily(first_ms + n * DAY_MS, price) for n in range(days)]
 
     def send(self, handler, endpoint, query):
-        symbol = query.get("symbol")
+        # The ticker that tells the market's time is asked on the way to every symbol's answer.
+        symbol = None if endpoint == "24hr" else query.get("symbol")
         with self._lock:
             self.calls.append((endpoint, query))
             queued = self._queued[symbol] or self._queued[endpoint]
@@ -102,16 +105,20 @@ class ScriptedExchange:
     def _time(self, _):
         return Reply(body={"serverTime": round(self.now.timestamp() * 1000)})
 
+    def _ticker(self, _):
+        return Reply(body={"closeTime": round(self.now.timestamp() * 1000)})
+
     def _exchange_info(self, _):
         names = sorted(self.rows, reverse=True)
         pairs = [
-            {"symbol": name, "baseAsset": name[:-4], "quoteAsset": name[-4:], "status": "BREAK"}
+            {"symbol": name, "baseAsset": name[:-4], "quoteAsset": name[-4:]}
+            | {"status": self.statuses.get(name, "BREAK")}
             for name in names
         ]
         return Reply(body={"symbols": pairs})
 
     def _klines(self, query):
-        start, end = int(query["startTime"]), int(query["endTime"])
+        start, end = int(query["startTime"]), int(query.get("endTime", 1 << 62))
         rows = [row for row in self.rows[query["symbol"]] if start <= row[0] <= end]
         return Reply(body=rows[: int(query["limit"])])
 

@@ -9,9 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from autonama_dagster.analytics.candles import raw_kline, row_hash
-from autonama_dagster.errors import ExchangeError, InputError, SymbolFetchError
+from autonama_dagster.errors import (
+    ExchangeError,
+    InputError,
+    OutageError,
+    SymbolFetchError,
+)
 from resources.exchange.archive import PUBLICATION_LAG, ArchiveExchange
-from resources.exchange.base import KlinesRequest, OutageError, SymbolInfo, from_ms
+from resources.exchange.base import KlinesRequest, SymbolInfo, from_ms
 
 MONTHLY, DAILY = "data/spot/monthly/klines", "data/spot/daily/klines"
 NOW = datetime(2024, 3, 5, 0, 5, tzinfo=UTC)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autonama_dagster.analytics.candles import raw_kline
+from autonama_dagster.errors import BadAnswerError
 from resources.exchange.base import (
-    BadAnswerError,
     Klines,
     KlinesRequest,
     closed_rows,

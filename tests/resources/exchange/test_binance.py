@@ -12,9 +12,10 @@ from autonama_dagster.errors import (
     ExchangeBannedError,
     ExchangeError,
     InputError,
+    OutageError,
     SymbolFetchError,
 )
-from resources.exchange.base import Klines, KlinesRequest, OutageError, SymbolInfo, from_ms, to_ms
+from resources.exchange.base import Klines, KlinesRequest, SymbolInfo, from_ms, to_ms
 from resources.exchange.retry import RetryPolicy
 from resources.exchange.throttle import RequestCancelledError, Throttle
 
@@ -98,7 +99,7 @@ def test_our_own_mistakes_are_not_blamed_on_an_earlier_answer(connect):
         exchange._client.get(ask, 1, lambda *_: None, "nothing", threading.Event())
 
 
-def test_a_batch_costs_one_call_a_symbol_and_one_for_the_time(server, connect):
+def test_a_batch_costs_one_call_a_symbol_and_two_for_the_time(server, connect):
     symbols = [f"S{n}USDT" for n in range(20)]
     for symbol in symbols:
         server.add_days(symbol, "2023-12-31", 5)
@@ -106,7 +107,8 @@ def test_a_batch_costs_one_call_a_symbol_and_one_for_the_time(server, connect):
     answers = connect().klines_many(requests_for(symbols), lambda *step: seen.append(step))
     assert list(answers) == symbols
     assert all(len(answer.rows) == 5 for answer in answers.values())
-    assert (server.count("klines"), server.count("time"), len(server.calls)) == (20, 1, 21)
+    counts = [server.count(endpoint) for endpoint in ("klines", "time", "24hr")]
+    assert (counts, len(server.calls)) == ([20, 1, 1], 22)
     assert seen == [(n, 20) for n in range(1, 21)]
 
 
@@ -445,11 +447,11 @@ def test_used_weight_near_the_budget_waits_for_the_next_minute(server, connect):
 
 def test_the_budget_is_a_setting(server, connect):
     server.headers = {"X-MBX-USED-WEIGHT-1M": "50"}
-    exchange = connect(weight_per_minute=51)
+    exchange = connect(weight_per_minute=52)
     exchange.server_time()
     exchange.server_time()
     with pytest.raises(RequestCancelledError):  # where it would wait for the minute's end
-        exchange._client._throttle.acquire(2, _SetOnceAsked())
+        exchange._client._throttle.acquire(3, _SetOnceAsked())
 
 
 class _SetOnceAsked(threading.Event):
@@ -464,6 +466,7 @@ class _SetOnceAsked(threading.Event):
 def test_an_interrupted_batch_sends_no_more(server, connect, reply):
     server.always("klines", reply(body=[], headers={"X-MBX-USED-WEIGHT-1M": "4800"}))
     exchange = connect(threads=1, throttle=Throttle(clock=lambda: 0.0))
+    exchange.symbols()  # else asked for at the first empty answer: does the pair trade?
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -536,3 +539,31 @@ def test_requests_that_cannot_be_meant(change, message):
 def test_one_request_a_symbol(connect):
     with pytest.raises(ValueError, match="one request a symbol"):
         connect().klines_many(requests_for(["BTCUSDT", "BTCUSDT"]))
+
+
+def test_an_empty_answer_is_not_believed_of_a_pair_that_trades(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 5)
+    server.statuses["BTCUSDT"] = "TRADING"
+    server.queue("BTCUSDT", reply(body=[]))
+    ((request),) = requests_for(["BTCUSDT"])
+    with pytest.raises(SymbolFetchError, match="an empty list for a pair that trades"):
+        connect().klines("BTCUSDT", "1d", request.start, request.end)
+
+
+def test_an_empty_answer_is_believed_of_a_pair_whose_candles_begin_later(server, connect):
+    server.add_days("BTCUSDT", "2023-12-31", 1)
+    server.statuses["BTCUSDT"] = "TRADING"
+    start = datetime(2023, 12, 1, tzinfo=UTC)
+    assert connect().klines("BTCUSDT", "1d", start, start + timedelta(days=5)).rows == ()
+
+
+def test_a_clock_ahead_of_its_market_does_not_close_a_candle(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 5)
+    server.now = datetime(2023, 12, 31, 23, 30, tzinfo=UTC)
+    ahead = datetime(2024, 1, 1, 0, 30, tzinfo=UTC)
+    server.always("time", reply(body={"serverTime": round(ahead.timestamp() * 1000)}))
+    exchange = connect()
+    assert exchange.server_time() == server.now
+    ((request),) = requests_for(["BTCUSDT"])
+    answer = exchange.klines("BTCUSDT", "1d", request.start, request.end)
+    assert len(answer.rows) == 4

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autonama_dagster.errors import ExchangeError, SymbolFetchError
+from autonama_dagster.errors import ExchangeError, OutageError, SymbolFetchError
 from resources.exchange.base import Klines, KlinesRequest
 from resources.exchange.memo import MemoExchange
 
@@ -63,7 +63,8 @@ def test_what_lies_outside_the_announced_span_is_asked_for_itself(server, memo):
     assert len(ask(memo, 15, 10).rows) == 5
     assert len(ask(memo, 20, 0).rows) == 20
     assert server.count("klines") == 2
-    spans = [int(call[1]["endTime"]) - int(call[1]["startTime"]) for call in server.calls[1::2]]
+    asked = [query for endpoint, query in server.calls if endpoint == "klines"]
+    spans = [int(query["endTime"]) - int(query["startTime"]) for query in asked]
     assert [round(span / 86_400_000) for span in spans] == [10, 20]
 
 
@@ -169,3 +170,16 @@ def test_closing_forgets(server, memo):
     memo.close()
     ask(memo, 5, 0)
     assert server.count("klines") == 2
+
+
+def test_what_fails_for_a_minority_is_theirs_and_the_others_go_on(server, memo, reply):
+    for symbol in ("AUSDT", "BUSDT", "CUSDT"):
+        server.add_days(symbol, "2023-12-31", 5)
+    requests = [KlinesRequest(s, "1d", END - 3 * DAY, END) for s in ("AUSDT", "BUSDT", "CUSDT")]
+    memo.klines_many(requests[1:])
+    server.always("AUSDT", reply(500, {}))
+    answers = memo.klines_many(requests)
+    assert isinstance(answers["AUSDT"], SymbolFetchError)
+    assert len(answers["BUSDT"].rows) == len(answers["CUSDT"].rows) == 3
+    with pytest.raises(OutageError):
+        memo.klines_many(requests[:1])

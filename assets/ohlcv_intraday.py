@@ -1,0 +1,123 @@
+"""Stages `ohlcv_15m`, `ohlcv_1h`, `ohlcv_4h` and `ohlcv_1w`: closed candles of other intervals.
+
+Only the symbols of the setting `AUTONAMA_INTRADAY_SYMBOLS` have them; for others nothing is asked
+and nothing is made. Partition D holds the candles that close on UTC day D, so a week lies in the
+partition of its Sunday.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from assets.stage import EXCHANGE_POOL, run_scope, stage
+from assets.windows import known_days
+from autonama_dagster.analytics.aggregation import aggregate
+from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
+from autonama_dagster.schemas.intraday import OHLCV_1H, OHLCV_1W, OHLCV_4H, OHLCV_15M
+from autonama_dagster.schemas.market import SOURCES
+from autonama_dagster.settings import Settings
+from resources.candle_feed import fetch_candles, refuse_mixture
+from resources.exchange.base import Exchange
+from resources.statements import Scope
+from resources.warehouse import Batch, Warehouse
+
+KINDS = frozenset({"binance", "postgres"})
+
+
+@stage("market", OHLCV_15M, "date_symbol", kinds=KINDS, pool=EXCHANGE_POOL)
+def ohlcv_15m(
+    context: dg.AssetExecutionContext,
+    exchange: dg.ResourceParam[Exchange],
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+) -> Batch:
+    """Closed 15-minute candles of the chosen symbols, by the day they open on."""
+    return _fetched("15m", context, exchange, warehouse, settings)
+
+
+@stage("market", OHLCV_1H, "date_symbol", kinds=KINDS, pool=EXCHANGE_POOL)
+def ohlcv_1h(
+    context: dg.AssetExecutionContext,
+    exchange: dg.ResourceParam[Exchange],
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+) -> Batch:
+    """Closed hourly candles of the chosen symbols, by the day they open on."""
+    return _fetched("1h", context, exchange, warehouse, settings)
+
+
+@stage("market", OHLCV_4H, "date_symbol", deps=("ohlcv_1h",))
+def ohlcv_4h(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+) -> Batch:
+    """Four-hour candles of the chosen symbols, made of the hours the exchange has."""
+    return _made("4h", context, warehouse, settings)
+
+
+@stage("market", OHLCV_1W, "date_symbol", deps=("ohlcv_1d", "ohlcv_1d_history"))
+def ohlcv_1w(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+) -> Batch:
+    """Weekly candles of the chosen symbols, in the partition of the week's last day."""
+    return _made("1w", context, warehouse, settings)
+
+
+def _chosen(context: dg.AssetExecutionContext, settings: Settings) -> tuple[Scope, date, date]:
+    """The run's days, and those of its symbols that have candles of other intervals."""
+    scope = run_scope(context)
+    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
+    wanted = set(settings.intraday_symbols)
+    symbols = tuple(s for s in scope.symbols or () if s in wanted)
+    return Scope(symbols, scope.first, scope.last), scope.first, scope.last
+
+
+def _fetched(
+    interval: str,
+    context: dg.AssetExecutionContext,
+    exchange: Exchange,
+    warehouse: Warehouse,
+    settings: Settings,
+) -> Batch:
+    scope, first, last = _chosen(context, settings)
+    fetched = fetch_candles(exchange, scope.symbols or (), interval, first, last)
+    refuse_mixture(warehouse.any_source(), fetched.frame)
+    # A symbol that is not asked for keeps what it has, its quarantine too.
+    return Batch(fetched.frame, fetched.rejected, fetched.log, fetched.failed, asked=scope)
+
+
+def _made(
+    interval: str, context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings
+) -> Batch:
+    scope, first, last = _chosen(context, settings)
+    frame = candles_made(interval, scope.symbols or (), first, last, warehouse)
+    return Batch(frame, asked=scope)
+
+
+def candles_made(
+    interval: str, symbols: Sequence[str], first: date, last: date, warehouse: Warehouse
+) -> pd.DataFrame:
+    """Candles that close from `first` to `last`, made from the stored ones they consist of.
+
+    A candle is made only where the exchange has answered for every day it covers: one made of what
+    happens to be stored would be another once the rest is fetched.
+    """
+    of, to = INTERVALS[MADE_FROM[interval]], INTERVALS[interval]
+    begin = to.opens_on(to.last_step(first))
+    frame = warehouse.read(f"ohlcv_{of.name}", Scope(tuple(symbols), begin, last))
+    made = aggregate(frame, of, to, SOURCES)
+    made = made[made["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
+    ranges = warehouse.fetched_ranges(of.name, symbols)
+    days = made["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    length = max(to.step.days, 1)
+    is_known = np.zeros(len(made), dtype=bool)
+    for symbol in symbols:
+        rows = (made["symbol"] == symbol).to_numpy()
+        is_known[rows] = known_days(ranges.get(symbol, ()), days[rows], length)
+    return made[is_known].reset_index(drop=True)

@@ -1,0 +1,271 @@
+"""Fills any rectangle of days and symbols, in runs that fit the memory, on all cores.
+
+The rows are made by runs of the ordinary jobs, a rectangle each, in worker processes. What is
+stored and current is not made again, so a backfill that was stopped goes on where it was.
+"""
+
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import groupby
+from typing import Protocol
+
+import dagster as dg
+
+from autonama_dagster import planner
+from autonama_dagster.execution import end_lost_runs
+from autonama_dagster.jobs import JOBS
+from autonama_dagster.partitions import register
+from autonama_dagster.planner import State, Step
+from autonama_dagster.settings import Settings
+from autonama_dagster.state import days_of, read_states, versions
+from autonama_dagster.workers import StepDone, Task, Workers
+from resources import ledger
+from resources.warehouse import Warehouse
+
+CANDLES = ("ohlcv_1d_history", "ohlcv_1d")
+ANALYTIC = tuple(a for a in JOBS["symbols_job"][1] if a not in CANDLES)
+SUMMARY = JOBS["summary_job"][1]
+DAILY = ("universe", *CANDLES, *ANALYTIC, *SUMMARY)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to fill.
+
+    Attributes
+    ----------
+    first, last
+        Days, both included.
+    symbols
+        Empty: every symbol that is registered, the members of these days among them.
+    assets
+        Empty: all daily assets; the summaries only where no symbols are chosen, because they are
+        about all members.
+    days_per_run
+        Days of one run; None: as many as fit the memory.
+    again
+        Make what is stored and current too.
+    """
+
+    first: date
+    last: date
+    symbols: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
+    days_per_run: int | None = None
+    again: bool = False
+
+    def chosen(self, among: Sequence[str]) -> tuple[str, ...]:
+        """Those of the assets that are asked for."""
+        if self.assets:
+            return tuple(a for a in among if a in self.assets)
+        return () if self.symbols and among == SUMMARY else tuple(among)
+
+
+class Progress(Protocol):
+    """Where a backfill tells how far it is."""
+
+    def step(self, title: str) -> None:
+        """A part begins."""
+
+    def requests(self, done: int, total: int) -> None:
+        """So much of the part is done."""
+
+    def ran(self, done: StepDone) -> None:
+        """A run has ended well."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a backfill did: runs, partitions of all assets, seconds."""
+
+    runs: int = 0
+    partitions: int = 0
+    seconds: float = 0.0
+
+
+class Backfill:
+    """Fills a rectangle.
+
+    Parameters
+    ----------
+    request
+        What to fill.
+    settings
+        The configured parameters.
+    instance
+        Where runs, events and registered symbols are kept.
+    warehouse
+        The project's tables.
+    progress
+        Told how far it is.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        settings: Settings,
+        *,
+        instance: dg.DagsterInstance,
+        warehouse: Warehouse,
+        progress: Progress,
+    ) -> None:
+        self._request = request
+        self._settings = settings
+        self._instance = instance
+        self._warehouse = warehouse
+        self._progress = progress
+        self._filled = Filled()
+
+    def run(self) -> Filled:
+        """Fill it; nothing is made where everything is there.
+
+        Raises
+        ------
+        AutonamaError
+            A run failed, or a worker process was lost; what was stored stays.
+        """
+        started = time.perf_counter()
+        end_lost_runs(self._instance)
+        # One process asks the exchange: its steps share answers.
+        with self._workers(1) as workers:
+            self._progress.step("rank the universe")
+            self._execute(workers, self._rankings())
+            register(self._instance, self._request.symbols)
+            self._progress.step("fetch candles")
+            self._execute(workers, self._candles())
+        with self._workers(os.cpu_count() or 1) as workers:
+            self._progress.step("indicators to summaries")
+            chunks = self._chunks()
+            for done, (first, last) in enumerate(chunks):
+                self._progress.requests(done, len(chunks))
+                # Planned as late as this, so that another backfill's work is not done again.
+                if steps := (*self._analytics(first, last), *self._summaries(first, last)):
+                    workers.submit(Task(steps))
+            workers.finish()
+            self._progress.requests(len(chunks), len(chunks))
+        return replace(self._filled, seconds=time.perf_counter() - started)
+
+    def _workers(self, count: int) -> Workers:
+        return Workers(count, on_done=self._count, on_requests=self._progress.requests)
+
+    def _count(self, done: StepDone) -> None:
+        assets = done.step.assets or JOBS[done.step.job][1]
+        days = (done.step.last - done.step.first).days + 1
+        partitions = len(assets) * days * max(1, len(done.step.symbols))
+        self._filled = replace(
+            self._filled,
+            runs=self._filled.runs + 1,
+            partitions=self._filled.partitions + partitions,
+        )
+        self._progress.ran(done)
+
+    def _execute(self, workers: Workers, steps: Sequence[Step]) -> None:
+        if steps:
+            workers.submit(Task(tuple(steps)))
+            workers.finish()
+
+    def _states(self, first: date, last: date) -> dict[date, State]:
+        return read_states(first, last, self._settings, self._warehouse, self._instance)
+
+    def _rankings(self) -> list[Step]:
+        if not self._request.chosen(("universe",)):
+            return []
+        states = self._states(self._request.first, self._request.last)
+        return planner.ranking_steps(
+            [day for day, state in states.items() if self._request.again or not state.has_universe]
+        )
+
+    def _candles(self) -> list[Step]:
+        """Fetch what is missing; of chosen symbols neighbours in the order of registration."""
+        assets = self._request.chosen(CANDLES)
+        if not assets:
+            return []
+        state = self._states(self._request.last, self._request.last)[self._request.last]
+        if self._request.again:
+            state = replace(state, fetched={})
+        steps: list[Step] = []
+        for group in _neighbours(state.registered, self._chosen(state.registered)):
+            steps += planner.candle_steps(
+                self._request.first,
+                self._request.last,
+                replace(state, registered=group),
+                start_date=self._settings.start_date,
+                # Without the history only the days themselves are asked for.
+                lookback=self._settings.lookback if "ohlcv_1d_history" in assets else 1,
+            )
+        wanted = {job for job, (_, of) in JOBS.items() if not set(assets).isdisjoint(of)}
+        return [step for step in steps if step.job in wanted]
+
+    def _chosen(self, registered: Sequence[str]) -> frozenset[str]:
+        return frozenset(self._request.symbols or registered)
+
+    def _chunks(self) -> list[tuple[date, date]]:
+        first, last = self._request.first, self._request.last
+        symbols = self._chosen(self._instance.get_dynamic_partitions("symbol"))
+        days = self._request.days_per_run or planner.days_per_run(
+            len(symbols), (last - first).days + 1, os.cpu_count() or 1
+        )
+        return planner.chunks(first, last, days)
+
+    def _analytics(self, first: date, last: date) -> list[Step]:
+        assets = self._request.chosen(ANALYTIC)
+        if not assets:
+            return []
+        states = self._states(first, last)
+        registered = states[first].registered
+        chosen = self._chosen(registered)
+        undone = dict.fromkeys(states, chosen)
+        if not self._request.again:
+            done = self._done_symbols(assets, states)
+            undone = {day: chosen - done[day] for day in states}
+        return [
+            Step("symbols_job", begin, end, symbols, assets=assets)
+            for begin, end, symbols in planner.rectangles(undone, registered, chosen)
+        ]
+
+    def _done_symbols(
+        self, assets: Sequence[str], states: Mapping[date, State]
+    ) -> dict[date, frozenset[str]]:
+        """Symbols of each day that have current rows of all the assets."""
+        if tuple(assets) == ANALYTIC:
+            return {day: state.decided for day, state in states.items()}
+        first, last = min(states), max(states)
+        done = {day: frozenset(state.registered) for day, state in states.items()}
+        for asset in assets:
+            made = versions(asset, self._settings)
+            found = ledger.made_symbols(self._warehouse, asset, first, last, made)
+            # Where there is no candle, `indicators` has no row and needs none.
+            traded = ledger.traded(self._warehouse, first, last) if asset == "indicators" else None
+            for day, symbols in done.items():
+                without = symbols - traded.get(day, frozenset()) if traded is not None else set()
+                done[day] = symbols & (found.get(day, frozenset()) | without)
+        return done
+
+    def _summaries(self, first: date, last: date) -> list[Step]:
+        """Days that lack the summary, or whose rows are about to be made anew."""
+        assets = self._request.chosen(SUMMARY)
+        if not assets:
+            return []
+        states = self._states(first, last)
+        if assets == SUMMARY:
+            done = frozenset(day for day, state in states.items() if state.is_summarised)
+        else:
+            made = versions(assets[0], self._settings)
+            done = ledger.made_days(self._warehouse, assets[0], first, last, made)
+        if self._request.again:
+            done = frozenset()
+        if not self._request.assets:
+            everyone = self._chosen(states[first].registered)
+            done = frozenset(day for day in done if everyone <= states[day].decided)
+        days = [day for day in days_of(first, last) if day not in done]
+        return [Step("summary_job", days[0], days[-1], assets=assets)] if days else []
+
+
+def _neighbours(registered: Sequence[str], chosen: Collection[str]) -> Iterable[tuple[str, ...]]:
+    """Chosen symbols, grouped as they follow one another in the order of registration."""
+    for is_chosen, group in groupby(registered, key=lambda symbol: symbol in chosen):
+        if is_chosen:
+            yield tuple(group)

@@ -1,0 +1,112 @@
+"""`autonama backfill`: fill a rectangle of days and symbols, stored."""
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from autonama_dagster.cli.progress import StepProgress
+from autonama_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from autonama_dagster.workers import StepDone
+
+EXAMPLES = """\b
+Examples:
+  autonama backfill --from 2025-06-01
+  autonama backfill --from 2025-06-01 --to 2025-08-31 --days-per-run 30
+  autonama backfill --from 2025-06-01 --symbols BTCUSDT,ETHUSDT
+  autonama backfill --from 2025-06-01 --assets indicators,regression_bands --again
+"""
+
+
+class BackfillProgress(StepProgress):
+    """Progress that also tells each run."""
+
+    def ran(self, done: "StepDone") -> None:
+        """Print a run that has ended well."""
+        self._print(
+            f"    {done.step.title}  [{done.seconds:.1f} s]",
+            "run done",
+            run=done.step.title,
+            run_id=done.run_id,
+            seconds=round(done.seconds, 3),
+        )
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--from", "first", required=True, metavar="YYYY-MM-DD", help="First day.")
+@click.option("--to", "last", metavar="YYYY-MM-DD", help="Last day (default: the latest closed).")
+@click.option("--symbols", metavar="A,B", help="These pairs (default: all registered).")
+@click.option("--assets", metavar="A,B", help="These assets (default: all daily ones).")
+@click.option("--days-per-run", type=int, metavar="N", help="Days of one run (default: what fits).")
+@click.option("--again", is_flag=True, help="Compute what is stored and current too.")
+def backfill(
+    first: str,
+    last: str | None,
+    symbols: str | None,
+    assets: str | None,
+    days_per_run: int | None,
+    again: bool,
+) -> None:
+    """Fill every table for a range of days: rankings, candles, signals, summaries.
+
+    What is stored and current is not computed again: after an interruption the same command goes
+    on where it was. The runs appear in the Dagster UI; `backfill_job` there does the same.
+
+    Chosen symbols get no correlations and summaries, which are about all members of a day; chosen
+    assets are computed from what is stored of the others.
+    """
+    request = {
+        "from": first,
+        "to": last,
+        "symbols": _names(symbols),
+        "assets": _names(assets),
+        "days_per_run": days_per_run,
+        "again": again,
+    }
+    settings = load_settings()
+    progress = BackfillProgress(Console(stderr=True), settings.log_format)
+    with progress.running():
+        progress.step("load Dagster")
+        filled = run_backfill(request, settings, progress)
+    if not filled["runs"]:
+        click.echo(f"{filled['days']}: everything is stored and current")
+        return
+    click.echo(
+        f"{filled['days']}: {filled['partitions']:,} partitions in {filled['runs']} runs, "
+        f"{filled['seconds']:.1f} s"
+    )
+
+
+def run_backfill(
+    request: dict[str, Any], settings: Settings, progress: BackfillProgress
+) -> dict[str, Any]:
+    """Execute `backfill_job` in this process; gives what its run reports."""
+    from dagster import DagsterExecutionInterruptedError  # noqa: PLC0415
+
+    from autonama_dagster.backfill_job import filled_by, run_config  # noqa: PLC0415
+    from autonama_dagster.definitions import build_defs  # noqa: PLC0415
+    from autonama_dagster.errors import AutonamaError  # noqa: PLC0415
+    from autonama_dagster.execution import execute  # noqa: PLC0415
+    from resources.database import ready_url  # noqa: PLC0415
+    from resources.instance import open_instance  # noqa: PLC0415
+    from resources.warehouse import Warehouse  # noqa: PLC0415
+
+    tables = Warehouse(lambda: ready_url(settings))
+    with open_instance() as instance, closing(tables) as warehouse:
+        defs = build_defs(settings, warehouse=warehouse, progress=progress)
+        job = defs.resolve_job_def("backfill_job")
+        try:
+            run_id = execute(job, instance, "backfill", config=run_config(request), tags={})
+        except (DagsterExecutionInterruptedError, AutonamaError) as error:
+            # Dagster's own word for Ctrl-C, raised between steps and kept as a failure within one.
+            if DagsterExecutionInterruptedError.__name__ in f"{error!r}":
+                raise KeyboardInterrupt from None
+            raise
+        return filled_by(instance, run_id)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]

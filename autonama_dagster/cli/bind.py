@@ -1,0 +1,41 @@
+"""Where a server of the project may listen: on this machine, unless the user says otherwise."""
+
+import ipaddress
+
+from autonama_dagster.errors import InputError
+
+
+def check_host(host: str, *, allow_remote: bool) -> None:
+    """Refuse an address that other machines can reach.
+
+    Only `localhost` and literal loopback addresses (127.0.0.0/8, ::1) pass: what another name
+    resolves to may change after the check.
+
+    Parameters
+    ----------
+    host
+        The address or name to listen on.
+    allow_remote
+        Whether the user has explicitly allowed other machines.
+
+    Raises
+    ------
+    InputError
+        The host is not this machine's loopback and other machines are not allowed.
+    """
+    if allow_remote or is_loopback(host):
+        return
+    raise InputError(
+        f"--host {host}: other machines could reach it, and nothing there asks for a password; "
+        "use 127.0.0.1 behind a proxy of yours, or add --allow-remote"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is `localhost` or a literal loopback address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

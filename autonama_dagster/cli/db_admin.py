@@ -1,0 +1,88 @@
+"""`autonama db retain` and `autonama db reader`."""
+
+import os
+
+import click
+
+from autonama_dagster.errors import InputError
+from autonama_dagster.settings import load_settings
+
+PASSWORD_VARIABLE = "AUTONAMA_READER_PASSWORD"  # noqa: S105
+_SHORTEST = 12
+_LOGIN = ("user", "password", "passfile", "sslcert", "sslkey", "sslpassword")  # its owner's
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def retain(dry_run: bool) -> None:
+    """Delete old alerts, summaries and Dagster events, as the retention settings say.
+
+    Candles and what is computed from them always stay, and of Dagster's events each partition's
+    latest. Nothing is deleted where AUTONAMA_RETENTION_ALERTS_DAYS,
+    AUTONAMA_RETENTION_SUMMARIES_DAYS and AUTONAMA_RETENTION_EVENTS_DAYS are unset.
+
+    \b
+    Examples:
+      AUTONAMA_RETENTION_EVENTS_DAYS=30 autonama db retain --dry-run
+      autonama db retain
+    """  # noqa: D301
+    from resources import retention  # noqa: PLC0415
+    from resources.database import dagster_database_url, ready_url  # noqa: PLC0415
+    from resources.instance import open_instance  # noqa: PLC0415
+
+    settings = load_settings()
+    if not retention.is_on(settings):
+        click.echo("no retention is set: everything stays")
+        return
+    url = ready_url(settings)
+    with open_instance():  # makes Dagster's tables where nothing has run yet
+        pass
+    for removed in retention.retain(settings, url, dagster_database_url, dry_run=dry_run):
+        verb = "would go" if dry_run else "deleted"
+        click.echo(f"{removed.table}: {removed.rows:,} rows before {removed.before} {verb}")
+
+
+@click.command()
+@click.option("--name", default="autonama_reader", show_default=True, help="Name of the role.")
+def reader(name: str) -> None:
+    """Make a role for dashboards that can read the project's tables and nothing else.
+
+    Prints its URL with a new password, this once; run again for another password. A password in
+    the environment variable AUTONAMA_READER_PASSWORD is used and not printed.
+
+    \b
+    Examples:
+      autonama db reader
+      autonama db reader --name grafana
+    """  # noqa: D301
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    from resources.database import (  # noqa: PLC0415
+        dagster_database_url,
+        embedded_server,
+        ready_url,
+    )
+    from resources.database_urls import libpq_url  # noqa: PLC0415
+    from resources.reader_role import ensure_reader, new_password  # noqa: PLC0415
+
+    chosen = os.environ.get(PASSWORD_VARIABLE)
+    if chosen is not None and len(chosen) < _SHORTEST:
+        raise InputError(
+            f"{PASSWORD_VARIABLE} has {len(chosen)} characters: use {_SHORTEST} or more, or unset "
+            "it for a random one"
+        )
+    settings = load_settings()
+    url = ready_url(settings)
+    project, dagster = (sa.make_url(libpq_url(u)) for u in (url, dagster_database_url()))
+    is_elsewhere = (project.host, project.port) != (dagster.host, dagster.port)
+    is_shared = project.database == dagster.database
+    password = chosen or new_password()
+    ensure_reader(
+        url,
+        name,
+        password,
+        dagster_database=None if is_elsewhere or is_shared else dagster.database,
+        server=embedded_server() if settings.database_url is None else None,
+    )
+    shown = project.set(username=name, password=password).difference_update_query(_LOGIN)
+    click.echo(shown.render_as_string(hide_password=chosen is not None))

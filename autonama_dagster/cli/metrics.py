@@ -1,0 +1,33 @@
+"""`autonama metrics`: the Prometheus endpoint."""
+
+import click
+
+from autonama_dagster.cli.bind import check_host
+from autonama_dagster.settings import load_settings
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=9464, show_default=True)
+@click.option("--allow-remote", is_flag=True, help="Let other machines read the metrics.")
+def metrics(host: str, port: int, allow_remote: bool) -> None:
+    """Serve Prometheus metrics until Ctrl-C: the age of the scan, rows, failures, durations.
+
+    They are read from the tables when they are scraped. `autonama up` serves them too. A database
+    that does not answer shows as `autonama_up 0`.
+
+    \b
+    Examples:
+      autonama metrics
+      autonama metrics --port 9465
+      autonama metrics --host 0.0.0.0 --allow-remote
+    """  # noqa: D301
+    check_host(host, allow_remote=allow_remote)
+    from resources.metrics import start_metrics_server  # noqa: PLC0415
+
+    server = start_metrics_server(load_settings(), host, port)
+    click.echo(f"metrics: {server.url}  (Ctrl-C stops it)", err=True)
+    try:
+        server.wait()
+    finally:
+        server.close()

@@ -1,0 +1,96 @@
+"""The alert for failed runs: a sensor that posts each of them to a webhook."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import dagster as dg
+
+from autonama_dagster.settings import Settings
+from resources.notifier import NotificationError, post
+from resources.redaction import without_secrets
+
+NAME: Final = "failed_run_alert"
+_LONGEST: Final = 500
+_PARTITION_TAGS: Final = (
+    ("dagster/partition",),
+    ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"),
+)
+
+
+def failed_run_alert(settings: Settings) -> dg.SensorDefinition:
+    """The sensor; on by itself where runs start by themselves and there is an address.
+
+    A webhook that does not answer is logged and the run is not reported again: an alert must not
+    hold up the ones after it.
+    """
+    is_on = settings.automation and settings.alert_webhook is not None
+
+    @dg.run_failure_sensor(
+        name=NAME,
+        description="Posts every failed run to AUTONAMA_ALERT_WEBHOOK.",
+        minimum_interval_seconds=30,
+        default_status=(
+            dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED
+        ),
+    )
+    def failed_run(context: dg.RunFailureSensorContext) -> None:
+        if settings.alert_webhook is None:
+            context.log.warning("AUTONAMA_ALERT_WEBHOOK is not set: nobody is told")
+            return
+        try:
+            post(settings.alert_webhook.get_secret_value(), message(context, settings))
+        except NotificationError as error:
+            context.log.warning("run %s is not reported: %s", context.dagster_run.run_id, error)
+
+    return failed_run
+
+
+def message(context: dg.RunFailureSensorContext, settings: Settings) -> dict[str, Any]:
+    """What is posted of a failed run.
+
+    `text` is one line for people, as chats show it. The rest are its parts: run_id, job,
+    partitions, error (one line, at most 500 characters, without secrets), time (ISO 8601, UTC).
+    """
+    run = context.dagster_run
+    partitions = _partitions(run.tags)
+    error = _shortened(without_secrets(_error(context), settings))
+    of = f" of {partitions}" if partitions else ""
+    return {
+        "text": f"Autonama: {run.job_name}{of} failed: {error} (run {run.run_id})",
+        "run_id": run.run_id,
+        "job": run.job_name,
+        "partitions": partitions,
+        "error": error,
+        "time": _ended(context).isoformat(),
+    }
+
+
+def _ended(context: dg.RunFailureSensorContext) -> datetime:
+    record = context.instance.get_run_record_by_id(context.dagster_run.run_id)
+    if record is None or record.end_time is None:  # deleted, or it never began
+        return datetime.now(UTC)
+    return datetime.fromtimestamp(record.end_time, UTC)
+
+
+def _partitions(tags: Mapping[str, str]) -> str | None:
+    for names in _PARTITION_TAGS:
+        if all(name in tags for name in names):
+            return " to ".join(dict.fromkeys(tags[name] for name in names))
+    return None
+
+
+def _error(context: dg.RunFailureSensorContext) -> str:
+    """The innermost error of the step that failed, or what ended the run without one."""
+    for event in context.get_step_failure_events():
+        found = event.step_failure_data.error
+        while found is not None and found.cause is not None:
+            found = found.cause
+        if found is not None:
+            return str(found.message)
+    return str(context.failure_event.message)
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

@@ -1,0 +1,194 @@
+"""Which runs to ask Dagster for: the planner's steps, once each, and again when they failed.
+
+`wanted` is a pure function. The rest reads from Dagster which runs there are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from typing import Any
+
+import dagster as dg
+
+from autonama_dagster.jobs import JOBS, RANGE_END_TAG, RANGE_START_TAG, range_tags, run_config
+from autonama_dagster.partitions import rectangle
+from autonama_dagster.planner import Step
+
+DAY_TAG = "autonama/day"
+STEP_TAG = "autonama/step"
+ATTEMPT_TAG = "autonama/attempt"
+DUE = time(0, 5)  # of the next day: the exchange has published the day's candles
+# Before the second, third, ... attempt. After the last the day is left as it is.
+PAUSES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=20), timedelta(hours=1))
+MAX_ATTEMPTS = len(PAUSES) + 1
+IN_FLIGHT = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Attempts at a step that have ended: how many, when the last did, and whether it succeeded."""
+
+    count: int = 0
+    last_end: datetime | None = None
+    has_succeeded: bool = False
+
+    def may_begin(self, now: datetime) -> bool:
+        """Whether another attempt is due."""
+        if self.last_end is None:
+            return True
+        return self.count < MAX_ATTEMPTS and now - self.last_end >= PAUSES[self.count - 1]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run in flight writes; None stands for everything."""
+
+    assets: frozenset[str]
+    first: date | None
+    last: date | None
+    symbols: frozenset[str] | None
+
+    def touches(self, step: Step) -> bool:
+        """Whether the run makes something that the step would make."""
+        if self.assets.isdisjoint(step.assets or JOBS[step.job][1]):
+            return False
+        if self.first is not None and self.last is not None:
+            is_by_day = JOBS[step.job][0] != "symbol"
+            if is_by_day and (self.last < step.first or step.last < self.first):
+                return False
+        return not self.symbols or not step.symbols or not self.symbols.isdisjoint(step.symbols)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to ask for now, and whether nothing more can be done for the day."""
+
+    steps: tuple[Step, ...] = ()
+    attempt: int = 1
+    is_settled: bool = False
+
+
+def due_day(now: datetime) -> date:
+    """The latest day whose candles the exchange has published."""
+    return (now - timedelta(days=1, hours=DUE.hour, minutes=DUE.minute)).date()
+
+
+def phase(step: Step) -> str:
+    """Steps of one phase can run at the same time; the next phase needs them."""
+    return f"{step.job}:{','.join(step.assets or ())}"
+
+
+def wanted(
+    steps: Sequence[Step],
+    attempts: Mapping[str, Attempts],
+    in_flight: Sequence[Work],
+    now: datetime,
+) -> Decision:
+    """The first phase of the steps that may begin.
+
+    A phase whose last attempt ended well and that still is open, because a symbol failed, waits for
+    its next attempt and holds nothing up; one whose last attempt failed holds up what follows.
+
+    Parameters
+    ----------
+    steps
+        The planner's steps of one day, in order.
+    attempts
+        Ended attempts of this day by phase.
+    in_flight
+        Runs that are queued or have started, whoever asked for them.
+    now
+        The time, aware.
+    """
+    is_settled = True
+    for name, group in groupby(steps, key=phase):
+        of_phase = tuple(group)
+        if any(work.touches(step) for work in in_flight for step in of_phase):
+            return Decision()
+        tried = attempts.get(name, Attempts())
+        if tried.may_begin(now):
+            return Decision(of_phase, tried.count + 1)
+        is_settled = is_settled and tried.count >= MAX_ATTEMPTS
+        if not tried.has_succeeded:
+            return Decision(is_settled=is_settled)
+    return Decision(is_settled=is_settled)
+
+
+def run_request(step: Step, day: date, attempt: int) -> dg.RunRequest:
+    """The step as a run; its key is the step, its range and the attempt."""
+    tags = range_tags(step)
+    key = f"{day}:{phase(step)}:{tags[RANGE_START_TAG]}..{tags[RANGE_END_TAG]}:{attempt}"
+    return dg.RunRequest(
+        run_key=key,
+        job_name=step.job,
+        run_config=run_config(step),
+        tags={
+            **tags,
+            DAY_TAG: day.isoformat(),
+            STEP_TAG: phase(step),
+            ATTEMPT_TAG: str(attempt),
+        },
+        asset_selection=[dg.AssetKey(a) for a in step.assets] if step.assets else None,
+    )
+
+
+def read_attempts(instance: dg.DagsterInstance, day: date) -> dict[str, Attempts]:
+    """Ended attempts at the day's steps, by phase."""
+    records = instance.get_run_records(dg.RunsFilter(tags={DAY_TAG: day.isoformat()}))
+    found: dict[str, Attempts] = {}
+    for record in sorted(records, key=lambda r: r.storage_id):
+        run = record.dagster_run
+        if run.status in IN_FLIGHT:
+            continue
+        ended = record.end_time or record.update_timestamp.timestamp()
+        found[run.tags[STEP_TAG]] = Attempts(
+            int(run.tags[ATTEMPT_TAG]),
+            datetime.fromtimestamp(ended, UTC),
+            run.status is dg.DagsterRunStatus.SUCCESS,
+        )
+    return found
+
+
+def read_in_flight(instance: dg.DagsterInstance, registered: Sequence[str]) -> list[Work]:
+    """What the runs write that are queued or have started, whoever asked for them."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))
+    return [work_of(run, registered) for run in runs]
+
+
+def work_of(run: dg.DagsterRun, registered: Sequence[str]) -> Work:
+    """What the run writes, by its job, its tags and its configuration."""
+    chosen = {key.to_user_string() for key in run.asset_selection or ()}
+    assets = frozenset(chosen or JOBS.get(run.job_name, ("", ()))[1])
+    if run.job_name == "backfill_job":
+        return _work_of_backfill(run)
+    begin, end = run.tags.get(RANGE_START_TAG), run.tags.get(RANGE_END_TAG)
+    if begin is None or end is None:
+        begin = end = run.tags.get("dagster/partition")
+    if begin is None or end is None:
+        return Work(assets, None, None, None)
+    symbols, first, last = rectangle([begin, end])
+    if symbols is None:
+        return Work(assets, first, last, None)
+    places = sorted(registered.index(s) for s in symbols if s in registered)
+    span = registered[places[0] : places[-1] + 1] if places else symbols
+    return Work(assets, first, last, frozenset(span))
+
+
+def _work_of_backfill(run: dg.DagsterRun) -> Work:
+    run_config: Any = run.run_config
+    config = run_config["ops"]["backfill"]["config"]
+    everything = frozenset(asset for _, of in JOBS.values() for asset in of)
+    last = config.get("to")
+    return Work(
+        frozenset(config.get("assets") or everything),
+        date.fromisoformat(config["from"]),
+        date.fromisoformat(last) if last else date.max,
+        frozenset(config["symbols"]) if config.get("symbols") else None,
+    )

@@ -1,0 +1,45 @@
+"""The daily job that applies the retention settings."""
+
+from typing import Final
+
+import dagster as dg
+
+from autonama_dagster.settings import Settings
+from resources.database import dagster_database_url
+from resources.retention import is_on, retain
+from resources.warehouse import Warehouse
+
+JOB: Final = "retention_job"
+SCHEDULE: Final = "retention_schedule"
+
+
+@dg.op(description="Delete what the retention settings say is too old.")
+def apply_retention(
+    context: dg.OpExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> None:
+    """Delete old alerts, summaries and Dagster events; candles stay."""
+    for removed in retain(settings, warehouse.url, dagster_database_url):
+        context.log.info(
+            "%s: %d rows before %s deleted", removed.table, removed.rows, removed.before
+        )
+
+
+@dg.job(name=JOB, description="Delete what the retention settings say is too old.")
+def retention_job() -> None:
+    """One step."""
+    apply_retention()
+
+
+def retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """Daily, after the scan; on by itself where runs start by themselves and a retention is set."""
+    runs = settings.automation and is_on(settings)
+    status = dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED
+    return dg.ScheduleDefinition(
+        name=SCHEDULE,
+        job=retention_job,
+        cron_schedule="30 3 * * *",
+        execution_timezone="UTC",
+        default_status=status,
+    )

@@ -1,0 +1,53 @@
+"""The daily schedule: at 00:05 UTC the ranking of the day that has just closed."""
+
+import dagster as dg
+
+from autonama_dagster.planner import Step
+from autonama_dagster.requests import due_day, read_attempts, read_in_flight, run_request, wanted
+from autonama_dagster.settings import Settings
+from autonama_dagster.state import read_state
+from resources.exchange.base import Exchange
+from resources.warehouse import Warehouse
+
+
+def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
+    """The schedule; it runs by itself where `automation` is set."""
+
+    @dg.schedule(
+        name="daily_universe",
+        cron_schedule="5 0 * * *",
+        execution_timezone="UTC",
+        job_name="universe_job",
+        default_status=(
+            dg.DefaultScheduleStatus.RUNNING
+            if settings.automation
+            else dg.DefaultScheduleStatus.STOPPED
+        ),
+        description=(
+            "At 00:05 UTC: rank the universe of yesterday, by the exchange's clock. The sensor "
+            "`scan_sensor` asks for the rest of the day's scan."
+        ),
+    )
+    def tick(
+        context: dg.ScheduleEvaluationContext,
+        exchange: dg.ResourceParam[Exchange],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> dg.RunRequest | dg.SkipReason:
+        now = exchange.server_time()
+        day = due_day(now)
+        if day < settings.start_date:
+            return dg.SkipReason(f"{day} lies before the first partition, {settings.start_date}")
+        state = read_state(day, settings, warehouse, context.instance)
+        if state.has_universe:
+            return dg.SkipReason(f"the universe of {day} is stored")
+        decision = wanted(
+            [Step("universe_job", day, day)],
+            read_attempts(context.instance, day),
+            read_in_flight(context.instance, state.registered),
+            now,
+        )
+        if not decision.steps:
+            return dg.SkipReason(f"the universe of {day} is asked for already")
+        return run_request(decision.steps[0], day, decision.attempt)
+
+    return tick

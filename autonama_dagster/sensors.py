@@ -1,0 +1,138 @@
+"""The sensor that brings every day's scan to its end, missed days too."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from autonama_dagster.errors import ExchangeError
+from autonama_dagster.planner import State, Step, next_steps
+from autonama_dagster.requests import (
+    Attempts,
+    Decision,
+    due_day,
+    phase,
+    read_attempts,
+    read_in_flight,
+    run_request,
+    wanted,
+)
+from autonama_dagster.settings import Settings
+from autonama_dagster.state import days_of, read_states
+from resources.exchange.base import Exchange
+from resources.warehouse import Warehouse
+
+DAYS_AT_ONCE = 3
+SECONDS = 30
+# The schedule asks first; what it missed the sensor asks for.
+AFTER_SCHEDULE = timedelta(minutes=2)
+RANK = phase(Step("universe_job", date.min, date.min))
+
+
+def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
+    """The sensor; it runs by itself where `automation` is set."""
+
+    @dg.sensor(
+        name="scan_sensor",
+        jobs=jobs,
+        minimum_interval_seconds=SECONDS,
+        default_status=(
+            dg.DefaultSensorStatus.RUNNING
+            if settings.automation
+            else dg.DefaultSensorStatus.STOPPED
+        ),
+        description=(
+            "Asks for what the planner says the latest days still need: new members' candles, the "
+            f"symbols' rows, the summary. Missed days are caught up, {DAYS_AT_ONCE} at a time, "
+            "oldest first. The cursor is the first day that is not settled."
+        ),
+    )
+    def tick(
+        context: dg.SensorEvaluationContext,
+        exchange: dg.ResourceParam[Exchange],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> dg.SensorResult | dg.SkipReason:
+        try:
+            now = exchange.server_time()
+        except ExchangeError as error:
+            return dg.SkipReason(f"the exchange does not tell its time: {error}")
+        last = due_day(now - AFTER_SCHEDULE)
+        first = _first_day(context.cursor, settings, warehouse, last)
+        requests: list[dg.RunRequest] = []
+        notes: list[str] = []
+        unsettled: date | None = None
+        for day, decision in _decisions(context.instance, settings, warehouse, first, last, now):
+            requests += [run_request(step, day, decision.attempt) for step in decision.steps]
+            if decision.is_settled:
+                notes.append(f"{day} is left as it is after its last attempt")
+            else:
+                unsettled = unsettled or day
+        cursor = (unsettled or last + timedelta(days=1)).isoformat()
+        reason = "; ".join([*notes, f"nothing to ask for now; first open day: {cursor}"])
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else dg.SkipReason(reason),
+            cursor=cursor,
+        )
+
+    return tick
+
+
+def _first_day(cursor: str | None, settings: Settings, warehouse: Warehouse, last: date) -> date:
+    """The first day that may be open: the cursor, or the day after the last one scanned.
+
+    Where nothing was ever scanned it is the latest day: a new project fills no past by itself.
+    """
+    if cursor:
+        first = date.fromisoformat(cursor)
+    else:
+        scanned = warehouse.latest_day("analysis_summary")
+        first = last if scanned is None else min(scanned, last)
+    return max(first, settings.start_date)
+
+
+def _decisions(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    warehouse: Warehouse,
+    first: date,
+    last: date,
+    now: datetime,
+) -> Iterator[tuple[date, Decision]]:
+    """What to do for the oldest open days."""
+    if first > last:
+        return
+    states = read_states(first, last, settings, warehouse, instance)
+    in_flight = read_in_flight(instance, states[last].registered)
+    open_days = 0
+    for day in days_of(first, last):
+        steps = open_steps(day, states[day], settings, {})
+        if not steps:
+            continue
+        attempts = read_attempts(instance, day)
+        decision = wanted(
+            open_steps(day, states[day], settings, attempts), attempts, in_flight, now
+        )
+        yield day, decision
+        open_days += not decision.is_settled
+        if open_days == DAYS_AT_ONCE:
+            return
+
+
+def open_steps(
+    day: date, state: State, settings: Settings, attempts: dict[str, Attempts]
+) -> list[Step]:
+    """The planner's steps of a day, as runs that are asked for one phase at a time.
+
+    A ranking that lacks a candidate holds the day up no longer than its attempt; a summary that is
+    newer than the signals is not made again because a symbol is still open.
+    """
+    begin, lookback = settings.start_date, settings.lookback
+    steps = next_steps(day, state, start_date=begin, lookback=lookback)
+    ranked = attempts.get(RANK, Attempts())
+    if steps and steps[0].job == "universe_job" and ranked.has_succeeded:
+        ranked_state = replace(state, has_universe=True)
+        steps += next_steps(day, ranked_state, start_date=begin, lookback=lookback)
+    return [s for s in steps if s.job != "summary_job" or not state.is_summarised]

@@ -1,0 +1,307 @@
+"""How the installation is: facts from the databases, the disk and the exchange, and a verdict.
+
+Looking changes nothing: no server is started, no database made, no migration applied.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+from psycopg.conninfo import conninfo_to_dict
+
+from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.settings import Settings, project_dir
+from resources.dagster_facts import FAILED, RECENT, DagsterFacts, read_dagster
+from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server, unreachable
+from resources.database_urls import libpq_url, redacted, with_database
+from resources.exchange.pulse import NoPulseError, feel_pulse
+from resources.table_facts import TableFacts, read_tables
+
+DAY: Final = timedelta(days=1)
+DAILY_AT: Final = time(0, 5)  # UTC; when the daily schedule ticks
+GRACE: Final = timedelta(
+    hours=1
+)  # after midnight, in which the day before may still be in the making
+_LISTED: Final = 5
+_TIMEOUT_S: Final = 3
+_STATEMENT_TIMEOUT_MS: Final = 10_000
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Libpq URLs of the project's and of Dagster's database; either may not exist."""
+
+    project: str
+    dagster: str
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time; `source` is exchange, archive or wall clock, `note` says why not the first."""
+
+    now: datetime
+    source: str
+    note: str | None = None
+
+    @property
+    def latest_closed(self) -> date:
+        """The latest UTC day that has closed."""
+        return self.now.date() - DAY
+
+    @property
+    def expected(self) -> date:
+        """The latest day that should be complete: closed, its hour of grace over."""
+        return (self.now - GRACE).date() - DAY
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The project's data folder, what it takes, and the space left beside it."""
+
+    folder: Path
+    folder_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """Everything `autonama status` shows.
+
+    Attributes
+    ----------
+    clock
+        The time that days are judged by.
+    tables, dagster
+        What the two databases hold.
+    disk
+        The data folder.
+    next_tick
+        When the daily schedule ticks next, by this machine's clock.
+    problems
+        What is stale or failing, one line each; empty: healthy.
+    notes
+        What is worth knowing and no reason for alarm.
+    """
+
+    clock: Clock
+    tables: TableFacts
+    dagster: DagsterFacts
+    disk: Disk
+    next_tick: datetime
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_databases(settings: Settings) -> Databases:
+    """Where the databases are.
+
+    Raises
+    ------
+    DatabaseError
+        They are on the embedded server, and it is stopped.
+    InputError
+        The configured URL names no database.
+    """
+    own = settings.dagster_database_url
+    if settings.database_url is not None:
+        project = libpq_url(settings.database_url.get_secret_value())
+        name = conninfo_to_dict(project).get("dbname")
+        if not name:
+            raise InputError(f"DATABASE_URL {redacted(project)} names no database: add /NAME to it")
+        dagster = with_database(project, f"{name}_dagster")
+    else:
+        server = embedded_server()
+        if server.pid() is None:
+            raise DatabaseError(
+                f"the embedded server of {project_dir()} is not running; "
+                "start it: autonama db start"
+            )
+        project, dagster = server.url(DATABASE), server.url(DAGSTER_DATABASE)
+    return Databases(project, libpq_url(own.get_secret_value()) if own else dagster)
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Connection[Row]]:
+    """A connection that cannot write and gives up a query after ten seconds.
+
+    Raises
+    ------
+    DatabaseError
+        The database is out of reach, does not exist, or was lost on the way.
+    """
+    try:
+        with psycopg.connect(url, connect_timeout=_TIMEOUT_S) as connection:
+            connection.read_only = True
+            connection.execute(
+                "SELECT set_config('statement_timeout', %s, false)", (str(_STATEMENT_TIMEOUT_MS),)
+            )
+            yield connection
+    except psycopg.Error as error:
+        raise unreachable(url, error) from None
+
+
+def gather(settings: Settings) -> Health:
+    """Look at everything once.
+
+    Raises
+    ------
+    DatabaseError
+        The project's database is out of reach, or its embedded server is stopped.
+    """
+    wall = datetime.now(UTC)
+    databases = find_databases(settings)
+    with ThreadPoolExecutor(1) as asking:
+        answer = asking.submit(read_clock, settings)
+        with reading(databases.project) as connection:
+            dagster = dagster_facts(databases, wall)
+            clock = answer.result()
+            tables = read_tables(connection, dagster.registered, clock.expected)
+    folder = _data_folder(settings)
+    return Health(
+        clock=clock,
+        tables=tables,
+        dagster=dagster,
+        disk=Disk(folder, _folder_bytes(folder), free_bytes(settings)),
+        next_tick=next_tick(wall),
+        problems=tuple(problems(clock, tables, dagster, wall)),
+        notes=tuple(notes(clock, tables, dagster)),
+    )
+
+
+def read_clock(settings: Settings) -> Clock:
+    """The exchange's time; this machine's where the exchange cannot be reached."""
+    wall = datetime.now(UTC)
+    if settings.exchange == "archive":
+        from resources.exchange.archive import PUBLICATION_LAG  # noqa: PLC0415  (pandas)
+
+        note = "the archive has no clock: this machine's, less the time until a day is published"
+        return Clock(wall - PUBLICATION_LAG, "archive", note)
+    try:
+        return Clock(feel_pulse(settings).now, "exchange")
+    except NoPulseError as error:
+        return Clock(wall, "wall clock", f"the exchange cannot be reached: {error}")
+
+
+def dagster_facts(databases: Databases, wall: datetime) -> DagsterFacts:
+    """What Dagster's database says, or why it cannot be read."""
+    try:
+        with reading(databases.dagster) as connection:
+            return read_dagster(connection, wall)
+    except DatabaseError as error:
+        return DagsterFacts(unreadable=str(error))
+
+
+def free_bytes(settings: Settings) -> int:
+    """Free space on the disk of the data folder."""
+    folder = _data_folder(settings)
+    return shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+
+
+def next_tick(wall: datetime) -> datetime:
+    """The next time of the daily schedule after `wall`."""
+    today = datetime.combine(wall.date(), DAILY_AT, UTC)
+    return today if wall < today else today + DAY
+
+
+def problems(
+    clock: Clock, tables: TableFacts, dagster: DagsterFacts, wall: datetime
+) -> Iterator[str]:
+    """What is stale or failing: each line names it and says what to do."""
+    if dagster.unreadable is not None:
+        yield f"runs are unknown: {dagster.unreadable}"
+    latest = tables.latest_summary
+    if latest is None:
+        yield "no day is complete yet: run `autonama scan`"
+    elif latest < clock.expected:
+        behind = (clock.expected - latest).days
+        yield (
+            f"stale: the latest complete day is {latest}, {_days(behind)} behind {clock.expected}; "
+            "run `autonama scan`, or `autonama up` to catch up"
+        )
+    gaps = sorted(
+        {d for d in (*tables.without_summary, *tables.without_universe) if latest and d < latest}
+    )
+    if gaps:
+        first, last = gaps[0], gaps[-1]
+        yield (
+            f"{_days(len(gaps))} without a summary or universe: {listed(ranges(gaps))}; "
+            f"run `autonama backfill --from {first} --to {last}`"
+        )
+    if tables.failed_fetches:
+        yield (
+            f"{len(tables.failed_fetches)} symbols could not be fetched for {tables.day}: "
+            f"{listed(tables.failed_fetches)}; scan again, or `autonama retire` what is gone"
+        )
+    if unasked := [s for s in tables.unanswered if s not in tables.failed_fetches]:
+        yield (
+            f"{len(unasked)} registered symbols were not asked for on {tables.day}: "
+            f"{listed(unasked)}; run `autonama scan --date {tables.day}`"
+        )
+    for run in dagster.last_by_job:
+        if run.status == FAILED and run.ended is not None and wall - run.ended < RECENT:
+            yield (
+                f"the last {run.job} failed at {run.ended:%Y-%m-%d %H:%M} UTC: "
+                f"see run {run.run_id} in `autonama up`"
+            )
+
+
+def notes(clock: Clock, tables: TableFacts, dagster: DagsterFacts) -> Iterator[str]:
+    """What is worth knowing and no reason for alarm."""
+    if clock.note is not None:
+        yield clock.note
+    if tables.quarantined:
+        yield (
+            f"{tables.quarantined} candles are quarantined, {tables.quarantined_today} of "
+            f"{tables.day}: see table trading.quarantine"
+        )
+    if dagster.failed_checks:
+        yield f"failed checks: {listed(dagster.failed_checks)}"
+
+
+def ranges(days: Sequence[date]) -> list[str]:
+    """Days in ascending order as ranges, e.g. `2024-01-02 .. 2024-01-05`."""
+    found = []
+    for _, group in groupby(enumerate(days), key=lambda pair: pair[1] - pair[0] * DAY):
+        run = [day for _, day in group]
+        found.append(f"{run[0]}" if len(run) == 1 else f"{run[0]} .. {run[-1]}")
+    return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _days(count: int) -> str:
+    return f"{count} day" if count == 1 else f"{count} days"
+
+
+def _data_folder(settings: Settings) -> Path:
+    """Where the embedded server keeps its data; with a server elsewhere, what else is kept."""
+    if settings.database_url is None:
+        return embedded_server().data_dir
+    return project_dir() / ".autonama"
+
+
+def _folder_bytes(folder: Path) -> int:
+    """Bytes that the folder's files take on the disk; links are not followed."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512  # noqa: PTH118
+            except FileNotFoundError:  # removed meanwhile: a log segment of the server
+                continue
+    return total

@@ -1,0 +1,275 @@
+"""Prometheus metrics of the installation, read from its tables when they are scraped.
+
+No process keeps counters: runs come and go in processes of their own, and the tables know what
+they did. So every metric is a gauge of what the tables say now.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.settings import Settings
+from resources.dagster_facts import SUCCEEDED, DagsterFacts
+from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
+from resources.health import (
+    DAY,
+    Clock,
+    dagster_facts,
+    find_databases,
+    free_bytes,
+    problems,
+    read_clock,
+    reading,
+)
+from resources.table_facts import TableFacts, read_tables
+
+KEPT_S: Final = 5.0  # one reading of the tables serves the scrapes of so many seconds
+ASKED_EVERY: Final = timedelta(minutes=1)  # the exchange; its weight counts this request too
+
+# Name without the prefix `autonama_`, labels, help text. docs/metrics.md is this table.
+METRICS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "up": ((), "1 if the project's database answers; 0 leaves out all metrics that need it."),
+    "problems": ((), "Lines that `autonama status` calls a problem; 0 is healthy."),
+    "scan_age_seconds": (
+        (),
+        "Time since the end of the latest day with a summary, by the exchange's clock.",
+    ),
+    "scan_computed_age_seconds": ((), "Time since the newest summary was computed."),
+    "days_behind": (
+        (),
+        "Days from the latest summary to the expected day: closed for an hour at least.",
+    ),
+    "missing_days": ((), "Days from the first summary to the expected day without a summary."),
+    "failed_fetches": ((), "Symbols that could not be fetched for the latest day."),
+    "unanswered_symbols": (
+        (),
+        "Registered symbols whose candle of the latest day the exchange has not answered for.",
+    ),
+    "registered_symbols": ((), "Symbols that are computed every day."),
+    "quarantined_candles": ((), "Candles kept out of ohlcv_1d."),
+    "failed_checks": ((), "Asset checks whose latest evaluation failed."),
+    "table_rows": (("table",), "Rows of a table, as Postgres estimates them."),
+    "table_size_bytes": (("table",), "Size of a table with its indexes."),
+    "database_size_bytes": (("database",), "Size of a database: project or dagster."),
+    "disk_free_bytes": ((), "Free space beside the project's data."),
+    "recent_runs": (
+        ("job", "status"),
+        "Runs by status: ended in the last 24 hours, or under way.",
+    ),
+    "last_run_success": (("job",), "1 if the job's latest ended run succeeded, else 0."),
+    "last_run_duration_seconds": (("job",), "Duration of the job's latest ended run."),
+    "last_run_end_timestamp_seconds": (("job",), "When the job's latest ended run ended."),
+    "daemon_up": ((), "1 if Dagster's daemon gave a sign of life in the last two minutes."),
+    "exchange_up": ((), "1 if the exchange answered when it was asked last, once a minute."),
+    "exchange_used_weight": (
+        (),
+        "Request weight used in the exchange's minute, by all processes behind this address.",
+    ),
+}
+
+Samples = Iterator[tuple[str, tuple[str, ...], float]]
+
+
+class ExchangePulse:
+    """Asks the exchange at most once a minute, and not at all as long as it forbids that.
+
+    Parameters
+    ----------
+    settings
+        Names the exchange.
+    clock
+        Seconds of a clock that never goes back.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._ask_at = float("-inf")
+        self._asked_at = 0.0
+        self._pulse: Pulse | None = None
+
+    def latest(self) -> Pulse | None:
+        """The latest answer; None: the exchange did not give one."""
+        if self._clock() >= self._ask_at:
+            wait = ASKED_EVERY
+            try:
+                self._pulse = feel_pulse(self._settings)
+            except NoPulseError as error:
+                self._pulse, wait = None, error.silence
+            self._asked_at = self._clock()
+            self._ask_at = self._asked_at + wait.total_seconds()
+        return self._pulse
+
+    def time(self) -> Clock:
+        """The exchange's time, carried on since it was asked; this machine's where it is silent."""
+        pulse = self.latest()
+        if pulse is None:
+            return Clock(datetime.now(UTC), "wall clock")
+        return Clock(pulse.now + timedelta(seconds=self._clock() - self._asked_at), "exchange")
+
+
+class ProjectCollector(Collector):
+    """Collects the metrics of one project.
+
+    Parameters
+    ----------
+    settings
+        Of the project.
+    clock
+        Seconds of a clock that never goes back.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._pulse = ExchangePulse(settings, clock)
+        self._lock = threading.Lock()
+        self._kept: list[GaugeMetricFamily] = []
+        self._read_at = float("-inf")
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing: so that registering the collector does not read the tables."""
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The metrics, at most five seconds old."""
+        with self._lock:
+            if self._clock() - self._read_at >= KEPT_S:
+                self._kept = _families(self._read())
+                self._read_at = self._clock()
+            return self._kept
+
+    def _read(self) -> Samples:
+        yield from self._exchange()
+        try:
+            found = list(self._project())
+        except DatabaseError:
+            yield "up", (), 0
+            return
+        yield "up", (), 1
+        yield from found
+
+    def _exchange(self) -> Samples:
+        if self._settings.exchange == "archive":  # files: no clock and no weight
+            return
+        pulse = self._pulse.latest()
+        yield "exchange_up", (), pulse is not None
+        if pulse is not None and pulse.used_weight is not None:
+            yield "exchange_used_weight", (), pulse.used_weight
+
+    def _project(self) -> Samples:
+        databases = find_databases(self._settings)
+        is_archive = self._settings.exchange == "archive"
+        clock = read_clock(self._settings) if is_archive else self._pulse.time()
+        wall = datetime.now(UTC)
+        with reading(databases.project) as connection:
+            dagster = dagster_facts(databases, wall)
+            tables = read_tables(connection, dagster.registered, clock.expected)
+        yield "problems", (), len(list(problems(clock, tables, dagster, wall)))
+        yield from _scan(tables, clock, wall)
+        yield from _tables(tables)
+        yield from _dagster(dagster)
+        yield "database_size_bytes", ("project",), tables.database_bytes
+        yield "database_size_bytes", ("dagster",), dagster.database_bytes
+        yield "disk_free_bytes", (), free_bytes(self._settings)
+
+
+@dataclass(frozen=True)
+class MetricsServer:
+    """A running endpoint; `url` is what Prometheus scrapes."""
+
+    url: str
+    _server: WSGIServer
+    _thread: threading.Thread
+
+    def close(self) -> None:
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def wait(self) -> None:
+        """Wait until somebody closes it."""
+        self._thread.join()
+
+
+def start_metrics_server(settings: Settings, host: str, port: int) -> MetricsServer:
+    """Serve the metrics from a thread of this process; the caller has checked the host.
+
+    Nothing is read before the first scrape, and a lost database is a metric, not an error.
+
+    Parameters
+    ----------
+    settings
+        Of the project.
+    host, port
+        Where to listen; port 0: any free one.
+
+    Raises
+    ------
+    InputError
+        The address cannot be listened on.
+    """
+    registry = CollectorRegistry()
+    registry.register(ProjectCollector(settings))
+    try:
+        server, thread = start_http_server(port, addr=host, registry=registry)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"--host {host} --port {port}: cannot listen ({reason}); "
+            "stop the program that uses it or choose another --port"
+        ) from None
+    shown = f"[{host}]" if ":" in host else host
+    return MetricsServer(f"http://{shown}:{server.server_port}/metrics", server, thread)
+
+
+def _scan(tables: TableFacts, clock: Clock, wall: datetime) -> Samples:
+    yield "missing_days", (), len(tables.without_summary)
+    yield "failed_fetches", (), len(tables.failed_fetches)
+    yield "unanswered_symbols", (), len(tables.unanswered)
+    yield "quarantined_candles", (), tables.quarantined
+    if tables.latest_summary is not None and tables.computed_at is not None:
+        closed_at = datetime.combine(tables.latest_summary + DAY, datetime.min.time(), UTC)
+        yield "scan_age_seconds", (), (clock.now - closed_at).total_seconds()
+        yield "scan_computed_age_seconds", (), (wall - tables.computed_at).total_seconds()
+        yield "days_behind", (), max((clock.expected - tables.latest_summary).days, 0)
+
+
+def _tables(tables: TableFacts) -> Samples:
+    for table in tables.tables:
+        yield "table_rows", (table.name,), table.rows
+        yield "table_size_bytes", (table.name,), table.bytes
+
+
+def _dagster(dagster: DagsterFacts) -> Samples:
+    yield "registered_symbols", (), len(dagster.registered)
+    yield "failed_checks", (), len(dagster.failed_checks)
+    yield "daemon_up", (), dagster.is_daemon_alive
+    for job, status, count in dagster.recent:
+        yield "recent_runs", (job, status.lower()), count
+    for run in dagster.last_by_job:
+        yield "last_run_success", (run.job,), run.status == SUCCEEDED
+        if run.ended is not None and run.seconds is not None:
+            yield "last_run_duration_seconds", (run.job,), run.seconds
+            yield "last_run_end_timestamp_seconds", (run.job,), run.ended.timestamp()
+
+
+def _families(samples: Samples) -> list[GaugeMetricFamily]:
+    """One family for each metric with a sample, in the order of `METRICS`."""
+    families = {
+        name: GaugeMetricFamily(f"autonama_{name}", text, labels=labels)
+        for name, (labels, text) in METRICS.items()
+    }
+    for name, values, number in samples:
+        families[name].add_metric(values, float(number))
+    return [family for family in families.values() if family.samples]

@@ -1,0 +1,33 @@
+"""Dagster's default run launcher, which also knows whether a run's process is still there."""
+
+from datetime import UTC, datetime, timedelta
+
+from dagster import DagsterRun
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+
+from resources.run_locks import alive
+
+STARTUP = timedelta(seconds=60)  # between the start of a run's process and its lock
+
+
+class WatchedRunLauncher(DefaultRunLauncher):
+    """Starts a run in a process of the code server and lets Dagster's run monitoring find it lost.
+
+    By itself Dagster notices a lost process only while the code server that started it lives: a
+    run whose machine went down would count as running for ever.
+    """
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Yes: by the run's lock."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """RUNNING while the run's lock is held, or the run has hardly begun; else FAILED."""
+        record = self._instance.get_run_record_by_id(run.run_id)
+        begun = record.start_time if record else None
+        if begun is None or datetime.now(UTC) - datetime.fromtimestamp(begun, UTC) < STARTUP:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if alive([run.run_id]):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.FAILED, "the run's process was lost")

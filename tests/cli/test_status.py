@@ -1,0 +1,130 @@
+"""`autonama status` and `autonama metrics` as commands."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import psycopg
+import pytest
+import requests
+
+PROGRAM = [sys.executable, "-c", "from autonama_dagster.cli.main import main; main()"]
+
+
+@pytest.fixture
+def morning(exchange, day):
+    """The stored day, looked at when the hour of grace is over."""
+    exchange.set_now("2024-03-11T08:00:00Z")
+    yield day
+    exchange.set_now("2024-03-11T00:05:00Z")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.usefixtures("morning")
+def test_a_day_that_is_complete(run):
+    ended = run("status")
+    assert ended.code == 0, ended.out
+    assert "healthy" in ended.out
+    assert "latest closed day 2024-03-10 (exchange, 2024-03-11 08:00" in ended.out
+    for name in ("universe", "ohlcv_1d", "analysis_summary", "fetch_log"):
+        assert f" {name} " in ended.out
+    assert "symbols_job" in ended.out
+    assert "2024-03-10|" in ended.out
+    assert "daemon: not running, never heard" in ended.out
+    assert "00:05 UTC, if `autonama up` runs then" in ended.out
+
+
+@pytest.mark.usefixtures("day")
+def test_the_same_as_json(run):
+    ended = run("status", "--format", "json")
+    found = json.loads(ended.out)
+    assert (ended.code, found["is_healthy"], found["problems"]) == (0, True, [])
+    assert found["clock"]["latest_closed"] == "2024-03-10"
+    tables = {t["name"]: t for t in found["tables"]["tables"]}
+    assert tables["signals"]["complete_day"] == "2024-03-10"
+    assert tables["signals"]["index_bytes"] < tables["signals"]["bytes"]
+    assert found["dagster"]["last_runs"][0]["status"] == "SUCCESS"
+    assert found["disk"]["free_bytes"] > 0
+
+
+def test_a_failed_symbol_makes_the_exit_code_1(run, morning):
+    with psycopg.connect(morning.url) as connection:
+        connection.execute(
+            "INSERT INTO trading.fetch_log VALUES "
+            "('GONEUSDT', '1d', '2024-03-10', '2024-03-10', now(), 'failed', 0, 'why', 'r')"
+        )
+    try:
+        ended = run("status")
+    finally:
+        with psycopg.connect(morning.url) as connection:
+            connection.execute("DELETE FROM trading.fetch_log WHERE symbol = 'GONEUSDT'")
+    assert ended.code == 1
+    assert ended.out.startswith("problem  1 symbols could not be fetched for 2024-03-10: GONEUSDT;")
+
+
+@pytest.mark.usefixtures("day")
+def test_without_the_exchange_it_says_so(run, monkeypatch):
+    monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", "http://127.0.0.1:9")
+    ended = run("status")
+    assert ended.code == 1  # by the wall clock that day is long ago
+    assert "note     the exchange cannot be reached: 127.0.0.1:9 does not answer" in ended.out
+    assert "(wall clock, " in ended.out
+
+
+@pytest.mark.usefixtures("day")
+def test_the_next_morning_it_is_stale(run, exchange):
+    exchange.set_now("2024-03-12T01:00:00Z")
+    ended = run("status")
+    exchange.set_now("2024-03-11T00:05:00Z")
+    assert ended.code == 1
+    assert ended.out.startswith(
+        "problem  stale: the latest complete day is 2024-03-10, 1 day behind"
+    )
+
+
+def test_a_stopped_server_is_one_line_and_stays_stopped(run, home):
+    ended = run("status")
+    assert ended.code == 1
+    assert "not running; start it: autonama db start" in ended.error
+    as_json = run("status", "--format", "json")
+    assert as_json.code == 1
+    assert json.loads(as_json.out)["is_healthy"] is False
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.usefixtures("day")
+def test_dagster_is_not_imported():
+    code = (
+        "import sys; sys.argv = ['autonama', 'status']\n"
+        "from autonama_dagster.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "sys.exit('imported' if {'dagster', 'binance'} & set(sys.modules) else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_metrics_are_served_on_this_machine_only(run):
+    ended = run("metrics", "--host", "0.0.0.0")
+    assert ended.code == 2
+    assert "--allow-remote" in ended.error
+
+
+@pytest.mark.usefixtures("day")
+def test_metrics_are_served_until_interrupted():
+    command = [*PROGRAM, "metrics", "--port", str(free_port())]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        url = server.stderr.readline().split()[1]
+        answer = requests.get(url, timeout=30)
+        server.kill()
+    assert answer.text.startswith("# HELP autonama_up ")
+    assert "\nautonama_up 1.0\n" in answer.text

@@ -1,0 +1,128 @@
+"""Candles that are not what they should be: rows, values, times, days."""
+
+from datetime import date, timedelta
+
+import pandas as pd
+import pytest
+from fault_support import DAY, DAYS, SYMBOLS, small_market
+from projects import project
+
+from autonama_dagster.replay.server import ReplayServer
+from resources.statements import Scope
+from resources.warehouse import RANKING
+
+GAP = date(2023, 12, 5)
+
+
+def leaves_no_trace(stage, fault):
+    stage.server.faults.add(fault)
+    stage.scan()
+    assert all(r.faults for r in stage.server.requests if r.path.endswith("klines"))
+    stage.check_complete()
+
+
+def test_duplicate_rows(stage):
+    leaves_no_trace(stage, "duplicate-rows")
+
+
+def test_rows_out_of_order(stage):
+    leaves_no_trace(stage, "shuffled-rows:seed=3")
+
+
+def test_microsecond_timestamps(stage):
+    leaves_no_trace(stage, "microseconds")
+
+
+def test_missing_days(stage):
+    stage.server.faults.add(f"missing-days:date={GAP},days=3,symbol=ETHUSDT")
+    stage.scan()
+    assert stage.scan() == [], "what the exchange does not have is not asked for again"
+    stored = stage.warehouse.read("ohlcv_1d")
+    expected = stage.expected["ohlcv_1d"]
+    lost = expected["symbol"].eq("ETHUSDT") & expected["date"].between(
+        pd.Timestamp(GAP), pd.Timestamp(GAP + timedelta(days=2))
+    )
+    assert lost.sum() == 3
+    found = stored[["symbol", "date", "row_hash"]]
+    right = expected.loc[~lost, ["symbol", "date", "row_hash"]]
+    pd.testing.assert_frame_equal(found, right.reset_index(drop=True))
+    gaps = stage.warehouse.candle_gaps(SYMBOLS)
+    assert gaps[["symbol", "days", "is_answered"]].to_numpy().tolist() == [["ETHUSDT", 3, True]]
+    bands = stage.warehouse.read("regression_bands").set_index("symbol")["n_obs"]
+    assert bands.to_dict() == {"BTCUSDT": 40, "ETHUSDT": 37, "SOLUSDT": 40}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("nan", "close 'NaN' is not finite"),
+        ("negative", "low '-1.00000000' is not finite and positive"),
+        ("zero", "open '0.00000000' is not finite and positive"),
+        ("huge", "high 1e30 is beyond any price"),
+        ("high-below-low", "above high"),
+    ],
+)
+def test_bad_values(stage, value, says):
+    stage.server.faults.add(f"bad-values:value={value},date={GAP},symbol=ETHUSDT")
+    stage.scan()
+    assert stage.scan() == []
+    stored = stage.warehouse.read("ohlcv_1d")
+    assert len(stored) == len(stage.expected["ohlcv_1d"]) - 1
+    assert stored[["open", "high", "low", "close"]].lt(1e3).all(axis=None)
+    bad = stage.warehouse.read("quarantine")
+    assert set(zip(bad["symbol"], bad["date"].dt.date, strict=True)) == {("ETHUSDT", GAP)}
+    assert bad["reason"].str.contains(says, regex=False).all()
+    bands = stage.warehouse.read("regression_bands").set_index("symbol")["n_obs"]
+    assert bands.to_dict() == {"BTCUSDT": 40, "ETHUSDT": 39, "SOLUSDT": 40}
+    others = stage.expected["signals"].query("symbol != 'ETHUSDT'")
+    found = stage.project.tables()["signals"].query("symbol != 'ETHUSDT'")
+    pd.testing.assert_frame_equal(found, others, check_exact=True)
+
+
+def test_a_late_candle(stage):
+    stage.server.faults.add("late-candle:minutes=10,symbol=ETHUSDT")
+    stage.scan()
+    assert stage.status() == {"BTCUSDT": "OK", "SOLUSDT": "OK"}
+    assert stage.warehouse.failed_fetches(DAY, RANKING) == ["ETHUSDT"]
+    stage.server.set_now("2023-12-30T00:10:00Z")
+    stage.scan()
+    assert stage.warehouse.failed_fetches(DAY, RANKING) == []
+    stage.check_complete("fetch_log", "ohlcv_1d")  # which say when they were asked
+    found, expected = stage.project.tables()["ohlcv_1d"], stage.expected["ohlcv_1d"]
+    pd.testing.assert_series_equal(found["row_hash"], expected["row_hash"])
+
+
+def test_a_late_candle_of_a_member_is_asked_for_until_it_is_final(stage):
+    scanner = stage.project.scanner()
+    scanner._run_all(scanner._plan(DAY, scanner._state(DAY), 0))  # ranked while all were there
+    stage.server.faults.add(f"missing-days:date={DAY},symbol=ETHUSDT")
+    stage.scan()
+    assert stage.status() == {"BTCUSDT": "OK", "ETHUSDT": "NO_DATA", "SOLUSDT": "OK"}
+    assert stage.warehouse.failed_fetches(DAY) == ["ETHUSDT"]
+    assert [r.step.job for r in stage.scan()] == ["symbols_job", "summary_job"]
+    stage.server.set_now("2023-12-30T02:00:00Z")
+    stage.scan()
+    assert stage.warehouse.failed_fetches(DAY) == []
+    assert stage.scan() == []
+    stage.clear()
+
+
+def test_symbol_delisted_mid_range(postgres, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("delisted")
+    market = small_market(folder, BTCUSDT=DAYS - 3)  # the last is of the 27th
+    settings = {"start_date": "2023-12-26", "universe_size": "3", "lookback": "40", "degree": "2"}
+    with (
+        ReplayServer(market, now="2023-12-30T00:05:00Z") as server,
+        project(folder, postgres, server.url, **settings) as opened,
+    ):
+        opened.scanner().scan(date(2023, 12, 27))
+        opened.scanner().scan(DAY)
+        signals = opened.warehouse.read("signals").set_index(["date", "symbol"])["status"].unstack()  # noqa: PD010
+        assert signals["BTCUSDT"].tolist() == ["OK", "NO_DATA"]
+        assert (signals[["ETHUSDT", "SOLUSDT"]] == "OK").all(axis=None)
+        universe = opened.warehouse.read("universe", Scope(first=DAY)).set_index("symbol")
+        assert universe.loc["BTCUSDT", "exclusion_reason"] == "no_candle"
+        candles = opened.warehouse.read("ohlcv_1d").query("symbol == 'BTCUSDT'")
+        assert candles["date"].max() == pd.Timestamp("2023-12-27")
+        assert opened.warehouse.failed_fetches(DAY) == []
+        assert opened.scanner().scan(DAY) == []

@@ -1,0 +1,183 @@
+"""Values never become SQL text: what our sources put into statements, and what users type."""
+
+import ast
+import re
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+from support import NOW, bands
+
+from autonama_dagster.errors import SchemaError
+from autonama_dagster.schemas.registry import INDEXES, TABLES, VIEWS
+from resources.database_urls import libpq_url
+from resources.statements import Scope
+from resources.warehouse import Batch
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("autonama_dagster", "assets", "resources")
+EXECUTORS = {"execute", "executemany", "query", "copy_expert", "SQL", "scalar", "scalars"}
+STATEMENT = re.compile(
+    r"^\s*(SELECT|INSERT|UPDATE|DELETE|TRUNCATE|CREATE|ALTER|DROP|COPY|GRANT|REVOKE|WITH|COMMENT)\b"
+)
+
+# What may stand inside the text of a statement. All of it is made from the schema registry, or is a
+# constant of ours; the places where that is so are few and named.
+NAMES = {
+    "SCHEMA", "qualified(of)", "qualified(table(name))", "qualified(QUARANTINE)", "STAGE", "where",
+    "order", "select_list(of, chosen)",
+}  # fmt: skip
+
+
+CANDLES_VIEW = (
+    "''.join((f\"UNION ALL\\nSELECT symbol, '{t.name.removeprefix('ohlcv_')}', open_time, open, "
+    'high, low, close, volume\\nFROM trading.{t.name}\\n" for t in INTRADAY))'
+)
+
+# Of single modules, each looked at: where the name or clause comes from.
+ALLOWED = {
+    "autonama_dagster/schemas/registry.py": {"what", "text", CANDLES_VIEW},  # DDL, no input
+    "resources/dagster_storage.py": {"table.name", "names"},  # Dagster's tables and columns
+    "resources/database.py": {"quoted"},  # an identifier, quoted by SQLAlchemy
+    "resources/statements.py": {"_columns(of)", "chosen", "conflict", "extra"},  # of the registry
+}
+
+
+def interpolated(node):
+    """Source of every expression that an f-string, format, % or + puts into a text."""
+    if isinstance(node, ast.JoinedStr):
+        return [ast.unparse(v.value) for v in node.values if isinstance(v, ast.FormattedValue)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mod)):
+        parts = []
+        for side in (node.left, node.right):
+            parts += interpolated(side)
+            is_plain = isinstance(side, (ast.Constant, ast.JoinedStr, ast.BinOp))
+            parts += [] if is_plain else [ast.unparse(side)]
+        return parts
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "format"
+        and not is_psycopg_sql(node.func.value)
+    ):
+        return [ast.unparse(a) for a in [*node.args, *(k.value for k in node.keywords)]]
+    return []
+
+
+def is_psycopg_sql(node):
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "sql.SQL"
+
+
+def literal(node):
+    """The text of a node as far as it is constant."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            v.value if isinstance(v, ast.Constant) else "\N{REPLACEMENT CHARACTER}"
+            for v in node.values
+        )
+    if isinstance(node, ast.BinOp):
+        return literal(node.left) + literal(node.right)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return literal(node.func.value)
+    return ""
+
+
+def statements(tree):
+    """Nodes that are the text of a statement: by what they say, or by whom they are given to."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.JoinedStr, ast.BinOp, ast.Call)) and STATEMENT.match(
+            literal(node)
+        ):
+            yield node
+        if isinstance(node, ast.Call) and node.args:
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in EXECUTORS or ast.unparse(node.func) in {"sa.text", "text"}:
+                yield node.args[0]
+
+
+def suspicious(source, name):
+    return {
+        f"{name}:{node.lineno}: {part}"
+        for node in statements(ast.parse(source))
+        for part in interpolated(node)
+        if part not in NAMES | ALLOWED.get(name, set())
+    }
+
+
+def test_nothing_but_names_of_the_registry_is_put_into_a_statement():
+    found = set()
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            found |= suspicious(path.read_text("utf-8"), str(path.relative_to(ROOT)))
+    assert sorted(found) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "cursor.execute(f'SELECT 1 FROM t WHERE a = {symbol}')",
+        "cursor.execute('SELECT 1 WHERE a = %s' % symbol)",
+        "cursor.execute('SELECT 1 WHERE a = ' + symbol)",
+        "cursor.execute('SELECT 1 WHERE a = {}'.format(symbol))",
+        "q = f'DELETE FROM t WHERE a = {symbol!r}'",
+        "warehouse.query(f'{prefix} 1')",
+        "sa.text(f'x {symbol}')",
+        "sql.SQL(f'SELECT {symbol}')",
+    ],
+)
+def test_the_scan_finds_what_it_looks_for(source):
+    assert suspicious(source, "x.py")
+
+
+def test_names_of_the_registry_need_no_quoting():
+    plain = re.compile(r"[a-z][a-z0-9_]*")
+    names = {*TABLES, *VIEWS}
+    for table in TABLES.values():
+        names |= {*table.columns, *table.key}
+    for indexes in INDEXES.values():
+        names |= {column for index in indexes for column in index}
+    assert [n for n in names if not plain.fullmatch(n)] == []
+
+
+HOSTILE = (
+    "BTC'; DROP TABLE trading.signals; --",
+    'BTC"; DROP TABLE trading.signals; --',
+    "BTC') OR 1=1 --",
+    "{BTC,ETH}",
+    "$1",
+    "%s",
+    ":symbol",
+    "\\",
+)
+
+
+def signals(warehouse):
+    with psycopg.connect(libpq_url(warehouse.url)) as connection:
+        return connection.execute("SELECT to_regclass('trading.signals')").fetchone()[0]
+
+
+@pytest.mark.parametrize("symbol", HOSTILE)
+def test_a_hostile_symbol_is_a_value_to_the_warehouse(warehouse, symbol):
+    scope = Scope((symbol,))
+    assert warehouse.read("regression_bands", scope).empty
+    assert warehouse.fetched_ranges("1d", [symbol]) == {}
+    assert warehouse.last_candles([symbol]) == {}
+    assert warehouse.candle_gaps([symbol]).empty
+    assert signals(warehouse) == "trading.signals"
+    with pytest.raises(SchemaError, match="unknown"):
+        warehouse.read(symbol)
+    with pytest.raises(SchemaError, match="no column"):
+        warehouse.read("regression_bands", columns=[symbol])
+
+
+def test_a_hostile_value_is_stored_as_it_is(warehouse):
+    symbol = "A';DROP/**/TABLE/**/x;--"
+    frame = bands([symbol], ["2024-01-01"])
+    stamps = {"run_id": "r'); --", "computed_at": NOW}
+    day = pd.Timestamp("2024-01-01").date()
+    warehouse.write("regression_bands", Batch(frame), Scope((symbol,), day, day), stamps)
+    (found,) = warehouse.read("regression_bands").to_dict("records")
+    assert (found["symbol"], found["run_id"]) == (symbol, "r'); --")
