@@ -105,7 +105,7 @@ def wanted(
     in_flight
         Runs that are queued or have started, whoever asked for them.
     now
-        The time, aware.
+        This machine's time, aware: it stamped the ends of the attempts.
     """
     is_settled = True
     for name, group in groupby(steps, key=phase):
@@ -140,19 +140,20 @@ def run_request(step: Step, day: date, attempt: int) -> dg.RunRequest:
 
 
 def read_attempts(instance: dg.DagsterInstance, day: date) -> dict[str, Attempts]:
-    """Ended attempts at the day's steps, by phase."""
+    """Ended attempts at the day's steps, by phase; one succeeds when all its runs do."""
     records = instance.get_run_records(dg.RunsFilter(tags={DAY_TAG: day.isoformat()}))
     found: dict[str, Attempts] = {}
+    # Dagster itself starts a lost run again: of the runs over one range the latest counts.
+    ended: dict[tuple[str, int], dict[str, bool]] = {}
     for record in sorted(records, key=lambda r: r.storage_id):
         run = record.dagster_run
         if run.status in IN_FLIGHT:
             continue
-        ended = record.end_time or record.update_timestamp.timestamp()
-        found[run.tags[STEP_TAG]] = Attempts(
-            int(run.tags[ATTEMPT_TAG]),
-            datetime.fromtimestamp(ended, UTC),
-            run.status is dg.DagsterRunStatus.SUCCESS,
-        )
+        name, count = run.tags[STEP_TAG], int(run.tags[ATTEMPT_TAG])
+        ranges = ended.setdefault((name, count), {})
+        ranges[f"{run.tags[RANGE_START_TAG]}..{run.tags[RANGE_END_TAG]}"] = run.is_success
+        end = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
+        found[name] = Attempts(count, end, all(ranges.values()))
     return found
 
 
@@ -181,14 +182,25 @@ def work_of(run: dg.DagsterRun, registered: Sequence[str]) -> Work:
     return Work(assets, first, last, frozenset(span))
 
 
+def work_of_step(step: Step) -> Work:
+    """What the run of the step will write."""
+    kind, assets = JOBS[step.job]
+    days = (None, None) if kind == "symbol" else (step.first, step.last)
+    return Work(frozenset(step.assets or assets), *days, frozenset(step.symbols) or None)
+
+
 def _work_of_backfill(run: dg.DagsterRun) -> Work:
     run_config: Any = run.run_config
     config = run_config["ops"]["backfill"]["config"]
     everything = frozenset(asset for _, of in JOBS.values() for asset in of)
-    last = config.get("to")
+    try:
+        first = date.fromisoformat(config["from"])
+        last = date.fromisoformat(config["to"]) if config.get("to") else date.max
+    except ValueError:  # it ends with an error before it writes anything
+        return Work(frozenset(), None, None, None)
     return Work(
         frozenset(config.get("assets") or everything),
-        date.fromisoformat(config["from"]),
-        date.fromisoformat(last) if last else date.max,
-        frozenset(config["symbols"]) if config.get("symbols") else None,
+        first,
+        last,
+        frozenset(s.strip().upper() for s in config.get("symbols", ())) or None,
     )

@@ -1,5 +1,7 @@
 """The daily schedule: at 00:05 UTC the ranking of the day that has just closed."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from autonama_dagster.planner import Step
@@ -33,8 +35,7 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
         exchange: dg.ResourceParam[Exchange],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.RunRequest | dg.SkipReason:
-        now = exchange.server_time()
-        day = due_day(now)
+        day = due_day(exchange.server_time())
         if day < settings.start_date:
             return dg.SkipReason(f"{day} lies before the first partition, {settings.start_date}")
         state = read_state(day, settings, warehouse, context.instance)
@@ -44,7 +45,7 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
             [Step("universe_job", day, day)],
             read_attempts(context.instance, day),
             read_in_flight(context.instance, state.registered),
-            now,
+            datetime.now(UTC),
         )
         if not decision.steps:
             return dg.SkipReason(f"the universe of {day} is asked for already")

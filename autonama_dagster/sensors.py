@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -18,6 +18,7 @@ from autonama_dagster.requests import (
     read_in_flight,
     run_request,
     wanted,
+    work_of_step,
 )
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import days_of, read_states
@@ -63,7 +64,7 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
         unsettled: date | None = None
-        for day, decision in _decisions(context.instance, settings, warehouse, first, last, now):
+        for day, decision in _decisions(context.instance, settings, warehouse, first, last):
             requests += [run_request(step, day, decision.attempt) for step in decision.steps]
             if decision.is_settled:
                 notes.append(f"{day} is left as it is after its last attempt")
@@ -99,7 +100,6 @@ def _decisions(
     warehouse: Warehouse,
     first: date,
     last: date,
-    now: datetime,
 ) -> Iterator[tuple[date, Decision]]:
     """What to do for the oldest open days."""
     if first > last:
@@ -112,9 +112,9 @@ def _decisions(
         if not steps:
             continue
         attempts = read_attempts(instance, day)
-        decision = wanted(
-            open_steps(day, states[day], settings, attempts), attempts, in_flight, now
-        )
+        steps = open_steps(day, states[day], settings, attempts)
+        decision = wanted(steps, attempts, in_flight, datetime.now(UTC))
+        in_flight += [work_of_step(step) for step in decision.steps]
         yield day, decision
         open_days += not decision.is_settled
         if open_days == DAYS_AT_ONCE:

@@ -60,8 +60,10 @@ class Settings(BaseSettings):
         description="Pairs with hourly and 15-minute candles, e.g. BTCUSDT,ETHUSDT; default none.",
     )
 
-    exchange: Literal["binance", "archive"] = Field(
-        default="binance", description="Where candles come from."
+    exchange: Literal["binance", "archive", "binance+archive"] = Field(
+        default="binance",
+        description="Where candles come from: the REST API, the bulk archive's files, or closed "
+        "months from files and the rest from the API.",
     )
     exchange_url: str | None = Field(
         default=None,

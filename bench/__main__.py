@@ -43,6 +43,10 @@ BENCHMARKS = {
         "range runs, our event log storage against the stock one",
         full=("--stock-days", "30", "--repeat", "1"),
     ),
+    "backfill": Benchmark(
+        "backfill", "a backfill by the command line: seconds, peak memory", ("--days", "720")
+    ),
+    "growth": Benchmark("backfill_growth", "time per partition at 25 to 200 symbols"),
     "hourly": Benchmark("hourly", "a year of hourly candles loaded, and a window read"),
     "help": Benchmark("help", "autonama --help"),
 }

@@ -94,9 +94,10 @@ def fetch_candles(
         log += _logged(symbol, interval, first, last, now, answer, is_late=is_late)
         if isinstance(answer, Klines):
             asked = answer.within(midnight(first), midnight(last + DAY))
-            frame, rejected = parse(asked.rows, symbol, grid)
-            good.append(frame.assign(source=answer.source, fetched_at=answer.asked_at))
-            bad.append(rejected)
+            for source, rows in asked.by_source():
+                frame, rejected = parse(rows, symbol, grid)
+                good.append(frame.assign(source=source, fetched_at=answer.asked_at))
+                bad.append(rejected)
     failed = tuple(s for s in symbols if isinstance(answers[s], SymbolFetchError))
     found = [f for f in bad if len(f)]
     rejected = pd.concat(found, ignore_index=True) if found else empty_rejected()
@@ -109,15 +110,16 @@ def refuse_mixture(stored: str | None, frame: pd.DataFrame) -> None:
     Raises
     ------
     InputError
-        The fetched candles are synthetic and the stored ones are not, or the reverse.
+        The fetched candles are synthetic and the stored ones are not, or the reverse; or some of
+        the fetched ones are, as a replay exchange and the archive together give them.
     """
-    made_up = frame["source"].eq("synthetic")
-    if stored is None or frame.empty or (made_up == (stored == "synthetic")).all():
+    given = sorted(set(frame["source"]))
+    if len({source == "synthetic" for source in (*given, stored) if source}) <= 1:
         return
+    held = f"the database holds candles of source {stored}, " if stored else ""
     raise InputError(
-        f"the database holds candles of source {stored}, the exchange gives "
-        f"{frame['source'].iloc[0]}: made-up and real candles must not meet; use another "
-        "AUTONAMA_HOME or DATABASE_URL, or correct AUTONAMA_EXCHANGE_URL"
+        f"{held}the exchange gives {' and '.join(given)}: made-up and real candles must not meet; "
+        "use another AUTONAMA_HOME or DATABASE_URL, or correct AUTONAMA_EXCHANGE_URL"
     )
 
 

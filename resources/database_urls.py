@@ -24,7 +24,8 @@ _POSTGRES_URL: Final = re.compile(
     re.IGNORECASE,
 )
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
-_CONNECT_TIMEOUT_S: Final = 10  # of each host; a server that drops packets would block for minutes
+# Seconds for each host; a server that drops packets would block for minutes.
+_CONNECT_TIMEOUT: Final = "connect_timeout=10"
 _EXPECTED: Final = "postgresql://user:password@host:5432/database"
 
 
@@ -62,15 +63,19 @@ def with_database(url: str, name: str) -> str:
 
 
 def redacted(url: str) -> str:
-    """Return `url` with its passwords hidden, to be shown in messages."""
+    """Return `url` with its passwords hidden, to be shown in messages.
+
+    The time limit that the functions above add is left out: the user did not write it.
+    """
     parts = _parsed(url)
     shown = url
     if parts["query"] is not None:
-        options = (
+        options = [
             f"{o.partition('=')[0]}=***" if _option_name(o).endswith("password") else o
             for o in parts["query"].split("&")
-        )
-        shown = f"{url[: parts.start('query')]}{'&'.join(options)}"
+            if o != _CONNECT_TIMEOUT
+        ]
+        shown = url[: parts.start("query") - 1] + (f"?{'&'.join(options)}" if options else "")
     if parts["password"] is not None:
         shown = f"{shown[: parts.start('password')]}***{shown[parts.end('password') :]}"
     return shown
@@ -86,7 +91,7 @@ def _with_scheme(url: str, scheme: str) -> str:
         joint = "&" if query else ""
     else:  # SQLAlchemy wants a path before the options, be it empty
         joint = "/?" if parts["database"] is None else "?"
-    return f"{rewritten}{joint}connect_timeout={_CONNECT_TIMEOUT_S}"
+    return f"{rewritten}{joint}{_CONNECT_TIMEOUT}"
 
 
 def _option_name(option: str) -> str:

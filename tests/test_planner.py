@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autonama_dagster.planner import CANDLES_ONLY, State, next_steps, uncovered
+from autonama_dagster.planner import (
+    CANDLES_ONLY,
+    RANKED_AT_ONCE,
+    ROWS_AT_ONCE,
+    State,
+    candle_steps,
+    chunks,
+    days_per_run,
+    next_steps,
+    ranking_steps,
+    rectangles,
+    uncovered,
+)
 
 START = date(2023, 1, 1)
 DAY = date(2023, 12, 29)
@@ -150,3 +162,101 @@ def test_uncovered_is_the_hull_of_the_days_no_range_covers(raw):
     missing = [d for d in days if not any(a <= d <= b for a, b in ranges)]
     expected = (missing[0], missing[-1]) if missing else None
     assert uncovered(ranges, days[0], days[-1]) == expected
+
+
+def on(*numbers):
+    return [START + timedelta(days=n) for n in numbers]
+
+
+def test_neighbouring_days_are_ranked_by_one_run():
+    steps = ranking_steps(on(7, 1, 2, 3, 9, 8))
+    assert jobs(steps) == [("universe_job", *on(1, 3), ()), ("universe_job", *on(7, 9), ())]
+    assert ranking_steps([]) == []
+
+
+def test_one_run_ranks_no_more_days_than_fit_the_memory():
+    spans = [(s.first, s.last) for s in ranking_steps(on(*range(RANKED_AT_ONCE + 5)))]
+    cut = RANKED_AT_ONCE
+    assert spans == [tuple(on(0, cut - 1)), tuple(on(cut, cut + 4))]
+
+
+def test_candles_of_a_range_are_fetched_with_the_windows_of_all_its_days():
+    state = known({"AAA": [], "BBB": [(WINDOW, DAY)]})
+    first = DAY - timedelta(days=9)
+    steps = candle_steps(first, DAY, state, start_date=START, lookback=720)
+    reach = first - timedelta(days=719)
+    assert jobs(steps) == [
+        ("history_job", reach, START - timedelta(days=1), ("AAA",)),
+        ("history_job", reach, START - timedelta(days=1), ("BBB",)),
+        ("symbols_job", START, DAY, ("AAA",)),
+    ]
+    assert steps[-1].assets == CANDLES_ONLY
+
+
+def test_without_a_window_only_the_days_themselves_are_fetched():
+    steps = candle_steps(DAY, DAY, known({"AAA": []}), start_date=START, lookback=1)
+    assert jobs(steps) == [("symbols_job", DAY, DAY, ("AAA",))]
+
+
+def test_nobody_registered_needs_no_candles():
+    assert candle_steps(START, DAY, known({}), start_date=START, lookback=720) == []
+
+
+@given(st.integers(0, 400), st.integers(1, 50))
+def test_chunks_hold_every_day_once(more, days):
+    last = START + timedelta(days=more)
+    found = chunks(START, last, days)
+    covered = [a + timedelta(days=n) for a, b in found for n in range((b - a).days + 1)]
+    assert covered == on(*range(more + 1))
+    assert all((b - a).days + 1 == days for a, b in found[:-1])
+
+
+@pytest.mark.parametrize(
+    ("symbols", "days", "processes", "expected"),
+    [
+        (100, 720, 2, ROWS_AT_ONCE // 100),
+        (100, 10, 2, 5),
+        (100, 11, 2, 6),
+        (100, 1, 2, 1),
+        (0, 10, 2, 5),
+        (10 * ROWS_AT_ONCE, 720, 2, 1),
+    ],
+)
+def test_a_chunk_fits_the_memory_and_leaves_each_process_its_share(
+    symbols, days, processes, expected
+):
+    assert days_per_run(symbols, days, processes) == expected
+
+
+def test_a_rectangle_holds_what_is_undone_and_not_the_days_around_it():
+    undone = dict(zip(on(0, 1, 2, 3, 4), ["", "B", "", "C", ""], strict=True))
+    assert rectangles(undone, "ABCD", "ABCD") == [(*on(1, 3), ("B", "C"))]
+
+
+def test_a_rectangle_never_holds_a_symbol_that_is_not_chosen():
+    undone = {START: {"A", "C", "E"}}
+    assert rectangles(undone, "ABCDE", "ACDE") == [
+        (START, START, ("A",)),
+        (START, START, ("C", "D", "E")),
+    ]
+
+
+@pytest.mark.parametrize("undone", [{}, {START: frozenset()}])
+def test_nothing_undone_needs_no_rectangle(undone):
+    assert rectangles(undone, ["A"], {"A"}) == []
+    assert rectangles(undone, [], frozenset()) == []
+
+
+@given(
+    st.dictionaries(st.integers(0, 9).map(lambda n: on(n)[0]), st.sets(st.sampled_from("ABCDE"))),
+    st.sets(st.sampled_from("ABCDE"), min_size=1),
+)
+def test_rectangles_cover_what_is_undone_in_the_order_of_registration(undone, chosen):
+    undone = {day: symbols & chosen for day, symbols in undone.items()}
+    found = rectangles(undone, "EDCBA", chosen)
+    for day, symbols in undone.items():
+        for symbol in symbols:
+            assert any(a <= day <= b and symbol in who for a, b, who in found)
+    for _, _, who in found:
+        assert chosen >= set(who)
+        assert "".join(who) in "EDCBA"

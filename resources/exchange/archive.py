@@ -103,7 +103,7 @@ class ArchiveExchange:
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
         """Closed candles of one symbol; see `Exchange.klines`."""
         request = KlinesRequest(symbol, interval, start, end)
-        return self._fetch(request, self.server_time(), threading.Event())
+        return self.fetch(request, self.server_time(), threading.Event())
 
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
@@ -112,7 +112,7 @@ class ArchiveExchange:
         now = self.server_time()
         return fetch_many(
             requests,
-            lambda request, stop: self._fetch(request, now, stop),
+            lambda request, stop: self.fetch(request, now, stop),
             self._threads,
             on_progress,
         )
@@ -121,19 +121,25 @@ class ArchiveExchange:
         """Release the connections."""
         self._store.close()
 
-    def _fetch(self, request: KlinesRequest, now: datetime, stop: threading.Event) -> Klines:
-        def read(path: str | None) -> list[RawKline] | None:
-            if path is None:
-                return None
-            if stop.is_set():
-                raise RequestCancelledError
-            return self._retry.run(lambda: read_candles(self._store, path, request.symbol))
+    def fetch(self, request: KlinesRequest, now: datetime, stop: threading.Event) -> Klines:
+        """Answer to one request as of `now`, given up once `stop` is set.
 
+        Raises
+        ------
+        SymbolFetchError, ExchangeError
+            As `Exchange.klines`.
+        RequestCancelledError
+            `stop` was set before the answer was complete.
+        """
         rows: list[RawKline] = []
         for files in candle_files(request, now):
-            month = read(files.monthly)
+            month = self.read(files.monthly, request.symbol, stop) if files.monthly else None
             if month is None:
-                month = [row for path in files.daily for row in read(path) or []]
+                month = [
+                    row
+                    for path in files.daily
+                    for row in self.read(path, request.symbol, stop) or []
+                ]
             rows += month
         return Klines(
             request.symbol,
@@ -144,3 +150,19 @@ class ArchiveExchange:
             "archive",
             now,
         )
+
+    def read(self, path: str, symbol: str, stop: threading.Event) -> list[RawKline] | None:
+        """Rows of one file, checked against its checksum; None where the archive has no such file.
+
+        Raises
+        ------
+        BadAnswerError
+            The file is damaged: see `read_candles`.
+        ExchangeError
+            The archive is out of reach or refuses us.
+        RequestCancelledError
+            `stop` is set.
+        """
+        if stop.is_set():
+            raise RequestCancelledError
+        return self._retry.run(lambda: read_candles(self._store, path, symbol))

@@ -213,25 +213,36 @@ def candle_files(request: KlinesRequest, now: datetime) -> Iterator[MonthFiles]:
     Closed months are monthly files, the days of the current month daily ones. The file of the
     month before comes out some days into the current one: until then its days are daily files.
     """
-    folder = f"{request.symbol}/{request.interval}/{request.symbol}-{request.interval}-"
+    stem = _stem(request.symbol, request.interval)
     today = now.date()
     first = from_ms(request.start_ms).date()
     last = min(from_ms(request.end_ms - 1).date(), today)
     current = today.replace(day=1)
     month = first.replace(day=1)
     while month <= last:
-        following = _next_month(month)
+        following = next_month(month)
         days: tuple[str, ...] = ()
         if following >= current:
             from_day, to_day = max(first, month), min(last, following - timedelta(days=1))
             days = tuple(
-                f"{DAILY}{folder}{from_day + timedelta(days=n):%Y-%m-%d}.zip"
+                f"{DAILY}{stem}{from_day + timedelta(days=n):%Y-%m-%d}.zip"
                 for n in range((to_day - from_day).days + 1)
             )
-        monthly = f"{MONTHLY}{folder}{month:%Y-%m}.zip" if month < current else None
+        is_closed = month < current
+        monthly = monthly_file(request.symbol, request.interval, month) if is_closed else None
         yield MonthFiles(monthly, days)
         month = following
 
 
-def _next_month(month: date) -> date:
+def monthly_file(symbol: str, interval: str, month: date) -> str:
+    """Path of the file with a month's candles; any day of the month names it."""
+    return f"{MONTHLY}{_stem(symbol, interval)}{month:%Y-%m}.zip"
+
+
+def _stem(symbol: str, interval: str) -> str:
+    return f"{symbol}/{interval}/{symbol}-{interval}-"
+
+
+def next_month(month: date) -> date:
+    """First day of the month after the one that begins on this day."""
     return (month + timedelta(days=31)).replace(day=1)

@@ -1,8 +1,9 @@
 """The interface of an exchange and what it answers with; no source's own knowledge lives here."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -84,6 +85,15 @@ class KlinesRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The range [start_ms, end_ms) of open times whose candles come from `source`."""
+
+    start_ms: int
+    end_ms: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Klines:
     """One answer: the closed candles of a range, as the exchange printed them.
 
@@ -97,6 +107,9 @@ class Klines:
         One of `SOURCES`; over several pages the one farthest from the market.
     asked_at
         The exchange's server time at the request, never the local clock.
+    exceptions
+        Ranges whose candles come from another source than `source`, where an answer is put
+        together from several.
     """
 
     symbol: str
@@ -106,12 +119,22 @@ class Klines:
     rows: tuple[RawKline, ...]
     source: str
     asked_at: datetime
+    exceptions: tuple[Span, ...] = ()
 
     def within(self, start: datetime, end: datetime) -> "Klines":
         """The part of this answer with open time in [start, end)."""
         first, stop = to_ms(start), to_ms(end)
         rows = tuple(row for row in self.rows if first <= row.open_time < stop)
-        return Klines(self.symbol, self.interval, start, end, rows, self.source, self.asked_at)
+        return replace(self, start=start, end=end, rows=rows)
+
+    def by_source(self) -> Iterator[tuple[str, tuple[RawKline, ...]]]:
+        """The rows in their order, cut where the source changes, each part with its source."""
+        for source, rows in groupby(self.rows, self._source_of):
+            yield source, tuple(rows)
+
+    def _source_of(self, row: RawKline) -> str:
+        found = (s.source for s in self.exceptions if s.start_ms <= row.open_time < s.end_ms)
+        return next(found, self.source)
 
 
 Progress = Callable[[int, int], None]

@@ -166,7 +166,7 @@ class BinanceExchange:
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
         """Closed candles of one symbol; see `Exchange.klines`."""
         request = KlinesRequest(symbol, interval, start, end)
-        return self._fetch(request, self.server_time(), self._never)
+        return self.fetch(request, self.server_time(), self._never)
 
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
@@ -177,7 +177,7 @@ class BinanceExchange:
         now = self.server_time()
         return fetch_many(
             requests,
-            lambda request, stop: self._fetch(request, now, stop),
+            lambda request, stop: self.fetch(request, now, stop),
             self._threads,
             on_progress,
         )
@@ -186,7 +186,16 @@ class BinanceExchange:
         """Release the connections."""
         self._client.close()
 
-    def _fetch(self, request: KlinesRequest, now: datetime, stop: threading.Event) -> Klines:
+    def fetch(self, request: KlinesRequest, now: datetime, stop: threading.Event) -> Klines:
+        """Answer to one request of a batch that began at `now`, given up once `stop` is set.
+
+        Raises
+        ------
+        SymbolFetchError, ExchangeError
+            As `Exchange.klines`.
+        RequestCancelledError
+            `stop` was set before the answer was complete.
+        """
         rows: list[RawKline] = []
         sources: list[str] = []
         cursor: int | None = request.start_ms

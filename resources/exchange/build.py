@@ -4,12 +4,26 @@ from autonama_dagster.settings import Settings
 from resources.exchange.archive import ArchiveExchange
 from resources.exchange.base import Exchange
 from resources.exchange.binance import BinanceExchange
+from resources.exchange.combined import CombinedExchange
+from resources.exchange.retry import RetryPolicy
 
 
 def build_exchange(settings: Settings) -> Exchange:
     """The configured source of candles; nothing is asked of it yet."""
+    threads = settings.exchange_concurrency
     if settings.exchange == "archive":
-        return ArchiveExchange(settings.archive_location, threads=settings.exchange_concurrency)
+        return ArchiveExchange(settings.archive_location, threads=threads)
+    rest = _binance(settings)
+    if settings.exchange == "binance":
+        return rest
+    # Less patient with the archive than where nothing else could give the candles.
+    archive = ArchiveExchange(
+        settings.archive_location, timeout=10.0, retry=RetryPolicy(attempts=3)
+    )
+    return CombinedExchange(rest, archive, threads=threads)
+
+
+def _binance(settings: Settings) -> BinanceExchange:
     key, secret = settings.binance_api_key, settings.binance_api_secret
     return BinanceExchange(
         settings.exchange_url,

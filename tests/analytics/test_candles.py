@@ -170,7 +170,7 @@ class TestParse:
         assert good["close"].tolist() == [1.5, 1.55, 1e-8]
 
     def test_numbers_are_correctly_rounded(self):
-        texts = ["0.30000000000000004", "123456789.12345678", "8.41e-06", "9007199254740993"]
+        texts = ["0.30000000000000004", "123456789.12345678", "8.41e-06", "900719925474.09931"]
         rows = [candle(open=t, high=t, low=t, close=t) for t in texts]
         assert parse(rows, "X")[0]["close"].tolist() == [float(text) for text in texts]
 

@@ -195,7 +195,7 @@ def test_ctrl_c_in_the_middle_of_a_step_ends_with_one_line(run, monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("resources.warehouse.Warehouse.write", press)
-    monkeypatch.setattr("resources.warehouse.Warehouse.is_summarised", lambda *_: False)
+    monkeypatch.setattr("resources.ledger.summarised_days", lambda *_: frozenset())
     ended = run("scan")
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "autonama: stopped"

@@ -1,0 +1,172 @@
+"""A backfill of every daily asset from an empty project, candles included, by the command line.
+
+The candles come from a replay exchange that knows exactly the symbols asked for. Seconds are from
+process start to exit. The memory is that of the program and its worker processes together, sampled
+twice a second, pages they share counted in each; the servers are not in it.
+
+`--growth` measures 25, 50, 100 and 200 symbols over 180 days and compares the time per partition.
+"""
+
+import argparse
+import gzip
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import psutil
+
+from bench.command import PROGRAM, environment
+from bench.report import report
+from bench.scan import recorded_candles, replay_exchange
+from resources.embedded_postgres import EmbeddedPostgres
+
+LAST_DAY = date(2023, 12, 29)
+TARGET_S = 15 * 60
+PEAK_TARGET_GB = 2.0
+GROWTH = (25, 50, 100, 200)
+GROWTH_DAYS = 180
+GROWTH_TARGET = 1.2  # largest time per partition over the smallest
+SAMPLE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One backfill."""
+
+    symbols: int
+    days: int
+    seconds: float
+    peak_gb: float
+    partitions: int
+
+    @property
+    def ms_per_partition(self) -> float:
+        """Milliseconds per partition of an asset."""
+        return self.seconds * 1000 / self.partitions
+
+
+@contextmanager
+def market(count: int) -> Iterator[Path]:
+    """Folder of `count` recorded symbols, the ones with the most candles up to the last day."""
+    recorded = recorded_candles()
+    if recorded is None:
+        raise SystemExit("no recorded candles: set AUTONAMA_MARKET_DATA")
+    files = sorted(recorded.glob("1d/*USDT.csv.gz"), key=lambda f: (-_candles(f), f.name))
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "1d"
+        target.mkdir()
+        for file in files[:count]:
+            (target / file.name).symlink_to(file)
+        yield Path(folder)
+
+
+def _candles(file: Path) -> int:
+    """Candles up to the last day, for symbols that trade on it; 0 for others."""
+    end = int(time.mktime((LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, 0, 0, 0, 0, 0, 0))) * 1000
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        next(lines)
+        opened = [int(line.split(",", 1)[0]) for line in lines]
+    until = [t for t in opened if t <= end]
+    return len(until) if until and end - until[-1] < 86_400_000 else 0
+
+
+def backfill(symbols: int, days: int) -> Measured:
+    """Fill `days` days of `symbols` symbols in a new project."""
+    first = LAST_DAY - timedelta(days=days - 1)
+    with (
+        market(symbols) as candles,
+        TemporaryDirectory() as folder,
+        replay_exchange(candles, Path(folder)) as url,
+    ):
+        home = Path(folder)
+        settings = environment(
+            home, exchange_url=url, start_date=first.isoformat(), universe_size=symbols
+        )
+        begun = perf_counter()
+        command = [PROGRAM, "backfill", "--from", first.isoformat(), "--to", LAST_DAY.isoformat()]
+        process = subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True)
+        try:
+            peak = _watched(process.pid)
+            told = process.communicate()[0]
+            seconds = perf_counter() - begun
+        finally:
+            EmbeddedPostgres(home).destroy()
+    if process.returncode:
+        raise SystemExit(f"the backfill ended with exit code {process.returncode}")
+    partitions = int(told.split(":")[1].split()[0].replace(",", ""))
+    return Measured(symbols, days, seconds, peak, partitions)
+
+
+def _watched(pid: int) -> float:
+    """Wait for the process and give the most memory that it and its workers had at once, in GB."""
+    peak = 0
+    parent = psutil.Process(pid)
+    with suppress(psutil.NoSuchProcess):
+        while parent.status() != psutil.STATUS_ZOMBIE:
+            family = [parent, *parent.children(recursive=True)]
+            now = 0
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    if not process.name().startswith(("postgres", "initdb")):
+                        now += process.memory_info().rss
+            peak = max(peak, now)
+            time.sleep(SAMPLE_S)
+    return peak / 1e9
+
+
+def measure_growth(sizes: Sequence[int]) -> None:
+    """Print how the time per partition grows with the symbols."""
+    found = [backfill(symbols, GROWTH_DAYS) for symbols in sizes]
+    per_partition = [round(m.ms_per_partition, 4) for m in found]
+    value = max(per_partition) / min(per_partition)
+    report(
+        "backfill_growth",
+        round(value, 3),
+        "x",
+        target=GROWTH_TARGET,
+        met=value <= GROWTH_TARGET,
+        symbols=list(sizes),
+        days=GROWTH_DAYS,
+        ms_per_partition=per_partition,
+        seconds=[round(m.seconds, 1) for m in found],
+        partitions=[m.partitions for m in found],
+        cores=os.cpu_count(),
+    )
+
+
+def main() -> None:
+    """Measure and print a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=100, help="symbols (default: 100)")
+    parser.add_argument("--days", type=int, default=720, help="days (default: 720)")
+    parser.add_argument("--growth", action="store_true", help="25, 50, 100, 200 symbols x 180 days")
+    given = parser.parse_args()
+    if given.growth:
+        measure_growth(GROWTH)
+        return
+    found = backfill(given.symbols, given.days)
+    report(
+        "backfill",
+        round(found.seconds, 1),
+        "s",
+        target=TARGET_S,
+        met=found.seconds <= TARGET_S and found.peak_gb <= PEAK_TARGET_GB,
+        peak_memory_gb=round(found.peak_gb, 3),
+        peak_memory_target_gb=PEAK_TARGET_GB,
+        symbols=found.symbols,
+        days=found.days,
+        partitions=found.partitions,
+        ms_per_partition=round(found.ms_per_partition, 4),
+        cores=os.cpu_count(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""A small project as the daemon sees it: ticks of its sensor, and the runs they ask for."""
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import dagster as dg
+from projects import Project
+
+from autonama_dagster.definitions import build_defs
+from autonama_dagster.jobs import run_step
+from autonama_dagster.planner import Step
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.schemas.registry import TABLES
+from resources.exchange.build import build_exchange
+
+DAY = date(2023, 12, 29)
+START = date(2023, 12, 27)
+SETTINGS = {"start_date": str(START), "universe_size": "3", "lookback": "40", "degree": "2"}
+
+
+def at(day, clock="00:10:00"):
+    """A time of the day after `day`, when its candles are published."""
+    return f"{day + timedelta(days=1)}T{clock}Z"
+
+
+@dataclass
+class Daemon:
+    """Evaluates the sensor and the schedule as Dagster's daemon does; keeps the cursor."""
+
+    project: Project
+    server: ReplayServer
+    cursor: str | None = None
+    exchanges: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.exchanges.append(build_exchange(self.project.settings))
+        self.defs = build_defs(
+            self.project.settings, exchange=self.exchanges[-1], warehouse=self.project.warehouse
+        )
+        self.repository = self.defs.get_repository_def()
+
+    @property
+    def instance(self):
+        return self.project.instance
+
+    def tick(self):
+        """The runs that the sensor asks for; `skipped` says why there are none."""
+        sensor = self.repository.get_sensor_def("scan_sensor")
+        with dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            repository_def=self.repository,
+            sensor_name=sensor.name,
+        ) as context:
+            found = sensor.evaluate_tick(context)
+        self.cursor = found.cursor
+        self.skipped = found.skip_message
+        return found.run_requests
+
+    def asked(self):
+        """Job, range and attempt of what a tick asks for."""
+        return [said(request) for request in self.tick()]
+
+    def scheduled(self):
+        """The run that the schedule asks for, or why there is none."""
+        schedule = self.repository.get_schedule_def("daily_universe")
+        with dg.build_schedule_context(
+            instance=self.instance, repository_def=self.repository
+        ) as context:
+            found = schedule.evaluate_tick(context)
+        return [said(request) for request in found.run_requests] or found.skip_message
+
+    def execute(self, request):
+        """Execute a requested run to its end, well or not."""
+        return self._job(request).execute_in_process(
+            instance=self.instance,
+            run_config={**request.run_config, **QUIET},
+            tags=request.tags,
+            asset_selection=request.asset_selection,
+            raise_on_error=False,
+        )
+
+    def queue(self, request, status=dg.DagsterRunStatus.QUEUED):
+        """A requested run that has not ended."""
+        return self.instance.create_run_for_job(
+            self._job(request), tags=request.tags, status=status, run_config=request.run_config
+        )
+
+    def fail(self, request):
+        """A requested run that failed at once."""
+        self.instance.report_run_failed(self.queue(request))
+
+    def scan(self, day):
+        """The day's scan, by the command line."""
+        self.project.scanner().scan(day)
+
+    def step(self, job, first, last, *symbols, assets=None):
+        run_step(self.defs, self.instance, Step(job, first, last, symbols, assets))
+
+    def settle(self):
+        """Execute what ticks ask for until one asks for nothing; the jobs of each tick."""
+        jobs = []
+        while requests := self.tick():
+            for request in requests:
+                assert self.execute(request).success
+            jobs.append([said(request)[0] for request in requests])
+            assert len(jobs) < 20
+        return jobs
+
+    def clear(self):
+        """Nothing stored, no run, nobody registered, no fault, 00:10 after DAY."""
+        self.server.faults.replace()
+        self.server.set_now(at(DAY))
+        self.cursor = None
+        with self.project.warehouse.transaction() as cursor:
+            cursor.execute(f"TRUNCATE {', '.join(f'trading.{name}' for name in TABLES)}")
+        for symbol in self.instance.get_dynamic_partitions("symbol"):
+            self.instance.delete_dynamic_partition("symbol", symbol)
+        for run in self.instance.get_runs():
+            self.instance.delete_run(run.run_id)
+
+    def close(self):
+        for exchange in self.exchanges:
+            exchange.close()
+
+    def _job(self, request):
+        return self.defs.resolve_job_def(request.job_name)
+
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def said(request):
+    """Job, day and attempt of a requested run."""
+    return request.job_name, request.tags["autonama/day"], int(request.tags["autonama/attempt"])

@@ -1,0 +1,300 @@
+"""The sensor on a real instance: what it asks for, tick by tick."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import pandas as pd
+import pytest
+import stamina
+from fault_support import small_market
+from projects import project
+from scan_support import DAY, SETTINGS, START, Daemon, at, said
+
+from autonama_dagster import requests
+from autonama_dagster.backfill_job import run_config as backfill_config
+from autonama_dagster.definitions import build_defs
+from autonama_dagster.planner import CANDLES_ONLY
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.settings import Settings
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+DAYS = [START, START + timedelta(days=1), DAY]
+
+
+@pytest.fixture(autouse=True)
+def impatient():
+    """Retries without a wait between them."""
+    stamina.instrumentation.set_on_retry_hooks(())
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+    stamina.instrumentation.set_on_retry_hooks(None)
+
+
+@pytest.fixture(scope="module")
+def opened(postgres, tmp_path_factory):
+    market = small_market(tmp_path_factory.mktemp("market"), SOLUSDT=57)
+    with (
+        ReplayServer(market, now=at(DAY)) as server,
+        project(tmp_path_factory.mktemp("sensor"), postgres, server.url, **SETTINGS) as found,
+    ):
+        daemon = Daemon(found, server)
+        yield daemon
+        daemon.close()
+
+
+@pytest.fixture
+def daemon(opened):
+    opened.clear()
+    return opened
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(requests, "PAUSES", (timedelta(0),) * len(requests.PAUSES))
+
+
+def test_a_new_project_is_brought_to_the_end_of_its_latest_day_phase_by_phase(daemon):
+    assert daemon.settle() == [
+        ["universe_job"], ["history_job"], ["symbols_job"], ["symbols_job"], ["summary_job"],
+    ]  # fmt: skip
+    tables = daemon.project.tables()
+    for name in ("universe", "signals", "analysis_summary"):
+        assert set(tables[name]["date"]) == {pd.Timestamp(DAY)}, name
+    assert daemon.cursor == str(DAY + timedelta(days=1))
+    assert daemon.cursor in daemon.skipped
+    assert daemon.project.scanner().scan(DAY) == [], "the command line finds nothing to do"
+
+
+def test_the_tables_are_those_of_the_command_line(daemon, postgres, tmp_path_factory):
+    daemon.settle()
+    folder = tmp_path_factory.mktemp("by_hand")
+    with project(folder, postgres, daemon.server.url, **SETTINGS) as by_hand:
+        by_hand.scanner().scan(DAY)
+        expected = by_hand.tables()
+    for name, frame in daemon.project.tables().items():
+        dropped = ["fetched_at"] if "fetched_at" in frame else []
+        pd.testing.assert_frame_equal(
+            frame.drop(columns=dropped), expected[name].drop(columns=dropped), obj=name
+        )
+
+
+def test_the_schedule_has_two_minutes_to_ask_first(daemon):
+    daemon.scan(DAY - timedelta(days=1))
+    daemon.server.set_now(at(DAY, "00:06:30"))
+    assert daemon.asked() == []
+    daemon.server.set_now(at(DAY, "00:07:00"))
+    assert daemon.asked() == [("universe_job", str(DAY), 1)]
+
+
+def test_missed_days_are_caught_up_oldest_first_and_three_at_a_time(daemon):
+    daemon.scan(START)
+    daemon.server.set_now(at(START + timedelta(days=21)))
+    wanted = [("universe_job", str(START + timedelta(days=n)), 1) for n in (1, 2, 3)]
+    assert daemon.asked() == wanted
+    assert daemon.cursor == str(START + timedelta(days=1))
+
+
+def test_days_in_one_tick_do_not_ask_for_the_same_rows(daemon):
+    daemon.scan(START)
+    daemon.server.set_now(at(DAY))
+    for request in daemon.tick():
+        assert daemon.execute(request).success
+    # Each day's row needs the candle of the day before, which that day's own run fetches.
+    assert daemon.asked() == [("symbols_job", str(DAYS[1]), 1)]
+    daemon.settle()
+    assert set(daemon.project.tables()["analysis_summary"]["date"]) == set(map(pd.Timestamp, DAYS))
+
+
+def test_a_project_scanned_long_ago_goes_on_where_it_was(daemon):
+    daemon.scan(START)
+    assert daemon.asked()[0] == ("universe_job", str(DAYS[1]), 1)
+    daemon.cursor = None  # as after a restart of a lost instance
+    daemon.scan(DAY)
+    assert daemon.asked() == []
+
+
+def test_nothing_before_the_start_date_is_asked_for(daemon):
+    daemon.server.set_now(at(START - timedelta(days=3)))
+    assert daemon.asked() == []
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ],
+)
+def test_nothing_is_asked_for_while_its_run_has_not_ended(daemon, status):
+    (request,) = daemon.tick()
+    run = daemon.queue(request, status)
+    assert daemon.tick() == []
+    daemon.instance.delete_run(run.run_id)
+    assert daemon.asked() == [said(request)]
+
+
+@pytest.mark.parametrize("end", [str(DAY), None])
+def test_nothing_is_asked_for_while_a_backfill_makes_it(daemon, end):
+    config = backfill_config({"from": str(START), "to": end})
+    job = daemon.defs.resolve_job_def("backfill_job")
+    daemon.instance.create_run_for_job(
+        job, run_config=config, status=dg.DagsterRunStatus.STARTED
+    )
+    assert daemon.tick() == []
+
+
+def test_a_backfill_of_other_days_holds_nothing_up(daemon):
+    config = backfill_config({"from": str(START), "to": str(START)})
+    job = daemon.defs.resolve_job_def("backfill_job")
+    daemon.instance.create_run_for_job(
+        job, run_config=config, status=dg.DagsterRunStatus.STARTED
+    )
+    assert daemon.asked() == [("universe_job", str(DAY), 1)]
+
+
+def test_nothing_is_asked_for_while_the_dialog_of_dagster_makes_it(daemon):
+    daemon.step("universe_job", DAY, DAY)
+    job = daemon.defs.get_implicit_global_asset_job_def()
+    run = daemon.instance.create_run_for_job(
+        job,
+        asset_selection=frozenset({dg.AssetKey("ohlcv_1d_history")}),
+        tags={
+            "dagster/asset_partition_range_start": "SOLUSDT",
+            "dagster/asset_partition_range_end": "BTCUSDT",
+            "dagster/backfill": "abcdefgh",
+        },
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    assert daemon.tick() == []
+    daemon.instance.delete_run(run.run_id)
+    assert daemon.asked() == [("history_job", str(DAY), 1)]
+
+
+def test_a_failed_run_is_asked_for_again_after_a_pause_five_times_in_all(daemon, monkeypatch):
+    seen, keys = [], set()
+    for _ in range(requests.MAX_ATTEMPTS):
+        (request,) = daemon.tick()
+        seen.append(said(request))
+        keys.add(request.run_key)
+        daemon.fail(request)
+        assert daemon.tick() == [], "its pause has not passed"
+        assert f"first open day: {DAY}" in daemon.skipped or len(keys) == requests.MAX_ATTEMPTS
+        with monkeypatch.context() as patch:
+            patch.setattr(requests, "PAUSES", (timedelta(0),) * len(requests.PAUSES))
+            asked = daemon.asked()
+        assert [attempt for _, _, attempt in asked] == [len(keys) + 1] * (len(keys) < 5)
+        monkeypatch.setattr(requests, "PAUSES", (timedelta(0),) * len(requests.PAUSES))
+        if len(keys) < requests.MAX_ATTEMPTS:
+            continue
+    assert seen == [("universe_job", str(DAY), n) for n in range(1, 6)]
+    assert len(keys) == requests.MAX_ATTEMPTS
+    assert daemon.cursor == str(DAY + timedelta(days=1))
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_day_that_had_its_attempts_does_not_hold_up_later_days(daemon):
+    daemon.scan(START)
+    daemon.server.set_now(at(DAY))
+    for _ in range(requests.MAX_ATTEMPTS):
+        for request in daemon.tick():
+            if said(request)[1] == str(DAYS[1]):
+                daemon.fail(request)
+            else:
+                daemon.execute(request)
+    daemon.settle()
+    summarised = set(daemon.project.tables()["analysis_summary"]["date"])
+    assert summarised == {pd.Timestamp(START), pd.Timestamp(DAY)}
+    assert daemon.cursor == str(DAY + timedelta(days=1))
+
+
+def test_a_phase_has_failed_when_one_of_its_runs_has(daemon):
+    daemon.step("universe_job", DAY, DAY)
+    # BTCUSDT and SOLUSDT lack history and ETHUSDT, between them, has it: two runs of one phase.
+    order = daemon.instance.get_dynamic_partitions("symbol")
+    daemon.step("history_job", date(2023, 11, 20), START - timedelta(days=1), order[1])
+    first, second = daemon.tick()
+    assert first.job_name == second.job_name == "history_job"
+    daemon.fail(first)
+    assert daemon.execute(second).success
+    assert daemon.tick() == [], "the step before failed and its pause has not passed"
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_dagsters_own_second_start_of_a_lost_run_counts_in_its_place(daemon):
+    daemon.step("universe_job", DAY, DAY)
+    (request,) = daemon.tick()
+    daemon.fail(request)
+    assert daemon.execute(request).success
+    found = requests.read_attempts(daemon.instance, DAY)
+    assert found[request.tags[requests.STEP_TAG]].has_succeeded
+
+
+def test_a_range_without_candles_is_not_asked_for_again(daemon):
+    # SOLUSDT has no candle of DAY: the exchange said so once.
+    daemon.step("universe_job", DAYS[0], DAYS[0])
+    daemon.settle()
+    signals = daemon.project.warehouse.read("signals").set_index("symbol")["status"]
+    assert signals["SOLUSDT"] == "NO_DATA"
+    assert daemon.tick() == []
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_failed_symbol_does_not_hold_up_the_summary(daemon):
+    daemon.step("universe_job", DAY, DAY)
+    daemon.server.faults.add("garbage:symbol=ETHUSDT,path=klines")
+    jobs = []
+    while not any(job == "summary_job" for job, _, _ in jobs):
+        for request in daemon.tick():
+            assert daemon.execute(request).success
+            jobs.append(said(request))
+    summary = daemon.project.warehouse.read("analysis_summary")
+    assert len(summary) == 1
+    daemon.server.faults.replace()
+    daemon.settle()
+    signals = daemon.project.warehouse.read("signals").set_index("symbol")["status"]
+    assert signals["ETHUSDT"] == "OK"
+    assert daemon.cursor == str(DAY + timedelta(days=1))
+    (made,) = daemon.project.warehouse.read("analysis_summary")["computed_at"]
+    assert made > summary["computed_at"].iloc[0], "the summary knows the symbol now"
+
+
+def test_a_symbol_that_keeps_failing_is_tried_five_times_and_the_day_is_left(daemon, no_pauses):
+    daemon.step("universe_job", DAY, DAY)
+    daemon.server.faults.add("garbage:symbol=ETHUSDT,path=klines")
+    jobs = daemon.settle()
+    assert sum(names == ["history_job"] for names in jobs) == requests.MAX_ATTEMPTS
+    assert jobs[-1] == ["summary_job"] or ["summary_job"] in jobs
+    assert daemon.cursor == str(DAY + timedelta(days=1))
+    assert "is left as it is" in daemon.skipped
+
+
+def test_a_candidate_that_fails_in_the_ranking_does_not_hold_up_the_day(daemon):
+    daemon.server.faults.add("garbage:symbol=ETHUSDT,path=klines")
+    assert daemon.settle()[-1] == ["summary_job"]
+    assert daemon.cursor == str(DAY), "the ranking has attempts left"
+
+
+def test_an_exchange_that_is_down_is_a_reason_to_skip(daemon):
+    daemon.cursor = str(DAY)
+    daemon.server.faults.add("503")
+    assert daemon.tick() == []
+    assert "does not tell its time" in daemon.skipped
+
+
+def test_only_candles_are_asked_for_where_only_they_are_missing(daemon):
+    daemon.step("universe_job", DAY, DAY)
+    (history,) = daemon.tick()
+    daemon.execute(history)
+    (candles,) = daemon.tick()
+    assert candles.asset_selection == [dg.AssetKey(a) for a in CANDLES_ONLY]
+    assert candles.tags["dagster/asset_partition_range_end"].startswith(str(DAYS[1]))
+
+
+@pytest.mark.parametrize(("automation", "status"), [(True, "RUNNING"), (False, "STOPPED")])
+def test_it_is_on_by_default_with_automation_alone(automation, status):
+    settings = Settings(start_date=START, automation=automation)
+    repository = build_defs(settings).get_repository_def()
+    assert repository.get_sensor_def("scan_sensor").default_status.value == status
