@@ -46,7 +46,7 @@ BENCHMARKS = {
     "backfill": Benchmark(
         "backfill", "a backfill by the command line: seconds, peak memory", ("--days", "720")
     ),
-    "growth": Benchmark("backfill_growth", "time per partition at 25 to 200 symbols"),
+    "growth": Benchmark("growth", "time per partition at 25 to 200 symbols"),
     "hourly": Benchmark("hourly", "a year of hourly candles loaded, and a window read"),
     "help": Benchmark("help", "autonama --help"),
 }

@@ -3,8 +3,6 @@
 The candles come from a replay exchange that knows exactly the symbols asked for. Seconds are from
 process start to exit. The memory is that of the program and its worker processes together, sampled
 twice a second, pages they share counted in each; the servers are not in it.
-
-`--growth` measures 25, 50, 100 and 200 symbols over 180 days and compares the time per partition.
 """
 
 import argparse
@@ -12,16 +10,17 @@ import gzip
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import psutil
 
+from autonama_dagster.analytics.universe import load_exclusions
 from bench.command import PROGRAM, environment
 from bench.report import report
 from bench.scan import recorded_candles, replay_exchange
@@ -30,9 +29,6 @@ from resources.embedded_postgres import EmbeddedPostgres
 LAST_DAY = date(2023, 12, 29)
 TARGET_S = 15 * 60
 PEAK_TARGET_GB = 2.0
-GROWTH = (25, 50, 100, 200)
-GROWTH_DAYS = 180
-GROWTH_TARGET = 1.2  # largest time per partition over the smallest
 SAMPLE_S = 0.5
 
 
@@ -58,7 +54,10 @@ def market(count: int) -> Iterator[Path]:
     recorded = recorded_candles()
     if recorded is None:
         raise SystemExit("no recorded candles: set AUTONAMA_MARKET_DATA")
-    files = sorted(recorded.glob("1d/*USDT.csv.gz"), key=lambda f: (-_candles(f), f.name))
+    lists = load_exclusions()
+    left_out = {f"{base}USDT" for base in (*lists.stable, *lists.fiat)}
+    files = [f for f in recorded.glob("1d/*USDT.csv.gz") if f.name.split(".")[0] not in left_out]
+    files.sort(key=lambda f: (-_candles(f), f.name))
     with TemporaryDirectory() as folder:
         target = Path(folder) / "1d"
         target.mkdir()
@@ -69,7 +68,7 @@ def market(count: int) -> Iterator[Path]:
 
 def _candles(file: Path) -> int:
     """Candles up to the last day, for symbols that trade on it; 0 for others."""
-    end = int(time.mktime((LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, 0, 0, 0, 0, 0, 0))) * 1000
+    end = int(datetime.combine(LAST_DAY, datetime.min.time(), UTC).timestamp() * 1000)
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         next(lines)
         opened = [int(line.split(",", 1)[0]) for line in lines]
@@ -121,36 +120,12 @@ def _watched(pid: int) -> float:
     return peak / 1e9
 
 
-def measure_growth(sizes: Sequence[int]) -> None:
-    """Print how the time per partition grows with the symbols."""
-    found = [backfill(symbols, GROWTH_DAYS) for symbols in sizes]
-    per_partition = [round(m.ms_per_partition, 4) for m in found]
-    value = max(per_partition) / min(per_partition)
-    report(
-        "backfill_growth",
-        round(value, 3),
-        "x",
-        target=GROWTH_TARGET,
-        met=value <= GROWTH_TARGET,
-        symbols=list(sizes),
-        days=GROWTH_DAYS,
-        ms_per_partition=per_partition,
-        seconds=[round(m.seconds, 1) for m in found],
-        partitions=[m.partitions for m in found],
-        cores=os.cpu_count(),
-    )
-
-
 def main() -> None:
     """Measure and print a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=100, help="symbols (default: 100)")
     parser.add_argument("--days", type=int, default=720, help="days (default: 720)")
-    parser.add_argument("--growth", action="store_true", help="25, 50, 100, 200 symbols x 180 days")
     given = parser.parse_args()
-    if given.growth:
-        measure_growth(GROWTH)
-        return
     found = backfill(given.symbols, given.days)
     report(
         "backfill",

@@ -1,7 +1,7 @@
-"""What must be the same after a crash: every table, and nothing left behind in Dagster or as processes.
+"""What a crash must not change: every table; and what it must not leave behind.
 
-All of it is read from outside, by SQL and from the list of processes, never through the code that is
-under test.
+All of it is read from outside, by SQL and from the list of processes, never through the code
+that is under test.
 """
 
 import json
@@ -154,7 +154,7 @@ class _Held:
 def _texts(
     connection: psycopg.Connection, name: str, columns: list[str]
 ) -> Iterator[tuple[str, ...]]:
-    """Rows with every column as Postgres writes it: all digits of a float, the keys of JSON sorted."""
+    """Rows with every column as Postgres writes it: all digits of a float, JSON in one order."""
     chosen = sql.SQL(", ").join(
         sql.SQL("coalesce({}::text, 'NULL')").format(sql.Identifier(column)) for column in columns
     )

@@ -25,6 +25,22 @@ def lines(first, days, scale=1):
     return [f"{t * scale},{rest},{(t + DAY_MS) * scale - 1},{more}" for t in opens]
 
 
+def packed(name, rows):
+    """The zip file of these rows."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{name}.csv", "\n".join(rows) + "\n")
+    return content.getvalue()
+
+
+def put(path, content):
+    """Write a file with the checksum that fits it."""
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    path.with_name(f"{path.name}.CHECKSUM").write_text(f"{digest}  {path.name}\n")
+    return path
+
+
 class Mirror:
     """A folder in the archive's layout."""
 
@@ -38,16 +54,7 @@ class Mirror:
         kind = MONTHLY if period.count("-") == 1 else DAILY
         path = self.folder / kind / symbol / interval / f"{name}.zip"
         path.parent.mkdir(parents=True, exist_ok=True)
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(f"{name}.csv", "\n".join(rows) + "\n")
-        return self.put(path, packed.getvalue())
-
-    def put(self, path, content):
-        path.write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        path.with_name(f"{path.name}.CHECKSUM").write_text(f"{digest}  {path.name}\n")
-        return path
+        return put(path, packed(name, rows))
 
 
 def damage_content(path):

@@ -13,14 +13,13 @@ def build_exchange(settings: Settings) -> Exchange:
     threads = settings.exchange_concurrency
     if settings.exchange == "archive":
         return ArchiveExchange(settings.archive_location, threads=threads)
-    rest = _binance(settings)
     if settings.exchange == "binance":
-        return rest
+        return _binance(settings)
     # Less patient with the archive than where nothing else could give the candles.
     archive = ArchiveExchange(
         settings.archive_location, timeout=10.0, retry=RetryPolicy(attempts=3)
     )
-    return CombinedExchange(rest, archive, threads=threads)
+    return CombinedExchange(_binance(settings), archive, threads=threads)
 
 
 def _binance(settings: Settings) -> BinanceExchange:

@@ -85,15 +85,19 @@ def test_the_last_closed_day_is_yesterday():
 @pytest.mark.parametrize(
     ("stored", "given", "refused"),
     [
-        (None, "synthetic", False),
-        ("synthetic", "synthetic", False),
-        ("binance", "archive", False),
-        ("binance", "synthetic", True),
-        ("synthetic", "binance", True),
+        (None, ["synthetic"], False),
+        (None, [], False),
+        ("synthetic", [], False),
+        ("synthetic", ["synthetic"], False),
+        ("binance", ["archive", "binance"], False),
+        ("binance", ["synthetic"], True),
+        ("synthetic", ["binance"], True),
+        (None, ["archive", "synthetic"], True),
+        ("synthetic", ["archive", "synthetic"], True),
     ],
 )
 def test_made_up_and_real_candles_never_meet(stored, given, refused):
-    frame = pd.DataFrame({"source": [given]})
+    frame = pd.DataFrame({"source": given})
     if not refused:
         refuse_mixture(stored, frame)
         return

@@ -9,6 +9,7 @@ from archive_support import (
     damage_content,
     empty_checksum,
     lines,
+    put,
     remove_checksum,
     utc,
 )
@@ -148,7 +149,7 @@ def test_a_file_that_fails_its_checksum_is_named(mirror, damage, says):
     [b"", b"PK\x03\x04 no zip", b"<html></html>"],
 )
 def test_a_corrupt_zip_is_named(mirror, content):
-    mirror.put(mirror.add("BTCUSDT", "2024-01", []), content)
+    put(mirror.add("BTCUSDT", "2024-01", []), content)
     with pytest.raises(SymbolFetchError, match=r"BTCUSDT-1d-2024-01.zip cannot be read"):
         local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
 
@@ -166,7 +167,7 @@ def test_an_encrypted_zip_is_named(mirror):
     content = bytearray(path.read_bytes())
     content[6] |= 1
     content[content.index(b"PK\x01\x02") + 8] |= 1
-    mirror.put(path, bytes(content))
+    put(path, bytes(content))
     with pytest.raises(SymbolFetchError, match=r"cannot be read.*password"):
         local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
 

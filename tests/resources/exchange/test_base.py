@@ -62,6 +62,21 @@ def test_a_part_of_an_answer_keeps_where_it_came_from():
     assert (part.source, part.asked_at) == (whole.source, whole.asked_at)
 
 
+def test_an_answer_of_several_sources_is_cut_where_they_change():
+    rows = tuple(row(day) for day in range(6))
+    spans = tuple(
+        Span(rows[day].open_time, rows[day + 1].open_time, "archive") for day in (0, 1, 4)
+    )
+    end = START + 6 * DAY
+    whole = Klines("BTCUSDT", "1d", START, end, rows, "binance", end, spans)
+    assert [(source, len(part)) for source, part in whole.by_source()] == [
+        ("archive", 2), ("binance", 2), ("archive", 1), ("binance", 1),
+    ]  # fmt: skip
+    part = whole.within(START + DAY, START + 3 * DAY)
+    assert list(part.by_source()) == [("archive", rows[1:2]), ("binance", rows[2:3])]
+    assert list(whole.within(end, end + DAY).by_source()) == []
+
+
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(0, 4_000_000_000_000))
 def test_milliseconds_are_exact(milliseconds):
