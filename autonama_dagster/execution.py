@@ -90,7 +90,11 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
 
     Dagster's daemon does so too where it runs; the command line works without one.
     """
-    statuses = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    statuses = [
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+    ]
     records = instance.get_run_records(dg.RunsFilter(statuses=statuses))
     if not records:
         return []
@@ -101,6 +105,10 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
         is_own = _OWN_PROCESS.items() <= run.tags.items()
         is_new = datetime.now(UTC) - record.create_timestamp.astimezone(UTC) < _GRACE
         if run.run_id in living or (is_new and not is_own):
+            continue
+        # It may have ended by itself between the two looks.
+        latest = instance.get_run_by_id(run.run_id)
+        if latest is None or latest.status not in statuses:
             continue
         instance.report_run_failed(run, "the run's process was lost")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

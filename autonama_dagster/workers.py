@@ -3,6 +3,7 @@
 A process ends with the one that started it, also when that was killed: nothing is left behind.
 """
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
@@ -55,12 +57,22 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,))
-        self.process.start()
+        # Held back while it loads: an interrupted import ends in a traceback. The tracker goes
+        # first because its start lets the signal through again.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.is_busy = False
 
     def give(self, task: Task) -> None:
-        self.pipe.send(task)
+        try:
+            self.pipe.send(task)
+        except OSError:
+            raise _lost() from None
         self.is_busy = True
 
     def end(self) -> None:
@@ -142,11 +154,8 @@ class Workers:
             worker = busy[pipe]  # type: ignore[index]
             try:
                 message = worker.pipe.recv()
-            except EOFError:
-                raise AutonamaError(
-                    "a worker process was lost (killed, or out of memory): run the same command "
-                    "again to go on, with fewer days per run if memory is short"
-                ) from None
+            except (EOFError, OSError):  # the latter with a task that was never read
+                raise _lost() from None
             self._take(worker, message)
 
     def _take(self, worker: _Worker, message: Any) -> None:
@@ -162,6 +171,13 @@ class Workers:
                 raise message
 
 
+def _lost() -> AutonamaError:
+    return AutonamaError(
+        "a worker process was lost (killed, or out of memory): run the same command again to go "
+        "on, with fewer days per run if memory is short"
+    )
+
+
 def _work(pipe: Connection) -> None:
     """Execute the tasks that come through the pipe, until it is closed."""
     # A shell starts background jobs with SIGINT ignored, which a child inherits.
@@ -169,6 +185,7 @@ def _work(pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with closing(_Runner(pipe)) as runner:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             while True:
                 runner.run(pipe.recv())
     except (EOFError, BrokenPipeError, KeyboardInterrupt, DagsterExecutionInterruptedError):
@@ -209,6 +226,7 @@ class _Runner:
             self._pipe.send(AutonamaError(f"unexpected {type(error).__name__}: {error}"))
         else:
             self._pipe.send(None)
+        gc.collect()  # a run leaves thousands of events that refer to one another
 
     def close(self) -> None:
         self._exchange.close()

@@ -1,20 +1,24 @@
-"""Dagster's default run launcher, which also knows whether a run's process is still there."""
+"""Run launchers that know by a run's lock whether its process is still there."""
 
 from datetime import UTC, datetime, timedelta
 
 from dagster import DagsterRun
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._core.launcher import (
+    CheckRunHealthResult,
+    DefaultRunLauncher,
+    RunLauncher,
+    WorkerStatus,
+)
 
 from resources.run_locks import alive
 
 STARTUP = timedelta(seconds=60)  # between the start of a run's process and its lock
 
 
-class WatchedRunLauncher(DefaultRunLauncher):
-    """Starts a run in a process of the code server and lets Dagster's run monitoring find it lost.
+class HealthByLock(RunLauncher):
+    """Mix-in: lets Dagster's run monitoring find a lost run by its lock, see `resources.run_locks`.
 
-    By itself Dagster notices a lost process only while the code server that started it lives: a
-    run whose machine went down would count as running for ever.
+    It says so of any process on any machine, whatever the launcher itself believes.
     """
 
     @property
@@ -31,3 +35,11 @@ class WatchedRunLauncher(DefaultRunLauncher):
         if alive([run.run_id]):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.FAILED, "the run's process was lost")
+
+
+class WatchedRunLauncher(HealthByLock, DefaultRunLauncher):
+    """Starts a run in a process of the code server, and knows when that process is lost.
+
+    By itself Dagster notices a lost process only while the code server that started it lives: a
+    run whose machine went down would count as running for ever.
+    """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pandas as pd
+import pytest
 
 from autonama_dagster.runner import Scanner
 from autonama_dagster.schemas.registry import TABLES
@@ -30,6 +31,12 @@ class Project:
     instance: dg.DagsterInstance
     warehouse: Warehouse
     exchanges: list[MemoExchange] = field(default_factory=list)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make it the environment's project again, for a test after the one that opened it."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
 
     def scanner(self) -> Scanner:
         self.exchanges.append(MemoExchange(build_exchange(self.settings)))
@@ -73,7 +80,7 @@ def project(
         loaded = load_settings()
         warehouse = Warehouse(lambda: ready_url(loaded))
         with open_instance() as instance:
-            opened = Project(loaded, instance, warehouse)
+            opened = Project(loaded, instance, warehouse, environment=values)
             yield opened
             for exchange in opened.exchanges:
                 exchange.close()

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import dagster as dg
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from projects import Project
 
 from autonama_dagster.definitions import build_defs
@@ -40,6 +42,10 @@ class Daemon:
         self.repository = self.defs.get_repository_def()
 
     @property
+    def resources(self):
+        return {"exchange": self.exchanges[-1], "warehouse": self.project.warehouse}
+
+    @property
     def instance(self):
         return self.project.instance
 
@@ -51,6 +57,7 @@ class Daemon:
             cursor=self.cursor,
             repository_def=self.repository,
             sensor_name=sensor.name,
+            resources=self.resources,
         ) as context:
             found = sensor.evaluate_tick(context)
         self.cursor = found.cursor
@@ -65,7 +72,7 @@ class Daemon:
         """The run that the schedule asks for, or why there is none."""
         schedule = self.repository.get_schedule_def("daily_universe")
         with dg.build_schedule_context(
-            instance=self.instance, repository_def=self.repository
+            instance=self.instance, repository_def=self.repository, resources=self.resources
         ) as context:
             found = schedule.evaluate_tick(context)
         return [said(request) for request in found.run_requests] or found.skip_message
@@ -83,7 +90,12 @@ class Daemon:
     def queue(self, request, status=dg.DagsterRunStatus.QUEUED):
         """A requested run that has not ended."""
         return self.instance.create_run_for_job(
-            self._job(request), tags=request.tags, status=status, run_config=request.run_config
+            self._job(request),
+            run_config=request.run_config,
+            tags=request.tags,
+            asset_selection=frozenset(request.asset_selection or ()) or None,
+            status=status,
+            remote_job_origin=ORIGIN,  # Dagster insists for queued runs
         )
 
     def fail(self, request):
@@ -113,11 +125,13 @@ class Daemon:
         self.server.set_now(at(DAY))
         self.cursor = None
         with self.project.warehouse.transaction() as cursor:
-            cursor.execute(f"TRUNCATE {', '.join(f'trading.{name}' for name in TABLES)}")
+            for name in TABLES:
+                cursor.execute(f"DELETE FROM trading.{name}")
         for symbol in self.instance.get_dynamic_partitions("symbol"):
             self.instance.delete_dynamic_partition("symbol", symbol)
         for run in self.instance.get_runs():
             self.instance.delete_run(run.run_id)
+        return self
 
     def close(self):
         for exchange in self.exchanges:
@@ -127,6 +141,10 @@ class Daemon:
         return self.defs.resolve_job_def(request.job_name)
 
 
+_LOCATION = InProcessCodeLocationOrigin(
+    LoadableTargetOrigin(module_name="autonama_dagster.definitions"), location_name="autonama"
+)
+ORIGIN = RemoteRepositoryOrigin(_LOCATION, "__repository__").get_job_origin("universe_job")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

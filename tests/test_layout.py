@@ -28,6 +28,9 @@ LONGER = {
     "resources/embedded_postgres.py": "one state machine: make, find, start, stop one server",
 }
 
+# Imported by name only, from deploy/celery/dagster.yaml, where dagster-celery is installed.
+DEPLOYED = ROOT / "resources" / "celery_launcher.py"
+
 # Top-level name of an import where it is not the name of its distribution.
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -182,8 +185,17 @@ def test_analytics_charts_schemas_and_planner_are_held_pure():
 
 
 def test_every_import_of_the_code_is_a_declared_dependency():
-    needed = distributions(modules(*CODE))
+    needed = distributions([p for p in modules(*CODE) if p != DEPLOYED])
     assert needed <= declared(PYPROJECT["project"]["dependencies"])
+
+
+def test_what_a_deployment_alone_needs_is_declared_there_and_imported_by_nothing_else():
+    extra = distributions([DEPLOYED]) - declared(PYPROJECT["project"]["dependencies"])
+    lines = (ROOT / "deploy" / "requirements.in").read_text(encoding="utf-8").splitlines()
+    assert extra
+    assert extra <= declared([line for line in lines if line and not line.startswith("#")])
+    others = [p.read_text(encoding="utf-8") for p in modules(*CODE, "bench") if p != DEPLOYED]
+    assert not [text for text in others if DEPLOYED.stem in text]
 
 
 def test_every_import_of_tests_and_bench_is_declared():

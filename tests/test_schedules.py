@@ -10,9 +10,9 @@ from scan_support import DAY, SETTINGS, START, Daemon, at
 
 from autonama_dagster import requests
 from autonama_dagster.definitions import build_defs
+from autonama_dagster.planner import Step
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.requests import run_request
-from autonama_dagster.planner import Step
 from autonama_dagster.settings import Settings
 
 RANK = [("universe_job", str(DAY), 1)]
@@ -31,7 +31,8 @@ def opened(postgres, tmp_path_factory):
 
 
 @pytest.fixture
-def daemon(opened):
+def daemon(opened, monkeypatch):
+    opened.project.enter(monkeypatch)
     opened.clear()
     opened.server.set_now(at(DAY, "00:05:00"))
     return opened
@@ -57,6 +58,7 @@ def test_it_asks_for_nothing_that_is_stored(daemon):
 def test_it_asks_for_nothing_that_is_under_way(daemon, status):
     daemon.queue(run_request(Step("universe_job", DAY, DAY), DAY, 1), status)
     assert daemon.scheduled() == f"the universe of {DAY} is asked for already"
+    daemon.server.set_now(at(DAY))
     assert daemon.tick() == [], "nor does the sensor"
 
 

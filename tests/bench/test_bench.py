@@ -80,12 +80,15 @@ def test_every_module_that_measures_is_listed():
         "kernel",
         "write",
         "bookkeeping",
+        "backfill",
+        "growth",
         "hourly",
         "help",
+        "crash",
     ]
-    helpers = {"__init__", "__main__", "command", "report"}
+    helpers = {"__init__", "__main__", "command", "report", "crash_state"}
     modules = {file.stem for file in (ROOT / "bench").glob("*.py")} - helpers
-    assert modules == {*TINY, "scan"}
+    assert modules == {*TINY, "scan", "backfill", "growth", "crash"}
 
 
 def test_help_has_examples_and_an_unknown_name_is_refused():

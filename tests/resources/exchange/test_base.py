@@ -10,6 +10,7 @@ from autonama_dagster.errors import BadAnswerError
 from resources.exchange.base import (
     Klines,
     KlinesRequest,
+    Span,
     closed_rows,
     from_ms,
     to_ms,

@@ -1,0 +1,57 @@
+"""`autonama backfill` in this process, its workers in others."""
+
+import re
+
+import pytest
+
+from autonama_dagster.cli import backfill as command
+
+
+def test_it_fills_tells_its_runs_and_the_second_time_does_nothing(run, day):
+    ended = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
+    assert ended.code == 0, ended.err
+    assert re.match(
+        r"2024-03-09 \.\. 2024-03-10: [\d,]+ partitions in \d+ runs, [\d.]+ s\n$", ended.out
+    )
+    assert re.search(r"rank the universe: 2024-03-09 +\[[\d.]+ s\]", ended.err)
+    assert "correlations and summary: 2024-03-09" in ended.err.replace("\n", " ")
+    days = {d.date().isoformat() for d in day.warehouse.read("analysis_summary")["date"]}
+    assert days == {"2024-03-09", "2024-03-10"}
+    ended = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
+    assert ended.code == 0, ended.err
+    assert ended.out == "2024-03-09 .. 2024-03-10: everything is stored and current\n"
+
+
+@pytest.mark.usefixtures("day")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--from", "2024-13-01"], "from 2024-13-01: give a day as YYYY-MM-DD"),
+        (["--from", "2024-03-10", "--assets", "signal"], "asset signal is none of"),
+        (["--from", "2024-03-10", "--symbols", "NOPE"], "symbol NOPE is unknown"),
+        (["--from", "2024-03-10", "--days-per-run", "0"], "days per run 0"),
+    ],
+)
+def test_what_cannot_be_is_one_line(run, arguments, says):
+    ended = run("backfill", *arguments)
+    assert ended.code != 0
+    lines = ended.err.splitlines()
+    assert says in lines[-1]
+    assert "Traceback" not in ended.err
+
+
+def test_options_become_the_run_configuration(run, monkeypatch):
+    seen = []
+    done = {"days": "a .. b", "runs": 2, "partitions": 12345, "seconds": 1.25}
+    monkeypatch.setattr(command, "run_backfill", lambda request, *_: seen.append(request) or done)
+    ended = run(
+        "backfill", "--from", "2024-03-09", "--symbols", "A, B,", "--assets", "signals,alerts",
+        "--days-per-run", "7", "--again",
+    )  # fmt: skip
+    assert ended.out == "a .. b: 12,345 partitions in 2 runs, 1.2 s\n"
+    assert seen == [
+        {
+            "from": "2024-03-09", "to": None, "symbols": ["A", "B"],
+            "assets": ["signals", "alerts"], "days_per_run": 7, "again": True,
+        }
+    ]  # fmt: skip

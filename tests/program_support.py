@@ -1,0 +1,41 @@
+"""The program `autonama` in processes of its own, on a small market, with an embedded server."""
+
+import importlib
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = {"start_date": "2023-12-27", "universe_size": "3", "lookback": "40", "degree": "2"}
+RANGE = ("--from", "2023-12-27", "--to", "2023-12-29")
+DAY = ("--date", "2023-12-29")
+TIMEOUT = 240
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(ROOT)
+    crash = importlib.import_module("bench.crash")
+    crash_state = importlib.import_module("bench.crash_state")
+
+
+@contextmanager
+def opened(folder, exchange_url):
+    """A project in an empty folder; its programs and its server are ended."""
+    folder.mkdir()
+    project = crash.Project(folder, exchange_url, **SETTINGS)
+    try:
+        yield project
+    finally:
+        for process in crash_state.processes(folder):
+            with suppress(ProcessLookupError):
+                process.kill()
+        project.server.destroy()
+
+
+def ended_well(project, *started):
+    """Wait for the programs: each ends with exit code 0, and nothing is left behind."""
+    for process in started:
+        assert process.wait(TIMEOUT) == 0, project.said()
+    assert crash_state.processes(project.folder) == []
+    assert crash_state.unfinished(project.dagster_url()) == []
+    assert crash_state.baseless(project.url(), project.dagster_url()) == []

@@ -1,0 +1,293 @@
+"""Backfills of rectangles: what they make, what they leave alone, and that they go on."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import pandas as pd
+import pytest
+from fault_support import small_market
+from projects import Project, project
+from scan_support import DAY, SETTINGS, START, at
+
+from autonama_dagster import backfill as module
+from autonama_dagster.backfill import ANALYTIC, DAILY, SUMMARY, Backfill, Request
+from autonama_dagster.backfill_job import read_request
+from autonama_dagster.definitions import build_defs
+from autonama_dagster.errors import InputError
+from autonama_dagster.jobs import run_step
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.workers import StepDone
+from resources.exchange.build import build_exchange
+from resources.exchange.memo import MemoExchange
+
+MIDDLE = START + timedelta(days=1)
+DAYS = (START, MIDDLE, DAY)
+
+
+class Told:
+    """What a backfill told of itself."""
+
+    def __init__(self):
+        self.titles, self.done, self.steps = [], [], []
+
+    def step(self, title):
+        self.titles.append(title)
+
+    def requests(self, done, total):
+        self.done.append((done, total))
+
+    def ran(self, done):
+        self.steps.append(done.step)
+
+
+@dataclass
+class Here:
+    """Stands in for worker processes: executes the steps in this one."""
+
+    defs: object
+    instance: object
+
+    def __call__(self, _count, *, on_done, **_):
+        self.on_done = on_done
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, task):
+        for step in task.steps:
+            self.on_done(StepDone(step, run_step(self.defs, self.instance, step), 0.1))
+
+    def finish(self):
+        pass
+
+
+@dataclass
+class Place:
+    """A project that is filled."""
+
+    project: Project
+    exchange: MemoExchange
+
+    def fill(self, first=START, last=DAY, **request):
+        """Fill days; the steps that ran as (job, first, last, symbols, assets)."""
+        self.told = Told()
+        self.filled = Backfill(
+            Request(first, last, **request),
+            self.project.settings,
+            instance=self.project.instance,
+            warehouse=self.project.warehouse,
+            progress=self.told,
+        ).run()
+        return [(s.job, s.first, s.last, s.symbols, s.assets) for s in self.told.steps]
+
+    def keys(self, name):
+        """Days and symbols of a table's rows."""
+        frame = self.project.warehouse.read(name)
+        return {(d.date(), s) for d, s in zip(frame["date"], frame["symbol"], strict=True)}
+
+    def days(self, name):
+        return {d.date() for d in self.project.warehouse.read(name)["date"]}
+
+    @property
+    def registered(self):
+        return tuple(self.project.instance.get_dynamic_partitions("symbol"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    market = small_market(tmp_path_factory.mktemp("market"), SOLUSDT=57)
+    with ReplayServer(market, now=at(DAY)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def scanned(server, postgres, tmp_path_factory):
+    """All tables after scans of the days one by one."""
+    folder = tmp_path_factory.mktemp("scanned")
+    with project(folder, postgres, server.url, **SETTINGS) as opened:
+        for day in DAYS:
+            opened.scanner().scan(day)
+        yield opened.tables()
+
+
+def opening(server, postgres, folder, monkeypatch=None):
+    """An empty project; with `monkeypatch` its backfills run in this process."""
+    with project(folder, postgres, server.url, **SETTINGS) as opened:
+        exchange = MemoExchange(build_exchange(opened.settings))
+        opened.exchanges.append(exchange)
+        if monkeypatch:
+            defs = build_defs(opened.settings, exchange=exchange, warehouse=opened.warehouse)
+            monkeypatch.setattr(module, "Workers", Here(defs, opened.instance))
+        yield Place(opened, exchange)
+
+
+@pytest.fixture
+def place(server, postgres, tmp_path_factory, monkeypatch):
+    yield from opening(server, postgres, tmp_path_factory.mktemp("place"), monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def filled(server, postgres, tmp_path_factory):
+    """A project that worker processes have filled."""
+    for place in opening(server, postgres, tmp_path_factory.mktemp("filled")):
+        place.steps = place.fill(days_per_run=2)
+        yield place
+
+
+@pytest.fixture
+def in_process(filled, monkeypatch):
+    """The filled project, whose further backfills run in this process."""
+    filled.project.enter(monkeypatch)
+    defs = build_defs(
+        filled.project.settings, exchange=filled.exchange, warehouse=filled.project.warehouse
+    )
+    monkeypatch.setattr(module, "Workers", Here(defs, filled.project.instance))
+    return filled
+
+
+def same(found, expected, *but):
+    for name, frame in expected.items():
+        if name not in but:
+            # When and in which ranges candles were asked for differs; what was answered does not.
+            columns = [c for c in frame if c != "fetched_at"]
+            pd.testing.assert_frame_equal(
+                found[name][columns], frame[columns], check_exact=True, obj=name
+            )
+
+
+def test_a_rectangle_by_worker_processes_equals_scans_of_its_days(filled, scanned):
+    tables = filled.project.tables()
+    assert set(tables["signals"]["status"]) == {"OK", "NO_DATA"}
+    same(tables, scanned, "fetch_log")
+    for symbol in filled.registered:
+        answered = filled.project.warehouse.fetched_ranges("1d", [symbol])[symbol]
+        assert max(last for _, last in answered) == DAY
+
+
+def test_its_runs_are_few_and_no_longer_than_asked(filled):
+    spans = {(job, first, last) for job, first, last, _, _ in filled.steps}
+    assert ("universe_job", START, DAY) in spans
+    for job in ("symbols_job", "summary_job"):
+        assert (job, START, MIDDLE) in spans
+        assert (job, DAY, DAY) in spans
+    assert filled.filled.runs == len(filled.steps)
+    assert filled.filled.partitions > 3 * 3 * len(ANALYTIC)
+    assert filled.told.titles == ["rank the universe", "fetch candles", "indicators to summaries"]
+    assert filled.told.done[-1] == (2, 2)
+
+
+def test_a_second_time_nothing_runs(in_process):
+    before = in_process.project.instance.get_runs_count()
+    assert in_process.fill() == []
+    assert in_process.filled.runs == 0
+    assert in_process.project.instance.get_runs_count() == before
+
+
+def test_what_is_missing_is_made_and_no_more(in_process, scanned):
+    with in_process.project.warehouse.transaction() as cursor:
+        cursor.execute(f"DELETE FROM trading.alerts WHERE date = '{MIDDLE}'")
+        cursor.execute(f"DELETE FROM trading.analysis_summary WHERE date = '{DAY}'")
+    steps = in_process.fill()
+    assert ("symbols_job", MIDDLE, MIDDLE, in_process.registered, ANALYTIC) in steps
+    assert {job for job, *_ in steps} == {"symbols_job", "summary_job"}
+    same(in_process.project.tables(), scanned, "fetch_log")
+
+
+def test_again_makes_what_is_stored(in_process, scanned):
+    steps = in_process.fill(MIDDLE, MIDDLE, again=True, assets=("indicators", "signals"))
+    assert steps == [
+        ("symbols_job", MIDDLE, MIDDLE, in_process.registered, ("indicators", "signals"))
+    ]
+    same(in_process.project.tables(), scanned, "fetch_log")
+
+
+def test_one_asset_that_is_current_is_not_made(in_process):
+    for asset in (*ANALYTIC, *SUMMARY, "universe", "ohlcv_1d"):
+        assert in_process.fill(assets=(asset,)) == [], asset
+
+
+def test_chosen_symbols_are_filled_and_the_others_left_alone(place):
+    steps = place.fill(symbols=("ETHUSDT",))
+    assert {job for job, *_ in steps} == {"universe_job", "history_job", "symbols_job"}
+    assert {symbols for job, _, _, symbols, _ in steps if job != "universe_job"} == {("ETHUSDT",)}
+    for name in ("signals", "alerts", "asset_analytics", "regression_bands"):
+        assert place.keys(name) == {(day, "ETHUSDT") for day in DAYS}, name
+    assert {symbol for _, symbol in place.keys("ohlcv_1d")} == {"ETHUSDT"}
+    for name in SUMMARY:
+        assert place.project.warehouse.read(name).empty, name
+    assert place.project.warehouse.read("signals")["is_member"].all(), "the ranking came first"
+    assert place.fill(symbols=("ETHUSDT",)) == []
+    # The rest afterwards; what is there is not made again.
+    steps = place.fill()
+    others = {s for job, _, _, symbols, _ in steps if job == "symbols_job" for s in symbols}
+    assert others >= set(place.registered) - {"ETHUSDT"}
+    assert place.days("analysis_summary") == set(DAYS)
+
+
+def test_chosen_assets_alone_are_filled(place):
+    assert place.fill(assets=("universe",)) == [("universe_job", START, DAY, (), None)]
+    assert place.days("universe") == set(DAYS)
+    assert {job for job, *_ in place.fill(assets=("ohlcv_1d",))} == {"symbols_job"}
+    assert {day for day, _ in place.keys("ohlcv_1d")} == set(DAYS)
+    place.fill(assets=("ohlcv_1d_history",))
+    assert min(day for day, _ in place.keys("ohlcv_1d")) < START
+    steps = place.fill(assets=("indicators",), days_per_run=1)
+    assert [(first, last) for _, first, last, _, _ in steps] == [(d, d) for d in DAYS]
+    assert {assets for *_, assets in steps} == {("indicators",)}
+    assert place.project.warehouse.read("signals").empty
+    assert place.fill(assets=("indicators",)) == [], "no candle, no row: nothing is missing"
+
+
+def test_symbols_without_a_ranking_of_their_days(place):
+    steps = place.fill(symbols=("ETHUSDT",), assets=("ohlcv_1d_history", "ohlcv_1d", *ANALYTIC))
+    assert "universe_job" not in {job for job, *_ in steps}
+    signals = place.project.warehouse.read("signals")
+    assert list(signals["status"]) == ["OK"] * 3
+    assert not signals["is_member"].any()
+    # Ranked afterwards, the rows that do not know it are made again.
+    place.fill(symbols=("ETHUSDT",))
+    assert place.project.warehouse.read("signals")["is_member"].all()
+
+
+def test_nobody_registered_and_nothing_ranked_needs_no_run(place):
+    assert place.fill(assets=ANALYTIC) == []
+    assert place.told.done[-1] == (2, 2) or place.told.done[-1][0] == place.told.done[-1][1]
+
+
+ASKED = {"from": str(START), "symbols": [], "assets": [], "again": False}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"from": "2023-13-01"}, "from 2023-13-01: give a day as YYYY-MM-DD"),
+        ({"to": "soon"}, "to soon: give a day"),
+        ({"to": "2023-12-26"}, "from 2023-12-27 lies after to 2023-12-26"),
+        ({"from": "2023-12-26"}, "AUTONAMA_START_DATE=2023-12-26"),
+        ({"to": "2023-12-30"}, "has not closed; the latest closed is 2023-12-29"),
+        ({"assets": ["signal"]}, "asset signal is none of universe, "),
+        ({"symbols": ["BTCUSDT", "NOPEUSDT"]}, "symbol NOPEUSDT is unknown"),
+        ({"days_per_run": 0}, "days per run 0"),
+    ],
+)
+def test_what_cannot_be_is_said(filled, wrong, says):
+    with pytest.raises(InputError, match=says) as raised:
+        read_request({**ASKED, **wrong}, filled.project.settings, filled.exchange)
+    assert "\n" not in str(raised.value)
+
+
+def test_left_out_it_ends_with_the_latest_closed_day(filled):
+    asked = {**ASKED, "symbols": ["ethusdt", "ETHUSDT "], "days_per_run": 7}
+    found = read_request(asked, filled.project.settings, filled.exchange)
+    assert found == Request(START, date(2023, 12, 29), ("ETHUSDT",), (), 7)
+
+
+def test_chosen_assets():
+    assert Request(START, DAY).chosen(DAILY) == DAILY
+    assert Request(START, DAY, symbols=("A",)).chosen(SUMMARY) == ()
+    assert Request(START, DAY, symbols=("A",), assets=SUMMARY).chosen(SUMMARY) == SUMMARY
+    assert Request(START, DAY, assets=("signals",)).chosen(ANALYTIC) == ("signals",)

@@ -1,0 +1,48 @@
+"""Programs that work on the same days at the same time make one complete result."""
+
+import pytest
+from fault_support import NOW, small_market
+from program_support import DAY, RANGE, crash_state, ended_well, opened
+
+from autonama_dagster.replay.server import ReplayServer
+
+EARLY = ("--from", "2023-12-27", "--to", "2023-12-28")
+LATE = ("--from", "2023-12-28", "--to", "2023-12-29")
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory):
+    with ReplayServer(small_market(tmp_path_factory.mktemp("market")), now=NOW) as server:
+        yield server
+
+
+def made_by(folder, exchange, *programs):
+    """All tables after the programs, begun at once on an empty folder, have ended well."""
+    with opened(folder, exchange.url) as project:
+        ended_well(project, *(project.start(*arguments) for arguments in programs))
+        return crash_state.read_tables(project.url())
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, exchange):
+    """Tables of one backfill of all days."""
+    tables = made_by(tmp_path_factory.mktemp("filled") / "home", exchange, ("backfill", *RANGE))
+    assert len(tables["analysis_summary"]) == 3
+    return tables
+
+
+def test_two_overlapping_backfills_at_once(tmp_path, exchange, filled):
+    tables = made_by(tmp_path / "both", exchange, ("backfill", *EARLY), ("backfill", *LATE))
+    assert crash_state.differences(filled, tables) == []
+
+
+def test_a_backfill_and_the_scan_of_a_day_inside_it_at_once(tmp_path, exchange, filled):
+    tables = made_by(tmp_path / "both", exchange, ("backfill", *RANGE), ("scan", *DAY))
+    assert crash_state.differences(filled, tables) == []
+
+
+def test_two_scans_of_the_same_day_at_once(tmp_path, exchange):
+    alone = made_by(tmp_path / "alone", exchange, ("scan", *DAY))
+    both = made_by(tmp_path / "both", exchange, ("scan", *DAY), ("scan", *DAY))
+    assert len(alone["analysis_summary"]) == 1
+    assert crash_state.differences(alone, both) == []

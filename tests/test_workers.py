@@ -1,0 +1,99 @@
+"""Worker processes: what is said when one is lost, and that none outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+
+import psutil
+import pytest
+from fault_support import small_market
+from projects import project
+from scan_support import DAY, SETTINGS, at
+
+from autonama_dagster.errors import AutonamaError
+from autonama_dagster.planner import Step
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.workers import Task, Workers
+
+PATIENCE = 60  # seconds for a process to end
+PARENT = """
+import signal, sys
+from datetime import date
+from autonama_dagster.planner import Step
+from autonama_dagster.workers import Task, Workers
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    day = date.fromisoformat(sys.argv[1])
+    with Workers(2, on_done=lambda _: None, on_requests=lambda *_: None) as workers:
+        for _ in range(2):
+            workers.submit(Task((Step("universe_job", day, day),)))
+        print(*(w.process.pid for w in workers._workers), flush=True)
+        workers.finish()
+"""
+
+
+@pytest.fixture(scope="module")
+def opened(postgres, tmp_path_factory):
+    market = small_market(tmp_path_factory.mktemp("market"))
+    with (
+        ReplayServer(market, now=at(DAY)) as server,
+        project(tmp_path_factory.mktemp("workers"), postgres, server.url, **SETTINGS) as found,
+    ):
+        found.server = server
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def entered(opened, monkeypatch):
+    opened.enter(monkeypatch)
+    opened.server.faults.replace()
+
+
+def workers(count=1):
+    done = []
+    made = Workers(count, on_done=done.append, on_requests=lambda *_: None)
+    made.done = done
+    return made
+
+
+def rank(day=DAY):
+    return Task((Step("universe_job", day, day),))
+
+
+def test_a_lost_process_is_said_and_an_error_of_a_step_too(opened):
+    with workers(2) as made:
+        made.submit(rank(DAY + timedelta(days=5)))
+        with pytest.raises(AutonamaError, match="rank the universe"):
+            made.finish()
+        made.submit(rank())
+        made.finish()
+        assert [d.step for d in made.done] == list(rank().steps)
+        assert opened.instance.get_run_by_id(made.done[0].run_id).is_success
+        # An answer that takes for ever keeps the process busy until it is killed.
+        opened.server.faults.add("timeout:seconds=600,path=klines")
+        made.submit(rank())
+        pids = [w.process.pid for w in made._workers if w.is_busy]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(AutonamaError, match=r"a worker process was lost .* run the same comm"):
+            made.finish()
+    assert [p for p in pids if psutil.pid_exists(p)] == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_parent(tmp_path, how):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(DAY)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        children = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+        parent.send_signal(how)
+        _, left = psutil.wait_procs(children, timeout=PATIENCE)
+        assert left == []
+        parent.wait(PATIENCE)
