@@ -185,8 +185,8 @@ def work_of(run: dg.DagsterRun, registered: Sequence[str]) -> Work:
 def work_of_step(step: Step) -> Work:
     """What the run of the step will write."""
     kind, assets = JOBS[step.job]
-    days = (None, None) if kind == "symbol" else (step.first, step.last)
-    return Work(frozenset(step.assets or assets), *days, frozenset(step.symbols) or None)
+    first, last = (None, None) if kind == "symbol" else (step.first, step.last)
+    return Work(frozenset(step.assets or assets), first, last, frozenset(step.symbols) or None)
 
 
 def _work_of_backfill(run: dg.DagsterRun) -> Work:

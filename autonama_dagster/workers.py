@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -190,6 +190,16 @@ def _work(pipe: Connection) -> None:
                 runner.run(pipe.recv())
     except (EOFError, BrokenPipeError, KeyboardInterrupt, DagsterExecutionInterruptedError):
         return
+    except Exception as error:  # noqa: BLE001 - while it loads or ends, e.g. the server is gone
+        with suppress(OSError):
+            pipe.send(_told(error))
+
+
+def _told(error: Exception) -> AutonamaError:
+    """The error as the other process is told it."""
+    if isinstance(error, AutonamaError):
+        return error
+    return AutonamaError(f"unexpected {type(error).__name__}: {error}")
 
 
 def _end_with_parent() -> None:
@@ -220,10 +230,8 @@ class _Runner:
                 started = time.perf_counter()
                 run_id = run_step(self._defs, self._instance, step)
                 self._pipe.send(StepDone(step, run_id, time.perf_counter() - started))
-        except AutonamaError as error:
-            self._pipe.send(error)
         except Exception as error:  # noqa: BLE001 - the other process says it
-            self._pipe.send(AutonamaError(f"unexpected {type(error).__name__}: {error}"))
+            self._pipe.send(_told(error))
         else:
             self._pipe.send(None)
         gc.collect()  # a run leaves thousands of events that refer to one another

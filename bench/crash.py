@@ -80,14 +80,15 @@ class Project:
     def __init__(self, folder: Path, exchange_url: str, **settings: object) -> None:
         self.folder = folder
         self.server = EmbeddedPostgres(folder)
-        self.errors = folder / "stderr.txt"
+        self.errors: list[Path] = []  # standard error of every program that was started
         self._environment = environment(
             folder, exchange_url=exchange_url, **{**SETTINGS, **settings}
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start the program `autonama`; its standard error goes to the file `errors`."""
-        with self.errors.open("wb") as errors:
+        """Start the program `autonama`; its standard error goes to the next file of `errors`."""
+        self.errors.append(self.folder / f"stderr-{len(self.errors)}.txt")
+        with self.errors[-1].open("wb") as errors:
             return subprocess.Popen(
                 [PROGRAM, *arguments],
                 env=self._environment,
@@ -97,7 +98,7 @@ class Project:
 
     def said(self) -> str:
         """Standard error of the program that was started last."""
-        return self.errors.read_text(encoding="utf-8", errors="replace")
+        return self.errors[-1].read_text(encoding="utf-8", errors="replace")
 
     def empty(self) -> None:
         """Remove both databases, so that the next program finds a new server."""

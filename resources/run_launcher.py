@@ -1,8 +1,9 @@
 """Run launchers that know by a run's lock whether its process is still there."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
-from dagster import DagsterRun
+from dagster import DagsterInstance, DagsterRun
 from dagster._core.launcher import (
     CheckRunHealthResult,
     DefaultRunLauncher,
@@ -13,6 +14,7 @@ from dagster._core.launcher import (
 from resources.run_locks import alive
 
 STARTUP = timedelta(seconds=60)  # between the start of a run's process and its lock
+LAST_WORDS_S = 2.0  # between the end of a run's lock and its last event
 
 
 class HealthByLock(RunLauncher):
@@ -32,9 +34,16 @@ class HealthByLock(RunLauncher):
         begun = record.start_time if record else None
         if begun is None or datetime.now(UTC) - datetime.fromtimestamp(begun, UTC) < STARTUP:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        if alive([run.run_id]):
+        if alive([run.run_id]) or _ends(self._instance, run.run_id):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.FAILED, "the run's process was lost")
+
+
+def _ends(instance: DagsterInstance, run_id: str) -> bool:
+    """Whether the run comes to its end within a moment: it gives its lock back just before."""
+    time.sleep(LAST_WORDS_S)
+    record = instance.get_run_record_by_id(run_id)
+    return record is None or record.dagster_run.is_finished
 
 
 class WatchedRunLauncher(HealthByLock, DefaultRunLauncher):

@@ -35,7 +35,7 @@ def opened(folder, exchange_url):
 def ended_well(project, *started):
     """Wait for the programs: each ends with exit code 0, and nothing is left behind."""
     for process in started:
-        assert process.wait(TIMEOUT) == 0, project.said()
+        assert process.wait(TIMEOUT) == 0, [e.read_text() for e in project.errors]
     assert crash_state.processes(project.folder) == []
     assert crash_state.unfinished(project.dagster_url()) == []
     assert crash_state.baseless(project.url(), project.dagster_url()) == []

@@ -205,7 +205,7 @@ def test_dagsters_own_second_start_of_a_lost_run_counts_in_its_place(daemon):
 def test_a_range_without_candles_is_not_asked_for_again(daemon):
     daemon.step("universe_job", DAY, DAY)
     later = DAY + timedelta(days=1)  # on which SOLUSDT does not trade: the exchange says so once
-    daemon.server.set_now(at(later))
+    daemon.server.set_now(at(later, "23:00:00"))  # no candle so late is no late candle
     daemon.settle()
     signals = daemon.project.warehouse.read("signals").set_index("symbol")["status"]
     assert signals["SOLUSDT"] == "NO_DATA"

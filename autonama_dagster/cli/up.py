@@ -127,9 +127,11 @@ def watch(start: Callable[[], subprocess.Popen[bytes]]) -> None:
 def stop(dagster: subprocess.Popen[bytes]) -> None:
     """Interrupt Dagster and its children, wait, and end what is left."""
     family = _family(dagster.pid)
+    patience = 0.0  # where Dagster itself was killed, nobody has told the others to end
     if dagster.poll() is None:
         dagster.send_signal(signal.SIGINT)
-    _, left = psutil.wait_procs(family, timeout=PATIENCE)
+        patience = PATIENCE
+    _, left = psutil.wait_procs(family, timeout=patience)
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.terminate()

@@ -14,7 +14,7 @@ def test_it_fills_tells_its_runs_and_the_second_time_does_nothing(run, day):
         r"2024-03-09 \.\. 2024-03-10: [\d,]+ partitions in \d+ runs, [\d.]+ s\n$", ended.out
     )
     assert re.search(r"rank the universe: 2024-03-09 +\[[\d.]+ s\]", ended.err)
-    assert "correlations and summary: 2024-03-09" in ended.err.replace("\n", " ")
+    assert re.search(r"correlation_matrix to analysis_summary: 2024-03-09 .*s\]", ended.err)
     days = {d.date().isoformat() for d in day.warehouse.read("analysis_summary")["date"]}
     assert days == {"2024-03-09", "2024-03-10"}
     ended = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")

@@ -13,7 +13,7 @@ import requests
 from fault_support import NOW, small_market
 
 from autonama_dagster.replay.server import ReplayServer
-from resources.database_urls import libpq_url
+from resources.database_urls import libpq_url, with_database
 
 PATIENCE = 150  # seconds, for a machine under load
 IN_BACKGROUND = 'trap "" INT; exec "$@"'  # as a shell starts `command &`
@@ -69,7 +69,7 @@ def free_port():
 def up(home, postgres, tmp_path, monkeypatch):
     """The running program: its process, its UI's address and what it says."""
     postgres.ensure_database("up")
-    url = libpq_url(postgres.url("up"))
+    url = with_database(libpq_url(postgres.url("up")), "up_dagster")
     with ReplayServer(small_market(tmp_path), now=NOW) as exchange:
         for name, value in {
             "DATABASE_URL": postgres.url("up"),
@@ -137,7 +137,7 @@ class Up:
         return states | {s["name"]: s["scheduleState"]["status"] for s in repository["schedules"]}
 
     def dagster_rows(self, sql, *values):
-        with psycopg.connect(f"{self.database}_dagster") as connection:
+        with psycopg.connect(self.database) as connection:
             return connection.execute(sql, values).fetchall()
 
 

@@ -212,7 +212,8 @@ def comparable(opened):
     """
     tables = opened.tables()
     tables["ohlcv_1d"] = tables["ohlcv_1d"].drop(columns="fetched_at")
-    asked = tables["fetch_log"].query("interval != @RANKING or outcome == 'failed'").copy()
+    asked = tables["fetch_log"]
+    asked = asked[(asked["interval"] != RANKING) | (asked["outcome"] == "failed")].copy()
     asked["day"] = list(map(pd.date_range, asked["from_date"], asked["to_date"]))
     by_day = asked.explode("day")[["symbol", "interval", "day", "outcome"]].drop_duplicates()
     tables["fetch_log"] = by_day.sort_values(list(by_day.columns), ignore_index=True)

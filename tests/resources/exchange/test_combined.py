@@ -152,12 +152,6 @@ def test_an_hour_of_three_months_costs_one_call_and_not_three(market, combine, m
     assert len(asked(market)) == 1
 
 
-def test_candles_that_reach_across_the_end_of_a_month_are_asked_of_the_api(market, combine):
-    market.rows["BTCUSDT"] = []
-    combine().klines("BTCUSDT", "1w", FIRST, END)
-    assert asked(market) == [(FIRST, END)]
-
-
 def test_a_month_that_is_not_published_yet_is_asked_of_the_api(market, combine, mirror):
     for path in mirror.folder.rglob("BTCUSDT-1d-2024-01.zip*"):
         path.unlink()
@@ -211,6 +205,15 @@ def archive_server(mirror):
     served = ArchiveServer(mirror.folder)
     yield served
     served.close()
+
+
+def test_candles_that_reach_across_the_end_of_a_month_are_asked_of_the_api(
+    market, combine, archive_server
+):
+    market.rows["BTCUSDT"] = []
+    combine(archive_server.url).klines("BTCUSDT", "1w", FIRST, END)
+    assert asked(market) == [(FIRST, END)]
+    assert archive_server.calls == []
 
 
 def refuse_all(served, reply):
