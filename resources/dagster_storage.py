@@ -45,6 +45,7 @@ from dagster_postgres.utils import (
     set_pg_statement_timeout,
 )
 from sqlalchemy import Connection, Engine, Table, event, text
+from sqlalchemy.exc import InternalError
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 BATCH_SIZE = 1000
@@ -148,6 +149,18 @@ class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
     postgres_url
         URL of Dagster's database, for psycopg2. Its tables are made if absent.
     """
+
+    def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
+        """Make a pool at its first use, as Dagster does; another process may be making it too.
+
+        The second of two goes on in a transaction that Postgres has ended. The pool is there then.
+        """
+        try:
+            return super().initialize_concurrency_limit_to_default(concurrency_key)
+        except InternalError:
+            if concurrency_key in self.get_concurrency_keys():
+                return True
+            raise
 
     def __init__(self, postgres_url: str) -> None:
         self._present: set[str] = set()

@@ -1,8 +1,11 @@
 """Programs that work on the same days at the same time make one complete result."""
 
+import threading
+
 import pytest
 from fault_support import NOW, small_market
 from program_support import DAY, RANGE, crash_state, ended_well, opened
+from projects import project
 
 from autonama_dagster.replay.server import ReplayServer
 
@@ -18,9 +21,9 @@ def exchange(tmp_path_factory):
 
 def made_by(folder, exchange, *programs):
     """All tables after the programs, begun at once on an empty folder, have ended well."""
-    with opened(folder, exchange.url) as project:
-        ended_well(project, *(project.start(*arguments) for arguments in programs))
-        return crash_state.read_tables(project.url())
+    with opened(folder, exchange.url) as home:
+        ended_well(home, *(home.start(*arguments) for arguments in programs))
+        return crash_state.read_tables(home.url())
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +49,26 @@ def test_two_scans_of_the_same_day_at_once(tmp_path, exchange):
     both = made_by(tmp_path / "both", exchange, ("scan", *DAY), ("scan", *DAY))
     assert len(alone["analysis_summary"]) == 1
     assert crash_state.differences(alone, both) == []
+
+
+def test_a_pool_can_be_made_by_many_at_once(tmp_path, postgres, exchange):
+    found = []
+
+    def make(storage, barrier, name):
+        barrier.wait()
+        found.append(storage.initialize_concurrency_limit_to_default(name))
+
+    with project(tmp_path / "pools", postgres, exchange.url) as opened_project:
+        storage = opened_project.instance.event_log_storage
+        for number in range(10):
+            barrier = threading.Barrier(2)
+            threads = [
+                threading.Thread(target=make, args=(storage, barrier, f"pool{number}"))
+                for _ in range(2)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert found == [True] * 20
+        assert len(storage.get_concurrency_keys()) == 10
