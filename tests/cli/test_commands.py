@@ -171,23 +171,6 @@ def test_a_reader_that_leaves_early_ends_the_program_quietly(stored):
     assert errors == b""
 
 
-@pytest.mark.usefixtures("day")
-def test_up_starts_dagster_on_the_port_and_with_the_projects_home(run, monkeypatch, tmp_path):
-    started = {}
-
-    def execute(_, argv):
-        started.update(argv=argv, home=os.environ["DAGSTER_HOME"])
-
-    monkeypatch.chdir(tmp_path)  # and back again afterwards
-    monkeypatch.setattr("os.execv", execute)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    ended = run("up", "--port", "3999")
-    assert ended.err == "Dagster UI: http://127.0.0.1:3999  (Ctrl-C stops it)\n"
-    assert started["argv"][1:4] == ["-m", "dagster", "dev"]
-    assert started["argv"][-2:] == ["-p", "3999"]
-    assert started["home"].endswith(".autonama/dagster")
-
-
 def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monkeypatch):
     asked = {}
 
