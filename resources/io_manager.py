@@ -41,6 +41,7 @@ class WarehouseIOManager(dg.IOManager):
             name, batch, _scope(keys, context.definition_metadata), stamps
         )
         context.add_output_metadata(_metadata(written, batch))
+        context.log.info(f"{name}: {written.rows:,} rows stored in {written.seconds:.2f} s")
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Rows of the upstream asset's table in the partitions the reader needs."""

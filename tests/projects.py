@@ -33,6 +33,11 @@ class Project:
     exchanges: list[MemoExchange] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def url(self) -> str:
+        """Address of its database."""
+        return self.environment["DATABASE_URL"]
+
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make it the environment's project again, for a test after the one that opened it."""
         for name, value in self.environment.items():

@@ -63,16 +63,13 @@ def stored(exchange, postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli_project")
     with project(folder, postgres, exchange.url, **SETTINGS) as opened:
         opened.scanner().scan(DAY)
-        opened.url = opened.settings.database_url.get_secret_value()
         yield opened
 
 
 @pytest.fixture
-def day(stored, exchange, home, monkeypatch):
+def day(stored, home, monkeypatch):
     """The environment of the stored project, with results in a folder of this test."""
-    monkeypatch.setenv("DATABASE_URL", stored.url)
-    monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", exchange.url)
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(f"AUTONAMA_{name.upper()}", value)
+    stored.enter(monkeypatch)
+    monkeypatch.setenv("AUTONAMA_HOME", str(home))
     yield stored
     shutil.rmtree(home / "results", ignore_errors=True)

@@ -3,19 +3,29 @@
 import re
 
 import pytest
+from projects import project
 
 from autonama_dagster.cli import backfill as command
 
 
-def test_it_fills_tells_its_runs_and_the_second_time_does_nothing(run, day):
+def test_it_fills_tells_its_runs_and_the_second_time_does_nothing(
+    run, exchange, postgres, tmp_path, monkeypatch
+):
+    settings = {"start_date": "2024-03-09", "universe_size": "6"}
+    with project(tmp_path / "backfilled", postgres, exchange.url, **settings) as made:
+        made.enter(monkeypatch)
+        _fill_twice(run, made)
+
+
+def _fill_twice(run, made):
     ended = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
     assert ended.code == 0, ended.err
     assert re.match(
         r"2024-03-09 \.\. 2024-03-10: [\d,]+ partitions in \d+ runs, [\d.]+ s\n$", ended.out
     )
-    assert re.search(r"rank the universe: 2024-03-09 +\[[\d.]+ s\]", ended.err)
+    assert re.search(r"rank the universe: 2024-03-09 \.\. 2024-03-10 +\[[\d.]+ s\]", ended.err)
     assert re.search(r"correlation_matrix to analysis_summary: 2024-03-09 .*s\]", ended.err)
-    days = {d.date().isoformat() for d in day.warehouse.read("analysis_summary")["date"]}
+    days = {d.date().isoformat() for d in made.warehouse.read("analysis_summary")["date"]}
     assert days == {"2024-03-09", "2024-03-10"}
     ended = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
     assert ended.code == 0, ended.err
