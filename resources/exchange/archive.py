@@ -109,13 +109,7 @@ class ArchiveExchange:
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
         """Closed candles of many symbols; see `Exchange.klines_many`."""
-        now = self.server_time()
-        return fetch_many(
-            requests,
-            lambda request, stop: self.fetch(request, now, stop),
-            self._threads,
-            on_progress,
-        )
+        return fetch_many(requests, self.server_time, self.fetch, self._threads, on_progress)
 
     def close(self) -> None:
         """Release the connections."""

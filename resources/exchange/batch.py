@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from datetime import datetime
 
 from autonama_dagster.errors import (
     BadAnswerError,
@@ -19,11 +20,12 @@ from resources.exchange.throttle import RequestCancelledError
 
 OUTAGES_IN_A_ROW = 8
 
-Fetch = Callable[[KlinesRequest, threading.Event], Klines]
+Fetch = Callable[[KlinesRequest, datetime, threading.Event], Klines]
 
 
 def fetch_many(
     requests: Sequence[KlinesRequest],
+    clock: Callable[[], datetime],
     fetch: Fetch,
     threads: int,
     on_progress: Progress | None = None,
@@ -41,8 +43,11 @@ def fetch_many(
     ----------
     requests
         One a symbol.
+    clock
+        Gives the time of the batch; asked once, and not at all without requests.
     fetch
-        Answers one request, its retries included; stops waiting when the event is set.
+        Answers one request as of that time, its retries included; stops waiting when the event is
+        set.
     threads
         Requests at the same time.
     on_progress
@@ -51,20 +56,21 @@ def fetch_many(
     Raises
     ------
     ExchangeError
-        By the rule above.
+        By the rule above, or as `clock` raises it.
     ValueError
         If two requests name the same symbol.
     """
     check_one_a_symbol(requests)
     if not requests:
         return {}
+    now = clock()
     stop = threading.Event()
     tally = _Tally(len(requests))
     answers: dict[str, Klines | SymbolFetchError] = {}
 
     def work(request: KlinesRequest) -> Klines:
         try:
-            return fetch(request, stop)
+            return fetch(request, now, stop)
         except (SymbolFetchError, OutageError):
             raise
         except Exception:

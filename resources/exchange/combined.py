@@ -97,15 +97,7 @@ class CombinedExchange:
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
         """Closed candles of many symbols; see `Exchange.klines_many`."""
-        if not requests:
-            return {}
-        now = self.server_time()
-        return fetch_many(
-            requests,
-            lambda request, stop: self._fetch(request, now, stop),
-            self._threads,
-            on_progress,
-        )
+        return fetch_many(requests, self.server_time, self._fetch, self._threads, on_progress)
 
     def close(self) -> None:
         """Close the API and the archive."""
