@@ -6,22 +6,21 @@ stored and current is not made again, so a backfill that was stopped goes on whe
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import groupby
 from typing import Protocol
 
 import dagster as dg
 
 from autonama_dagster import planner
 from autonama_dagster.execution import end_lost_runs
-from autonama_dagster.jobs import JOBS
+from autonama_dagster.jobs import JOBS, StepRun
 from autonama_dagster.partitions import register
 from autonama_dagster.planner import State, Step
 from autonama_dagster.settings import Settings
-from autonama_dagster.state import days_of, read_states, versions
-from autonama_dagster.workers import StepDone, Task, Workers
+from autonama_dagster.state import read_states, versions
+from autonama_dagster.workers import Workers
 from resources import ledger
 from resources.warehouse import Warehouse
 
@@ -73,7 +72,7 @@ class Progress(Protocol):
     def requests(self, done: int, total: int) -> None:
         """So much of the part is done."""
 
-    def ran(self, done: StepDone) -> None:
+    def ran(self, done: StepRun) -> None:
         """A run has ended well."""
 
 
@@ -142,8 +141,9 @@ class Backfill:
             for done, (first, last) in enumerate(chunks):
                 self._progress.requests(done, len(chunks))
                 # Planned as late as this, so that another backfill's work is not done again.
-                if steps := (*self._analytics(first, last), *self._summaries(first, last)):
-                    workers.submit(Task(steps))
+                states = self._states(first, last)
+                if steps := [*self._analytics(states), *self._summaries(states)]:
+                    workers.submit(steps)
             workers.finish()
             self._progress.requests(len(chunks), len(chunks))
         return replace(self._filled, seconds=time.perf_counter() - started)
@@ -151,7 +151,7 @@ class Backfill:
     def _workers(self, count: int) -> Workers:
         return Workers(count, on_done=self._count, on_requests=self._progress.requests)
 
-    def _count(self, done: StepDone) -> None:
+    def _count(self, done: StepRun) -> None:
         assets = done.step.assets or JOBS[done.step.job][1]
         days = (done.step.last - done.step.first).days + 1
         partitions = len(assets) * days * max(1, len(done.step.symbols))
@@ -164,7 +164,7 @@ class Backfill:
 
     def _execute(self, workers: Workers, steps: Sequence[Step]) -> None:
         if steps:
-            workers.submit(Task(tuple(steps)))
+            workers.submit(steps)
             workers.finish()
 
     def _states(self, first: date, last: date) -> dict[date, State]:
@@ -187,7 +187,7 @@ class Backfill:
         if self._request.again:
             state = replace(state, fetched={})
         steps: list[Step] = []
-        for group in _neighbours(state.registered, self._chosen(state.registered)):
+        for group in planner.neighbours(state.registered, self._chosen(state.registered)):
             steps += planner.candle_steps(
                 self._request.first,
                 self._request.last,
@@ -210,12 +210,11 @@ class Backfill:
         )
         return planner.chunks(first, last, days)
 
-    def _analytics(self, first: date, last: date) -> list[Step]:
+    def _analytics(self, states: Mapping[date, State]) -> list[Step]:
         assets = self._request.chosen(ANALYTIC)
         if not assets:
             return []
-        states = self._states(first, last)
-        registered = states[first].registered
+        registered = next(iter(states.values())).registered
         chosen = self._chosen(registered)
         undone = dict.fromkeys(states, chosen)
         if not self._request.again:
@@ -244,12 +243,12 @@ class Backfill:
                 done[day] = symbols & (found.get(day, frozenset()) | without)
         return done
 
-    def _summaries(self, first: date, last: date) -> list[Step]:
+    def _summaries(self, states: Mapping[date, State]) -> list[Step]:
         """Days that lack the summary, or whose rows are about to be made anew."""
         assets = self._request.chosen(SUMMARY)
         if not assets:
             return []
-        states = self._states(first, last)
+        first, last = min(states), max(states)
         if assets == SUMMARY:
             done = frozenset(day for day, state in states.items() if state.is_summarised)
         else:
@@ -260,12 +259,5 @@ class Backfill:
         if not self._request.assets:
             everyone = self._chosen(states[first].registered)
             done = frozenset(day for day in done if everyone <= states[day].decided)
-        days = [day for day in days_of(first, last) if day not in done]
+        days = [day for day in states if day not in done]
         return [Step("summary_job", days[0], days[-1], assets=assets)] if days else []
-
-
-def _neighbours(registered: Sequence[str], chosen: Collection[str]) -> Iterable[tuple[str, ...]]:
-    """Chosen symbols, grouped as they follow one another in the order of registration."""
-    for is_chosen, group in groupby(registered, key=lambda symbol: symbol in chosen):
-        if is_chosen:
-            yield tuple(group)

@@ -9,8 +9,8 @@ import dagster as dg
 from autonama_dagster.backfill import DAILY, Backfill, Request
 from autonama_dagster.errors import InputError
 from autonama_dagster.execution import one_process
+from autonama_dagster.jobs import StepRun
 from autonama_dagster.settings import Settings
-from autonama_dagster.workers import StepDone
 from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
 
@@ -45,7 +45,7 @@ class LogProgress:
         if done * 10 // max(total, 1) != (done - 1) * 10 // max(total, 1):
             self._log.info(f"{done} of {total}")
 
-    def ran(self, done: StepDone) -> None:
+    def ran(self, done: StepRun) -> None:
         """A run has ended well."""
         self._log.info(f"{done.step.title}: {done.seconds:.1f} s (run {done.run_id})")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -17,34 +17,37 @@ from dagster._core.executor.in_process import InProcessExecutor
 
 from autonama_dagster import errors
 from autonama_dagster.errors import AutonamaError
-from resources.run_locks import alive, held
+from resources.run_locks import (
+    OWN_PROCESS_TAGS,
+    PATIENCE,
+    database_of,
+    held,
+    hold_to_the_end,
+    lost,
+)
 
-# Of runs that execute in the process that asked for them: Dagster's daemon cannot start them again.
-OWN_PROCESS_TAGS = {"autonama/started_by": "autonama", "dagster/max_retries": "0"}
-_OWN_PROCESS = {"autonama/started_by": "autonama"}
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_GRACE = timedelta(seconds=120)  # a run that the daemon started may not have its lock yet
 
 
 @contextmanager
-def executing(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Surround the execution of a run.
+def _clock_held(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Let Dagster's "now" stand still.
 
-    The run holds its lock, see `resources.run_locks`. And Dagster's "now" stands still: every asset
-    check lists all partitions of its asset, seconds each, and Dagster remembers the list only as
-    long as "now" is the same.
+    Every asset check lists all partitions of its asset, seconds each, and Dagster remembers the
+    list only as long as "now" is the same.
     """
-    with held(run_id), partition_loading_context(datetime.now(UTC), instance):
+    with partition_loading_context(datetime.now(UTC), instance):
         yield
 
 
 class _OneProcess(InProcessExecutor):
-    """Dagster's in-process executor, inside `executing`."""
+    """Dagster's in-process executor, with the run's lock and a clock that stands still."""
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
-        with executing(plan_context.instance, plan_context.run_id):
+        hold_to_the_end(database_of(plan_context.instance), plan_context.run_id)
+        with _clock_held(plan_context.instance):
             yield from super().execute(plan_context, execution_plan)
 
 
@@ -69,9 +72,11 @@ def execute(
     ------
     AutonamaError
         The run failed; the project's own errors keep their class, in one line with the `title`.
+    KeyboardInterrupt
+        Ctrl-C ended it.
     """
     run_id = str(uuid4())
-    with executing(instance, run_id):
+    with _interruptible(), held(database_of(instance), run_id), _clock_held(instance):
         result = job.execute_in_process(
             run_id=run_id,
             instance=instance,
@@ -90,39 +95,32 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
 
     Dagster's daemon does so too where it runs; the command line works without one.
     """
-    statuses = [
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-    ]
-    records = instance.get_run_records(dg.RunsFilter(statuses=statuses))
-    if not records:
-        return []
-    living = alive([r.dagster_run.run_id for r in records])
-    lost = []
-    for record in records:
-        run = record.dagster_run
-        is_own = _OWN_PROCESS.items() <= run.tags.items()
-        is_new = datetime.now(UTC) - record.create_timestamp.astimezone(UTC) < _GRACE
-        if run.run_id in living or (is_new and not is_own):
-            continue
-        # It may have ended by itself between the two looks.
-        latest = instance.get_run_by_id(run.run_id)
-        if latest is None or latest.status not in statuses:
-            continue
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(PATIENCE)))
+    ended = lost(instance, records)
+    for run in ended:
         instance.report_run_failed(run, "the run's process was lost")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        lost.append(run.run_id)
-    return lost
+    return [run.run_id for run in ended]
 
 
-def _failure(result: dg.ExecuteInProcessResult, title: str) -> AutonamaError:
-    """The error that ended the run, as one line; the project's own errors keep their class."""
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C between two steps be what it is everywhere else."""
+    try:
+        yield
+    except dg.DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
+
+
+def _failure(result: dg.ExecuteInProcessResult, title: str) -> BaseException:
+    """What ended the run: one line that keeps the class of the project's own errors, or Ctrl-C."""
     for event in result.all_events:
         error = getattr(event.event_specific_data, "error", None)
         while error is not None and error.cause is not None:
             error = error.cause
         if error is not None:
+            if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                return KeyboardInterrupt()
             kind = getattr(errors, error.cls_name or "", AutonamaError)
             text = " ".join(error.message.split())
             text = text.removeprefix(f"{errors.__name__}.{error.cls_name}: ")

@@ -1,19 +1,19 @@
 """The jobs of a scan and of other intervals, and what runs a planner's step with them."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 
 from autonama_dagster.execution import execute, one_process
-from autonama_dagster.partitions import key_of
+from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG, key_of
 from autonama_dagster.planner import Step
 from resources.candle_feed import midnight
 from resources.exchange.memo import MemoExchange
 
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 DAY = timedelta(days=1)
 FETCHING = frozenset({"ohlcv_1d", "ohlcv_1d_history"})  # of daily candles, by symbol
 
@@ -70,15 +70,25 @@ def run_config(step: Step) -> dict[str, Any]:
     return {"ops": ops} if ops else {}
 
 
-def run_step(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> str:
-    """Execute the step as a run in this process; gives the run's id.
+@dataclass(frozen=True)
+class StepRun:
+    """A step that ran, and the run's id."""
+
+    step: Step
+    run_id: str
+    seconds: float
+
+
+def run_step(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> StepRun:
+    """Execute the step as a run in this process.
 
     Raises
     ------
     AutonamaError
         The run failed.
     """
-    return execute(
+    started = time.perf_counter()
+    run_id = execute(
         defs.resolve_job_def(step.job),
         instance,
         step.title,
@@ -86,6 +96,7 @@ def run_step(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> 
         tags=range_tags(step),
         assets=step.assets,
     )
+    return StepRun(step, run_id, time.perf_counter() - started)
 
 
 def announce(exchange: MemoExchange, steps: Sequence[Step]) -> None:

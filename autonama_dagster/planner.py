@@ -160,12 +160,18 @@ def rectangles(
     if not days:
         return []
     wanted = set[str]().union(*undone.values())
-    found = []
+    return [
+        (days[0], days[-1], _span(group, some))
+        for group in neighbours(registered, chosen)
+        if (some := [s for s in group if s in wanted])
+    ]
+
+
+def neighbours(registered: Sequence[str], chosen: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Chosen symbols, grouped as they follow one another in the order of registration."""
     for is_chosen, group in groupby(registered, key=lambda symbol: symbol in chosen):
-        neighbours = tuple(group)
-        if is_chosen and (some := [s for s in neighbours if s in wanted]):
-            found.append((days[0], days[-1], _span(neighbours, some)))
-    return found
+        if is_chosen:
+            yield tuple(group)
 
 
 def _stretches(days: Sequence[date], longest: int) -> Iterator[tuple[date, date]]:

@@ -1,8 +1,7 @@
 """Runs the planner's steps one after the other in this process: the scan of one day."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
 import dagster as dg
@@ -10,21 +9,12 @@ import dagster as dg
 from assets.symbol_charts import CHART_DAYS
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.execution import end_lost_runs
-from autonama_dagster.jobs import announce, run_step
+from autonama_dagster.jobs import StepRun, announce, run_step
 from autonama_dagster.planner import State, Step, next_steps
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_state
 from resources.exchange.memo import MemoExchange
 from resources.warehouse import Warehouse
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """A step that ran."""
-
-    step: Step
-    run_id: str
-    seconds: float
 
 
 class Scanner:
@@ -60,7 +50,7 @@ class Scanner:
         self._on_step = on_step
         self._defs = build_defs(settings, exchange=self._exchange, warehouse=warehouse)
 
-    def scan(self, day: date, *, with_charts: bool = False) -> list[StepReport]:
+    def scan(self, day: date, *, with_charts: bool = False) -> list[StepRun]:
         """Run what the day still needs; nothing when it is complete.
 
         Raises
@@ -69,16 +59,16 @@ class Scanner:
             A step failed; what earlier steps stored stays.
         """
         end_lost_runs(self._instance)
-        reports: list[StepReport] = []
+        runs: list[StepRun] = []
         chart_days = CHART_DAYS if with_charts else 0
         state = self._state(day)
         if not state.has_universe:
-            reports += self._run_all(self._plan(day, state, chart_days))
+            runs += self._run_all(self._plan(day, state, chart_days))
             # Ranked with what could be fetched; a candidate that failed is asked for next time.
             state = replace(self._state(day), has_universe=True)
         steps = self._plan(day, state, chart_days)
         announce(self._exchange, steps)
-        return reports + self._run_all(steps)
+        return runs + self._run_all(steps)
 
     def _state(self, day: date) -> State:
         return read_state(day, self._settings, self._warehouse, self._instance)
@@ -92,11 +82,9 @@ class Scanner:
             chart_days=chart_days,
         )
 
-    def _run_all(self, steps: Sequence[Step]) -> list[StepReport]:
+    def _run_all(self, steps: Sequence[Step]) -> list[StepRun]:
         return [self._run(step) for step in steps]
 
-    def _run(self, step: Step) -> StepReport:
+    def _run(self, step: Step) -> StepRun:
         self._on_step(step.title)
-        started = time.perf_counter()
-        run_id = run_step(self._defs, self._instance, step)
-        return StepReport(step, run_id, time.perf_counter() - started)
+        return run_step(self._defs, self._instance, step)

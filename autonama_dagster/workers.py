@@ -9,19 +9,15 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
-from dagster import DagsterExecutionInterruptedError
-
 from autonama_dagster.errors import AutonamaError
-from autonama_dagster.jobs import announce, run_step
+from autonama_dagster.jobs import StepRun, announce, run_step
 from autonama_dagster.planner import Step
 from autonama_dagster.settings import load_settings
 from resources.exchange.build import build_exchange
@@ -32,22 +28,7 @@ CODE_LOCATION = "autonama_dagster.definitions"  # as in workspace.yaml
 PATIENCE = 20.0  # seconds in which an interrupted run can say that it was
 
 Requests = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """Steps to execute one after the other in one process."""
-
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """A step that ran."""
-
-    step: Step
-    run_id: str
-    seconds: float
+Task = Sequence[Step]  # one after the other in one process
 
 
 class _Worker:
@@ -100,7 +81,7 @@ class Workers:
     """
 
     def __init__(
-        self, count: int, *, on_done: Callable[[StepDone], None], on_requests: Requests
+        self, count: int, *, on_done: Callable[[StepRun], None], on_requests: Requests
     ) -> None:
         self._count = count
         self._on_done = on_done
@@ -160,7 +141,7 @@ class Workers:
 
     def _take(self, worker: _Worker, message: Any) -> None:
         match message:
-            case StepDone():
+            case StepRun():
                 self._on_done(message)
             case (int() as done, int() as total):
                 self._on_requests(done, total)
@@ -188,7 +169,7 @@ def _work(pipe: Connection) -> None:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             while True:
                 runner.run(pipe.recv())
-    except (EOFError, BrokenPipeError, KeyboardInterrupt, DagsterExecutionInterruptedError):
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
     except Exception as error:  # noqa: BLE001 - while it loads or ends, e.g. the server is gone
         with suppress(OSError):
@@ -225,11 +206,9 @@ class _Runner:
     def run(self, task: Task) -> None:
         """Execute the task's steps; an error ends the task and is handed over."""
         try:
-            announce(self._exchange, task.steps)
-            for step in task.steps:
-                started = time.perf_counter()
-                run_id = run_step(self._defs, self._instance, step)
-                self._pipe.send(StepDone(step, run_id, time.perf_counter() - started))
+            announce(self._exchange, task)
+            for step in task:
+                self._pipe.send(run_step(self._defs, self._instance, step))
         except Exception as error:  # noqa: BLE001 - the other process says it
             self._pipe.send(_told(error))
         else:

@@ -41,7 +41,7 @@ class WarehouseIOManager(dg.IOManager):
             name, batch, _scope(keys, context.definition_metadata), stamps
         )
         context.add_output_metadata(_metadata(written, batch))
-        context.log.info(f"{name}: {written.rows:,} rows stored in {written.seconds:.2f} s")
+        context.log.info("%s: %d rows stored in %.2f s", name, written.rows, written.seconds)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Rows of the upstream asset's table in the partitions the reader needs."""

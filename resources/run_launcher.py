@@ -1,9 +1,6 @@
 """Run launchers that know by a run's lock whether its process is still there."""
 
-import time
-from datetime import UTC, datetime, timedelta
-
-from dagster import DagsterInstance, DagsterRun
+from dagster import DagsterRun
 from dagster._core.launcher import (
     CheckRunHealthResult,
     DefaultRunLauncher,
@@ -11,10 +8,7 @@ from dagster._core.launcher import (
     WorkerStatus,
 )
 
-from resources.run_locks import alive
-
-STARTUP = timedelta(seconds=60)  # between the start of a run's process and its lock
-LAST_WORDS_S = 2.0  # between the end of a run's lock and its last event
+from resources.run_locks import lost
 
 
 class HealthByLock(RunLauncher):
@@ -31,19 +25,9 @@ class HealthByLock(RunLauncher):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """RUNNING while the run's lock is held, or the run has hardly begun; else FAILED."""
         record = self._instance.get_run_record_by_id(run.run_id)
-        begun = record.start_time if record else None
-        if begun is None or datetime.now(UTC) - datetime.fromtimestamp(begun, UTC) < STARTUP:
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        if alive([run.run_id]) or _ends(self._instance, run.run_id):
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.FAILED, "the run's process was lost")
-
-
-def _ends(instance: DagsterInstance, run_id: str) -> bool:
-    """Whether the run comes to its end within a moment: it gives its lock back just before."""
-    time.sleep(LAST_WORDS_S)
-    record = instance.get_run_record_by_id(run_id)
-    return record is None or record.dagster_run.is_finished
+        if record is not None and lost(self._instance, [record]):
+            return CheckRunHealthResult(WorkerStatus.FAILED, "the run's process was lost")
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
 class WatchedRunLauncher(HealthByLock, DefaultRunLauncher):

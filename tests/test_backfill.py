@@ -16,7 +16,6 @@ from autonama_dagster.definitions import build_defs
 from autonama_dagster.errors import InputError
 from autonama_dagster.jobs import run_step
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.workers import StepDone
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 
@@ -58,8 +57,8 @@ class Here:
         pass
 
     def submit(self, task):
-        for step in task.steps:
-            self.on_done(StepDone(step, run_step(self.defs, self.instance, step), 0.1))
+        for step in task:
+            self.on_done(run_step(self.defs, self.instance, step))
 
     def finish(self):
         pass

@@ -6,17 +6,20 @@ import dagster as dg
 import pytest
 from projects import project
 
-from autonama_dagster import execution
 from autonama_dagster.errors import AutonamaError, ExchangeError, InputError
-from autonama_dagster.execution import OWN_PROCESS_TAGS, end_lost_runs, execute, one_process
-from resources.run_locks import alive, held
+from autonama_dagster.execution import end_lost_runs, execute, one_process
+from resources.run_locks import OWN_PROCESS_TAGS, PATIENCE, alive, database_of, held
 
 POOL = "exchange"
 
 
+def is_alive(instance, run_id):
+    return run_id in alive(database_of(instance), [run_id])
+
+
 @dg.op
 def does(context):
-    context.log.info("alive: %s", context.run_id in alive([context.run_id]))
+    context.log.info("alive: %s", is_alive(context.instance, context.run_id))
 
 
 @dg.op
@@ -78,7 +81,7 @@ def test_exactly_the_lost_runs_are_ended(instance):
     lost = [begun(instance, status) for status in under_way]
     others = [dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.SUCCESS]
     left = [begun(instance, status) for status in others]
-    with held(living.run_id):
+    with held(database_of(instance), living.run_id):
         assert set(end_lost_runs(instance)) == {run.run_id for run in lost}
     assert {status(instance, run) for run in lost} == {dg.DagsterRunStatus.FAILURE}
     assert status(instance, living) is dg.DagsterRunStatus.STARTED
@@ -88,7 +91,7 @@ def test_exactly_the_lost_runs_are_ended(instance):
 def test_a_run_of_the_daemon_has_time_to_take_its_lock(instance, monkeypatch):
     run = begun(instance, other="yes")
     assert end_lost_runs(instance) == []
-    monkeypatch.setattr(execution, "_GRACE", timedelta(0))
+    monkeypatch.setitem(PATIENCE, dg.DagsterRunStatus.STARTED, timedelta(0))
     assert end_lost_runs(instance) == [run.run_id]
 
 
@@ -101,7 +104,7 @@ def test_the_pool_is_freed(instance):
     storage.initialize_concurrency_limit_to_default(POOL)
     lost, waiting = begun(instance), begun(instance)
     assert storage.claim_concurrency_slot(POOL, lost.run_id, "ohlcv_1d").is_claimed
-    with held(waiting.run_id):
+    with held(database_of(instance), waiting.run_id):
         assert not storage.claim_concurrency_slot(POOL, waiting.run_id, "ohlcv_1d").is_claimed
         assert end_lost_runs(instance) == [lost.run_id]
         assert storage.claim_concurrency_slot(POOL, waiting.run_id, "ohlcv_1d").is_claimed
@@ -112,7 +115,7 @@ def test_a_run_holds_its_lock_while_it_executes(instance):
     run_id = execute(fine_job, instance, "fine", config={}, tags={})
     said = [e.user_message for e in instance.all_logs(run_id)]
     assert "alive: True" in said
-    assert alive([run_id]) == frozenset()
+    assert not is_alive(instance, run_id)
     tags = instance.get_run_by_id(run_id).tags
     assert OWN_PROCESS_TAGS.items() <= tags.items(), "the daemon does not start it again"
 

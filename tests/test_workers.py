@@ -15,20 +15,20 @@ from scan_support import DAY, SETTINGS, at
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.planner import Step
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.workers import Task, Workers
+from autonama_dagster.workers import Workers
 
 PATIENCE = 60  # seconds for a process to end
 PARENT = """
 import signal, sys
 from datetime import date
 from autonama_dagster.planner import Step
-from autonama_dagster.workers import Task, Workers
+from autonama_dagster.workers import Workers
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     day = date.fromisoformat(sys.argv[1])
     with Workers(2, on_done=lambda _: None, on_requests=lambda *_: None) as workers:
         for _ in range(2):
-            workers.submit(Task((Step("universe_job", day, day),)))
+            workers.submit([Step("universe_job", day, day)])
         print(*(w.process.pid for w in workers._workers), flush=True)
         workers.finish()
 """
@@ -59,7 +59,7 @@ def workers(count=1):
 
 
 def rank(day=DAY):
-    return Task((Step("universe_job", day, day),))
+    return [Step("universe_job", day, day)]
 
 
 def test_a_lost_process_is_said_and_an_error_of_a_step_too(opened):
@@ -69,7 +69,7 @@ def test_a_lost_process_is_said_and_an_error_of_a_step_too(opened):
             made.finish()
         made.submit(rank())
         made.finish()
-        assert [d.step for d in made.done] == list(rank().steps)
+        assert [d.step for d in made.done] == rank()
         assert opened.instance.get_run_by_id(made.done[0].run_id).is_success
         # An answer that takes for ever keeps the process busy until it is killed.
         opened.server.faults.add("timeout:seconds=600,path=klines")

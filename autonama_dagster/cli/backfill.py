@@ -10,7 +10,7 @@ from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from autonama_dagster.workers import StepDone
+    from autonama_dagster.jobs import StepRun
 
 EXAMPLES = """\b
 Examples:
@@ -24,7 +24,7 @@ Examples:
 class BackfillProgress(StepProgress):
     """Progress that also tells each run."""
 
-    def ran(self, done: "StepDone") -> None:
+    def ran(self, done: "StepRun") -> None:
         """Print a run that has ended well."""
         self._print(
             f"    {done.step.title}  [{done.seconds:.1f} s]",
@@ -84,27 +84,21 @@ def run_backfill(
     request: dict[str, Any], settings: Settings, progress: BackfillProgress
 ) -> dict[str, Any]:
     """Execute `backfill_job` in this process; gives what its run reports."""
-    from dagster import DagsterExecutionInterruptedError  # noqa: PLC0415
-
-    from autonama_dagster.backfill_job import filled_by, run_config  # noqa: PLC0415
+    from autonama_dagster.backfill_job import filled_by, read_request, run_config  # noqa: PLC0415
     from autonama_dagster.definitions import build_defs  # noqa: PLC0415
-    from autonama_dagster.errors import AutonamaError  # noqa: PLC0415
     from autonama_dagster.execution import execute  # noqa: PLC0415
     from resources.database import ready_url  # noqa: PLC0415
+    from resources.exchange.build import build_exchange  # noqa: PLC0415
     from resources.instance import open_instance  # noqa: PLC0415
     from resources.warehouse import Warehouse  # noqa: PLC0415
 
+    with closing(build_exchange(settings)) as exchange:
+        read_request(request, settings, exchange)  # what cannot be makes no run
     tables = Warehouse(lambda: ready_url(settings))
     with open_instance() as instance, closing(tables) as warehouse:
         defs = build_defs(settings, warehouse=warehouse, progress=progress)
         job = defs.resolve_job_def("backfill_job")
-        try:
-            run_id = execute(job, instance, "backfill", config=run_config(request), tags={})
-        except (DagsterExecutionInterruptedError, AutonamaError) as error:
-            # Dagster's own word for Ctrl-C, raised between steps and kept as a failure within one.
-            if DagsterExecutionInterruptedError.__name__ in f"{error!r}":
-                raise KeyboardInterrupt from None
-            raise
+        run_id = execute(job, instance, "backfill", config=run_config(request), tags={})
         return filled_by(instance, run_id)
 
 

@@ -15,7 +15,7 @@ from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.old_config import read_old_config
 from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.cli.render import print_result, stdout_console
-from autonama_dagster.errors import AutonamaError, InputError
+from autonama_dagster.errors import InputError
 from autonama_dagster.results import ScanResult, export, results_folder, stored_result
 from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, parse_symbols
 from resources.candle_feed import last_closed_day
@@ -162,8 +162,6 @@ def _stored(
     with_charts: bool,
 ) -> ScanResult:
     progress.step("load Dagster")
-    from dagster import DagsterExecutionInterruptedError  # noqa: PLC0415
-
     from autonama_dagster.runner import Scanner  # noqa: PLC0415
     from resources.instance import open_instance  # noqa: PLC0415
 
@@ -175,13 +173,7 @@ def _stored(
             warehouse=warehouse,
             on_step=progress.step,
         )
-        try:
-            scanner.scan(day, with_charts=with_charts)
-        except (DagsterExecutionInterruptedError, AutonamaError) as error:
-            # Dagster's own word for Ctrl-C, raised between steps and kept as a failure within one.
-            if DagsterExecutionInterruptedError.__name__ in f"{error!r}":
-                raise KeyboardInterrupt from None
-            raise
+        scanner.scan(day, with_charts=with_charts)
     progress.step("read the results")
     result = stored_result(warehouse, settings, day)
     if not with_charts:

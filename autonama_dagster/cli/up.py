@@ -57,10 +57,13 @@ def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: 
     metrics = start_metrics_server(settings, host, metrics_port)
     click.echo(f"Dagster UI: http://{host}:{port}  (Ctrl-C stops it)", err=True)
     click.echo(f"metrics: {metrics.url}", err=True)
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         watch(lambda: start_dagster(settings, host, port, automation=automation))
     finally:
         metrics.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def start_dagster(

@@ -13,8 +13,7 @@ import pytest
 from dagster._core.instance.ref import InstanceRef
 from dagster._daemon.monitoring import execute_run_monitoring_iteration
 
-from resources import run_launcher
-from resources.run_locks import held
+from resources.run_locks import PATIENCE, database_of, held
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS_CELERY = pytest.mark.skipif(
@@ -23,7 +22,7 @@ NEEDS_CELERY = pytest.mark.skipif(
 WORKER = """
 import sys
 from resources.run_locks import held
-with held(sys.argv[1]):
+with held(*sys.argv[1:]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -66,9 +65,9 @@ def watch(instance):
 
 
 @pytest.fixture
-def worker(begun):
+def worker(instance, begun):
     """A process that executes the run."""
-    command = [sys.executable, "-c", WORKER, begun]
+    command = [sys.executable, "-c", WORKER, database_of(instance), begun]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout.readline() == b"held\n"
         yield child
@@ -76,11 +75,11 @@ def worker(begun):
 
 
 def test_a_run_whose_process_was_killed_has_failed(instance, begun, worker, monkeypatch):
-    monkeypatch.setattr(run_launcher, "STARTUP", timedelta(0))
+    monkeypatch.setitem(PATIENCE, dg.DagsterRunStatus.STARTED, timedelta(0))
     assert watch(instance) == dg.DagsterRunStatus.STARTED
     worker.kill()
     worker.wait()
-    with held(begun):  # waits until the server has noticed
+    with held(database_of(instance), begun):  # waits until the server has noticed
         pass
     assert watch(instance) == dg.DagsterRunStatus.FAILURE
     (failure,) = instance.all_logs(begun, of_type=dg.DagsterEventType.RUN_FAILURE)
