@@ -6,16 +6,14 @@ from typing import Any, Final
 
 import dagster as dg
 
+from autonama_dagster.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.settings import Settings
 from resources.notifier import NotificationError, post
 from resources.redaction import without_secrets
 
 NAME: Final = "failed_run_alert"
 _LONGEST: Final = 500
-_PARTITION_TAGS: Final = (
-    ("dagster/partition",),
-    ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"),
-)
+_PARTITION_TAGS: Final = ((PARTITION_TAG,), (RANGE_START_TAG, RANGE_END_TAG))
 
 
 def failed_run_alert(settings: Settings) -> dg.SensorDefinition:

@@ -8,6 +8,10 @@ import dagster as dg
 
 SYMBOL_DIMENSION = "symbol"
 DATE_DIMENSION = "date"
+# Dagster's tags of a run of one partition, and of a range of them.
+PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from autonama_dagster.jobs import JOBS, RANGE_END_TAG, RANGE_START_TAG, range_tags, run_config
-from autonama_dagster.partitions import rectangle
+from autonama_dagster.jobs import JOBS, range_tags, run_config
+from autonama_dagster.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, rectangle
 from autonama_dagster.planner import Step
 
 DAY_TAG = "autonama/day"
@@ -171,7 +171,7 @@ def work_of(run: dg.DagsterRun, registered: Sequence[str]) -> Work:
         return _work_of_backfill(run)
     begin, end = run.tags.get(RANGE_START_TAG), run.tags.get(RANGE_END_TAG)
     if begin is None or end is None:
-        begin = end = run.tags.get("dagster/partition")
+        begin = end = run.tags.get(PARTITION_TAG)
     if begin is None or end is None:
         return Work(assets, None, None, None)
     symbols, first, last = rectangle([begin, end])

@@ -20,6 +20,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 
+from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from bench.report import report
 from resources.dagster_storage import BATCH_SIZE, BATCH_SIZE_VARIABLE
 from resources.database_urls import dagster_url
@@ -100,10 +101,7 @@ def seconds(kind: str, instance: DagsterInstance, symbols: list[str], days: int)
         job.execute_in_process(
             instance=instance,
             run_config=QUIET,
-            tags={
-                "dagster/asset_partition_range_start": first,
-                "dagster/asset_partition_range_end": last,
-            },
+            tags={RANGE_START_TAG: first, RANGE_END_TAG: last},
         )
     return perf_counter() - begun
 

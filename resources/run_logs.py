@@ -8,18 +8,15 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 from dagster._core.execution import context_creation_job
 from dagster._core.log_manager import get_log_record_metadata, has_log_record_metadata
 
+from autonama_dagster.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.settings import Settings
 from resources.json_logs import json_line
-
-_FIRST: Final = "dagster/asset_partition_range_start"
-_LAST: Final = "dagster/asset_partition_range_end"
-_ONLY: Final = "dagster/partition"
 
 
 class RunFormatter(logging.Formatter):
@@ -82,14 +79,14 @@ def _system_loggers(
 def _run_fields(record: logging.LogRecord) -> dict[str, Any]:
     found = get_log_record_metadata(record)
     event, tags = found["dagster_event"], found["job_tags"]
-    only = tags.get(_ONLY)
+    only = tags.get(PARTITION_TAG)
     fields: dict[str, Any] = {
         "message": found["orig_message"],
         "run_id": found["run_id"],
         "job": found["job_name"],
         "step": found["step_key"],
-        "first_partition": tags.get(_FIRST, only),
-        "last_partition": tags.get(_LAST, only),
+        "first_partition": tags.get(RANGE_START_TAG, only),
+        "last_partition": tags.get(RANGE_END_TAG, only),
     }
     if event is not None:
         fields["event"] = event.event_type_value

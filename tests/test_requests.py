@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 
 from autonama_dagster.backfill_job import run_config as backfill_config
-from autonama_dagster.jobs import JOBS, RANGE_END_TAG, RANGE_START_TAG, range_tags
+from autonama_dagster.jobs import JOBS, range_tags
+from autonama_dagster.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.planner import CANDLES_ONLY, Step
 from autonama_dagster.requests import (
     MAX_ATTEMPTS,
@@ -45,7 +46,7 @@ def decide(steps, attempts=None, in_flight=()):
 
 
 def run(job, config=None, assets=None, **tags):
-    names = {"start": RANGE_START_TAG, "end": RANGE_END_TAG, "partition": "dagster/partition"}
+    names = {"start": RANGE_START_TAG, "end": RANGE_END_TAG, "partition": PARTITION_TAG}
     return dg.DagsterRun(
         job_name=job,
         run_config=config or {},
