@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -14,11 +14,11 @@ import dagster as dg
 from autonama_dagster.jobs import JOBS, range_tags, run_config
 from autonama_dagster.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, rectangle
 from autonama_dagster.planner import Step
+from resources.days import DUE
 
 DAY_TAG = "autonama/day"
 STEP_TAG = "autonama/step"
 ATTEMPT_TAG = "autonama/attempt"
-DUE = time(0, 5)  # of the next day: the exchange has published the day's candles
 # Before the second, third, ... attempt. After the last the day is left as it is.
 PAUSES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=20), timedelta(hours=1))
 MAX_ATTEMPTS = len(PAUSES) + 1

@@ -8,6 +8,7 @@ from autonama_dagster.planner import Step
 from autonama_dagster.requests import due_day, read_attempts, read_in_flight, run_request, wanted
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_state
+from resources.days import DUE
 from resources.exchange.base import Exchange
 from resources.warehouse import Warehouse
 
@@ -17,7 +18,7 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
 
     @dg.schedule(
         name="daily_universe",
-        cron_schedule="5 0 * * *",
+        cron_schedule=f"{DUE.minute} {DUE.hour} * * *",
         execution_timezone="UTC",
         job_name="universe_job",
         default_status=(
@@ -26,8 +27,8 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
             else dg.DefaultScheduleStatus.STOPPED
         ),
         description=(
-            "At 00:05 UTC: rank the universe of yesterday, by the exchange's clock. The sensor "
-            "`scan_sensor` asks for the rest of the day's scan."
+            f"At {DUE:%H:%M} UTC: rank the universe of yesterday, by the exchange's clock. The "
+            "sensor `scan_sensor` asks for the rest of the day's scan."
         ),
     )
     def tick(

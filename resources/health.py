@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -23,11 +23,11 @@ from autonama_dagster.settings import Settings, project_dir
 from resources.dagster_facts import FAILED, RECENT, DagsterFacts, read_dagster
 from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server, unreachable
 from resources.database_urls import libpq_url, redacted, with_database
+from resources.days import DUE
 from resources.exchange.pulse import NoPulseError, feel_pulse
 from resources.table_facts import TableFacts, read_tables
 
 DAY: Final = timedelta(days=1)
-DAILY_AT: Final = time(0, 5)  # UTC; when the daily schedule ticks
 GRACE: Final = timedelta(
     hours=1
 )  # after midnight, in which the day before may still be in the making
@@ -210,7 +210,7 @@ def free_bytes(settings: Settings) -> int:
 
 def next_tick(wall: datetime) -> datetime:
     """The next time of the daily schedule after `wall`."""
-    today = datetime.combine(wall.date(), DAILY_AT, UTC)
+    today = datetime.combine(wall.date(), DUE, UTC)
     return today if wall < today else today + DAY
 
 

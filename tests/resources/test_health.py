@@ -7,11 +7,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from autonama_dagster.errors import DatabaseError, InputError
-from autonama_dagster.schedules import daily_universe
 from autonama_dagster.settings import load_settings
 from resources.dagster_facts import DagsterFacts, Run
 from resources.health import (
-    DAILY_AT,
     Clock,
     dagster_facts,
     find_databases,
@@ -174,8 +172,3 @@ def test_the_archive_is_behind_by_its_publication():
 def test_free_space_of_a_folder_that_is_not_made_yet(home):
     assert not (home / ".autonama").exists()
     assert free_bytes(load_settings(DATABASE_URL="postgresql://h/d")) > 0
-
-
-def test_the_next_tick_is_the_schedules():
-    cron = daily_universe(load_settings()).cron_schedule
-    assert cron == f"{DAILY_AT.minute} {DAILY_AT.hour} * * *"
