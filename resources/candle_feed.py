@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
 from autonama_dagster.analytics.candles import parse
 from autonama_dagster.analytics.intervals import INTERVALS, Interval
 from autonama_dagster.errors import InputError, SymbolFetchError
+from resources.days import midnight as midnight  # noqa: PLC0414  (jobs imports it from here)
 from resources.exchange.base import Exchange, Klines, KlinesRequest
 from resources.frames import empty_rejected
 
@@ -39,11 +40,6 @@ class Fetched:
     rejected: pd.DataFrame
     log: pd.DataFrame
     failed: tuple[str, ...]
-
-
-def midnight(day: date) -> datetime:
-    """00:00 UTC of a day."""
-    return datetime.combine(day, time(), UTC)
 
 
 def last_closed_day(now: datetime) -> date:

@@ -5,7 +5,7 @@ Every function that writes takes the cursor of an open transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from adbc_driver_postgresql import dbapi
 
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.market import QUARANTINE
+from resources.days import midnight
 from resources.frames import split, to_arrow
 
 STAGE = "autonama_stage"
@@ -64,17 +65,13 @@ def condition(of: Table, scope: Scope) -> tuple[str, list[Any]]:
         ("date <= {}", scope.last),
         # Implied by the dates, and what the primary key can be searched by: a candle that closes on
         # a day opens at most a week before.
-        ("open_time >= {}", None if scope.first is None else _midnight(scope.first) - LONGEST),
-        ("open_time < {}", None if scope.last is None else _midnight(scope.last) + DAY),
+        ("open_time >= {}", None if scope.first is None else midnight(scope.first) - LONGEST),
+        ("open_time < {}", None if scope.last is None else midnight(scope.last) + DAY),
     ):
         if value is not None and clause.split()[0] in of.columns:
             values.append(value)
             parts.append(clause.format(f"${len(values)}"))
     return (" WHERE " + " AND ".join(parts) if parts else ""), values
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 def replace_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table, scope: Scope) -> None:

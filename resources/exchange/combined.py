@@ -4,10 +4,11 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
 from autonama_dagster.errors import BadAnswerError, ExchangeError, SymbolFetchError
+from resources.days import midnight
 from resources.exchange.archive import ArchiveExchange
 from resources.exchange.archive_files import monthly_file, next_month
 from resources.exchange.base import (
@@ -177,17 +178,13 @@ def _closed_months(request: KlinesRequest, now: datetime) -> list[KlinesRequest]
     begin, this_month = request.start.astimezone(UTC), now.date().replace(day=1)
     month = begin.date().replace(day=1)
     parts, whole = [], 0
-    while month < this_month and _midnight(month) < request.end:
+    while month < this_month and midnight(month) < request.end:
         following = next_month(month)
-        start, end = max(begin, _midnight(month)), min(request.end, _midnight(following))
+        start, end = max(begin, midnight(month)), min(request.end, midnight(following))
         parts.append(replace(request, start=start, end=end))
-        whole += (start, end) == (_midnight(month), _midnight(following))
+        whole += (start, end) == (midnight(month), midnight(following))
         month = following
     return parts if whole >= WHOLE_MONTHS else []
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 def _gaps(request: KlinesRequest, parts: Sequence[Klines]) -> Iterator[KlinesRequest]:
