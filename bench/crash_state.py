@@ -28,6 +28,11 @@ EVERY_SYMBOL = ("signals", "asset_analytics", "alerts")
 WHERE_TRADED = ("indicators", "regression_bands")
 HISTORY = "ohlcv_1d_history"
 
+_UNFINISHED = (
+    "SELECT pipeline_name, status, run_id FROM runs "
+    "WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"
+)
+
 Rows = Counter[tuple[str, ...]]
 
 
@@ -65,10 +70,7 @@ def unfinished(dagster_url: str) -> list[str]:
     with psycopg.connect(libpq_url(dagster_url)) as connection:
         if not _exists(connection, "public.runs"):
             return []
-        runs = connection.execute(
-            "SELECT pipeline_name, status, run_id FROM runs "
-            "WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"
-        ).fetchall()
+        runs = connection.execute(_UNFINISHED).fetchall()
         slots = connection.execute(
             "SELECT concurrency_key, run_id FROM concurrency_slots WHERE run_id IS NOT NULL"
         ).fetchall()
@@ -84,6 +86,12 @@ def unfinished(dagster_url: str) -> list[str]:
         *(f"run {run} still waits for pool {key}" for key, run in pending),
         *(f"process {pid} of the server holds a lock" for (pid,) in locks),
     ]
+
+
+def unfinished_runs(dagster_url: str) -> int:
+    """How many runs Dagster takes for queued or running."""
+    with psycopg.connect(libpq_url(dagster_url)) as connection:
+        return len(connection.execute(_UNFINISHED).fetchall())
 
 
 def baseless(url: str, dagster_url: str) -> list[str]:

@@ -14,7 +14,8 @@ TIMEOUT = 240
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(ROOT)
-    crash = importlib.import_module("bench.crash")
+    crash = importlib.import_module("bench.crash_command")
+    crash_project = importlib.import_module("bench.crash_project")
     crash_state = importlib.import_module("bench.crash_state")
 
 
@@ -22,7 +23,7 @@ with pytest.MonkeyPatch.context() as patch:
 def opened(folder, exchange_url):
     """A project in an empty folder; its programs and its server are ended."""
     folder.mkdir()
-    project = crash.Project(folder, exchange_url, **SETTINGS)
+    project = crash_project.Project(folder, exchange_url, **SETTINGS)
     try:
         yield project
     finally:

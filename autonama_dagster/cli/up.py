@@ -82,8 +82,9 @@ def start_dagster(
         signal.signal(number, signal.SIG_DFL)
     return subprocess.Popen(
         [
-            sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host,
-            "-p", str(port), "--log-format", "json" if settings.log_format == "json" else "colored",
+            sys.executable, "-m", "autonama_dagster.dagster_dev", str(os.getpid()),
+            "-w", str(workspace), "-h", host, "-p", str(port),
+            "--log-format", "json" if settings.log_format == "json" else "colored",
         ],
         env=environment,
         cwd=dagster_home(),  # Dagster warns of a dagster.yaml in another folder

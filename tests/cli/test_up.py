@@ -181,6 +181,28 @@ def check_that_a_run_of_the_ui_writes_its_events_in_bulk(up):
     assert up.dagster_rows(sql, run_id) == [(3, 1)]
 
 
+def test_dagster_ends_with_a_program_that_was_killed(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    log = tmp_path / "dev.log"
+    start = (
+        "import os, subprocess, sys, time; subprocess.Popen([sys.executable, '-m', "
+        "'autonama_dagster.dagster_dev', str(os.getpid()), '--empty-workspace', "
+        f"'-p', '{free_port()}']); time.sleep(1000)"
+    )
+    with (
+        log.open("w") as out,
+        subprocess.Popen([sys.executable, "-c", start], stdout=out, stderr=out, cwd=home) as parent,
+    ):
+        until(lambda: "Serving dagster-webserver" in log.read_text(), parent)
+        family = psutil.Process(parent.pid).children(recursive=True)
+        assert len(family) >= 3  # dagster dev, the UI, the daemon
+        parent.kill()
+    _, left = psutil.wait_procs(family, timeout=PATIENCE)
+    for process in left:
+        process.kill()
+    assert left == []
+
+
 @pytest.mark.parametrize("option", ["--port", "--metrics-port"])
 def test_a_port_that_is_taken_is_said(run, option):
     with socket.socket() as taken:

@@ -6,7 +6,17 @@ import psutil
 import psycopg
 import pytest
 from fault_support import NOW, small_market
-from program_support import DAY, RANGE, SETTINGS, TIMEOUT, crash, crash_state, ended_well, opened
+from program_support import (
+    DAY,
+    RANGE,
+    SETTINGS,
+    TIMEOUT,
+    crash,
+    crash_project,
+    crash_state,
+    ended_well,
+    opened,
+)
 from projects import project
 
 from autonama_dagster.replay.server import ReplayServer
@@ -42,10 +52,10 @@ def kill_when_said(found, text, victim, *arguments):
         assert started.poll() is None, found.said()
         return text in found.said() and crash.find_victim(victim, found, started) is not None
 
-    assert crash.until(is_time, TIMEOUT), found.said()
+    assert crash_project.until(is_time, TIMEOUT), found.said()
     psutil.Process(crash.find_victim(victim, found, started)).kill()
     started.wait(TIMEOUT)
-    assert crash.after_kill(found) == []
+    assert crash_project.after_kill(found) == []
     return started.returncode, found.said()
 
 

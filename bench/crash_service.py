@@ -1,0 +1,139 @@
+"""Rounds of `autonama up`: it catches up three days by itself while its parts are killed."""
+
+import random
+import signal
+import subprocess
+from time import monotonic, sleep
+
+import psutil
+import psycopg
+
+from bench.crash_project import (
+    IN_A_ROW,
+    PATIENCE,
+    Outcome,
+    Project,
+    after_kill,
+    free_port,
+    until,
+    until_ready,
+)
+from bench.crash_state import (
+    Rows,
+    baseless,
+    differences,
+    processes,
+    read_tables,
+    unfinished,
+    unfinished_runs,
+)
+from resources.database_urls import libpq_url
+
+START_DATE = "2024-03-17"
+DAYS = 3
+# A part, and a word of its command line: dagster dev, the daemon, the code server, a run's process.
+PARTS = {
+    "dagster dev": "autonama_dagster.dagster_dev",
+    "daemon": "dagster._daemon",
+    "code server": "dagster api grpc",
+    "run worker": "spawn_main",
+}
+VICTIMS = ("up", "run worker", "run worker", *PARTS, "postmaster")
+SETTLED = 45.0  # seconds without a run that say that the sensor asks for nothing more
+TOO_LONG = 1200.0
+
+
+class Service:
+    """Starts `autonama up`, kills parts of it, and waits until its days are complete."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        project.empty()
+        if faults := self._finish(self._start()):
+            raise SystemExit(f"the undisturbed `up` failed: {faults[0]}")
+        self._expected: dict[str, Rows] = read_tables(project.url())
+
+    def round(self, rng: random.Random, outcome: Outcome) -> None:
+        """Kill parts a few times on an empty database, let it finish, and compare."""
+        project = self._project
+        project.empty()
+        faults: list[str] = []
+        victims: list[str] = []
+        started = self._start()
+        for _ in range(rng.choice(IN_A_ROW)):
+            victim = rng.choice(VICTIMS)
+            after = rng.uniform(1, 60)
+            if until(lambda up=started: up.poll() is not None, after):  # type: ignore[misc]
+                break
+            if not until(lambda v=victim, up=started: self._kill(v, up), PATIENCE):  # type: ignore[misc]
+                continue  # e.g. no run goes on
+            victims.append(f"{victim} after {after:.1f} s")
+            outcome.kills[f"up: {victim}"] += 1
+            if victim == "up":
+                started.wait()
+                faults += after_kill(project)
+                started = self._start()
+            elif project.server.pid() is not None and project.has_databases():
+                faults += until_ready(lambda: baseless(project.url(), project.dagster_url()))
+        faults += self._finish(started)
+        faults += differences(self._expected, read_tables(project.url()))
+        outcome.add("up", victims, faults)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        ports = ("--port", str(free_port()), "--metrics-port", str(free_port()))
+        return self._project.start("up", *ports)
+
+    def _kill(self, victim: str, up: subprocess.Popen[bytes]) -> bool:
+        """Kill the victim; False where there is none at the moment."""
+        try:
+            pid = self._find(victim, up)
+            if pid is None:
+                return False
+            psutil.Process(pid).kill()
+        except psutil.Error:
+            return False
+        return True
+
+    def _find(self, victim: str, up: subprocess.Popen[bytes]) -> int | None:
+        if victim == "up":
+            return up.pid
+        if victim == "postmaster":
+            return self._project.server.pid()
+        family = psutil.Process(up.pid).children(recursive=True)
+        found = [p.pid for p in family if PARTS[victim] in " ".join(p.cmdline())]
+        return found[-1] if found else None
+
+    def _finish(self, up: subprocess.Popen[bytes]) -> list[str]:
+        """Wait until its days are complete, stop it, and check that nothing is left behind."""
+        try:
+            deadline = monotonic() + TOO_LONG
+            quiet_since = monotonic()
+            while monotonic() - quiet_since < SETTLED:
+                if up.poll() is not None:
+                    return [f"it ended with code {up.returncode}: {self._project.said()[-600:]}"]
+                if monotonic() > deadline:
+                    return [f"not complete in {TOO_LONG:.0f} s: {self._project.said()[-600:]}"]
+                sleep(1)
+                if not self._is_complete():
+                    quiet_since = monotonic()
+            up.send_signal(signal.SIGTERM)
+            if not until(lambda: up.poll() is not None, 2 * PATIENCE):
+                return ["SIGTERM does not end it"]
+        finally:
+            up.kill()
+            up.wait()
+        return [
+            *([] if up.returncode == 0 else [f"exit code {up.returncode}"]),
+            *([] if not processes(self._project.folder) else ["processes stay"]),
+            *unfinished(self._project.dagster_url()),
+            *baseless(self._project.url(), self._project.dagster_url()),
+        ]
+
+    def _is_complete(self) -> bool:
+        try:
+            with psycopg.connect(libpq_url(self._project.url())) as connection:
+                query = "SELECT count(*) FROM trading.analysis_summary"
+                row = connection.execute(query).fetchone()
+            return row == (DAYS,) and not unfinished_runs(self._project.dagster_url())
+        except psycopg.Error:
+            return False
