@@ -8,10 +8,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 
-from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.errors import DatabaseError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, load_settings, project_dir
-from resources.database_urls import dagster_url, libpq_url, redacted, sqlalchemy_url, with_database
+from resources.database_urls import (
+    dagster_sibling,
+    dagster_url,
+    libpq_url,
+    redacted,
+    sqlalchemy_url,
+    with_database,
+)
 from resources.embedded_postgres import EmbeddedPostgres
 
 DATABASE = "autonama"
@@ -53,10 +60,7 @@ def dagster_database_url() -> str:
         server.ensure_database(DAGSTER_DATABASE)
         return dagster_url(server.url(DAGSTER_DATABASE))
     project = settings.database_url.get_secret_value()
-    database = sa.make_url(sqlalchemy_url(project)).database
-    if not database:
-        raise InputError(f"DATABASE_URL {redacted(project)} names no database: add /NAME to it")
-    name = f"{database}_dagster"
+    name = dagster_sibling(project, sa.make_url(sqlalchemy_url(project)).database)
     _ensure_database(project, name)
     return dagster_url(with_database(project, name))
 

@@ -62,6 +62,19 @@ def with_database(url: str, name: str) -> str:
     return f"{server}/{quote(name, safe='')}" + (f"?{'&'.join(options)}" if options else "")
 
 
+def dagster_sibling(url: str, database: str | int | None) -> str:
+    """Name of Dagster's database beside `database`, which is what a driver finds in `url`.
+
+    Raises
+    ------
+    InputError
+        The URL names no database.
+    """
+    if not database:
+        raise InputError(f"DATABASE_URL {redacted(url)} names no database: add /NAME to it")
+    return f"{database}_dagster"
+
+
 def redacted(url: str) -> str:
     """Return `url` with its passwords hidden, to be shown in messages.
 

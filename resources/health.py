@@ -18,11 +18,11 @@ import psycopg
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 
-from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import Settings, project_dir
 from resources.dagster_facts import FAILED, RECENT, DagsterFacts, read_dagster
 from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server, unreachable
-from resources.database_urls import libpq_url, redacted, with_database
+from resources.database_urls import dagster_sibling, libpq_url, with_database
 from resources.days import DUE
 from resources.exchange.pulse import NoPulseError, feel_pulse
 from resources.table_facts import TableFacts, read_tables
@@ -116,10 +116,8 @@ def find_databases(settings: Settings) -> Databases:
     own = settings.dagster_database_url
     if settings.database_url is not None:
         project = libpq_url(settings.database_url.get_secret_value())
-        name = conninfo_to_dict(project).get("dbname")
-        if not name:
-            raise InputError(f"DATABASE_URL {redacted(project)} names no database: add /NAME to it")
-        dagster = with_database(project, f"{name}_dagster")
+        name = dagster_sibling(project, conninfo_to_dict(project).get("dbname"))
+        dagster = with_database(project, name)
     else:
         server = embedded_server()
         if server.pid() is None:
