@@ -150,6 +150,13 @@ class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
         URL of Dagster's database, for psycopg2. Its tables are made if absent.
     """
 
+    def __init__(self, postgres_url: str) -> None:
+        self._present: set[str] = set()
+        super().__init__(postgres_url)
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        return _reached(super()._connect(), self.postgres_url)
+
     def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
         """Make a pool at its first use, as Dagster does; another process may be making it too.
 
@@ -161,13 +168,6 @@ class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
             if concurrency_key in self.get_concurrency_keys():
                 return True
             raise
-
-    def __init__(self, postgres_url: str) -> None:
-        self._present: set[str] = set()
-        super().__init__(postgres_url)
-
-    def _connect(self) -> AbstractContextManager[Connection]:
-        return _reached(super()._connect(), self.postgres_url)
 
     def has_table(self, table_name: str) -> bool:
         """Whether the table exists. Only a yes is remembered: a migration may add it."""
