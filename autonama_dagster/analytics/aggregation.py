@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles import AMOUNTS, as_instants, opens
 from autonama_dagster.analytics.hashing import combine
 from autonama_dagster.analytics.intervals import Interval
-from autonama_dagster.analytics.windows import MAX_OVERNIGHT_RATIO
+from autonama_dagster.analytics.windows import is_jump
 
 
 def aggregate(
@@ -89,10 +89,8 @@ def _starts(
     codes: NDArray[np.intp], steps: NDArray[np.int64], frame: pd.DataFrame
 ) -> NDArray[np.intp]:
     """Positions where a symbol, a step, or prices of another coin begin."""
-    ratio = frame["open"].to_numpy()[1:] / frame["close"].to_numpy()[:-1]
-    is_break = (ratio < 1.0 / MAX_OVERNIGHT_RATIO) | (ratio > MAX_OVERNIGHT_RATIO)
     is_start = _is_new(codes, steps)
-    is_start[1:] |= is_break
+    is_start[1:] |= is_jump(frame["open"].to_numpy(), frame["close"].to_numpy())
     return np.flatnonzero(is_start)
 
 

@@ -46,10 +46,15 @@ def breaks(candles: Candles) -> NDArray[np.int64]:
     under the old ticker. A crash inside a day is none, since the next open continues it. The 30
     days are calendar days on every interval: 720 hours, 4 weeks.
     """
-    ratio = candles.open[1:] / candles.close[:-1]
-    jumps = (ratio < 1.0 / MAX_OVERNIGHT_RATIO) | (ratio > MAX_OVERNIGHT_RATIO)
     missing = np.diff(candles.day) - 1
-    return np.flatnonzero(jumps | (missing > candles.interval.max_missing)) + 1
+    is_gap = missing > candles.interval.max_missing
+    return np.flatnonzero(is_jump(candles.open, candles.close) | is_gap) + 1
+
+
+def is_jump(opens: NDArray[np.float64], closes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether open / previous close is outside [1/3, 3], of each candle but the first."""
+    ratio = opens[1:] / closes[:-1]
+    return (ratio < 1.0 / MAX_OVERNIGHT_RATIO) | (ratio > MAX_OVERNIGHT_RATIO)
 
 
 def windows(candles: Candles, days: NDArray[np.int64], lookback: int = LOOKBACK_DAYS) -> Windows:
