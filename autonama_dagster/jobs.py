@@ -11,7 +11,7 @@ import dagster as dg
 from autonama_dagster.execution import execute, one_process
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG, key_of
 from autonama_dagster.planner import Step
-from resources.candle_feed import midnight
+from resources.days import midnight
 from resources.exchange.memo import MemoExchange
 
 DAY = timedelta(days=1)

@@ -10,6 +10,7 @@ same rows, as a second run does, is measured apart.
 
 import argparse
 import hashlib
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -52,6 +53,7 @@ class Context:
     asset_key: dg.AssetKey = field(default_factory=lambda: dg.AssetKey(INDICATORS_TABLE.name))
     has_asset_partitions: bool = True
     definition_metadata: None = None
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("bench"))
 
     def add_output_metadata(self, metadata: dict[str, Any]) -> None:
         """Take what the IO manager says of the write."""

@@ -9,7 +9,7 @@ import pandas as pd
 from autonama_dagster.analytics.candles import parse
 from autonama_dagster.analytics.intervals import INTERVALS, Interval
 from autonama_dagster.errors import InputError, SymbolFetchError
-from resources.days import midnight as midnight  # noqa: PLC0414  (jobs imports it from here)
+from resources.days import midnight
 from resources.exchange.base import Exchange, Klines, KlinesRequest
 from resources.frames import empty_rejected
 

@@ -60,7 +60,7 @@ def dagster_database_url() -> str:
         server.ensure_database(DAGSTER_DATABASE)
         return dagster_url(server.url(DAGSTER_DATABASE))
     project = settings.database_url.get_secret_value()
-    name = dagster_sibling(project, sa.make_url(sqlalchemy_url(project)).database)
+    name = dagster_sibling(project)
     _ensure_database(project, name)
     return dagster_url(with_database(project, name))
 

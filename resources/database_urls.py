@@ -10,6 +10,8 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
+from psycopg.conninfo import conninfo_to_dict
+
 from autonama_dagster.errors import InputError
 
 # The parts that libpq and SQLAlchemy read alike. A raw "/", "?" or "@" in a password is read
@@ -62,14 +64,15 @@ def with_database(url: str, name: str) -> str:
     return f"{server}/{quote(name, safe='')}" + (f"?{'&'.join(options)}" if options else "")
 
 
-def dagster_sibling(url: str, database: str | int | None) -> str:
-    """Name of Dagster's database beside `database`, which is what a driver finds in `url`.
+def dagster_sibling(url: str) -> str:
+    """Name of Dagster's database beside the project's at `url`.
 
     Raises
     ------
     InputError
         The URL names no database.
     """
+    database = conninfo_to_dict(libpq_url(url)).get("dbname")
     if not database:
         raise InputError(f"DATABASE_URL {redacted(url)} names no database: add /NAME to it")
     return f"{database}_dagster"

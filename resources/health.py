@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import Connection
-from psycopg.conninfo import conninfo_to_dict
 
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import Settings, project_dir
@@ -116,8 +115,7 @@ def find_databases(settings: Settings) -> Databases:
     own = settings.dagster_database_url
     if settings.database_url is not None:
         project = libpq_url(settings.database_url.get_secret_value())
-        name = dagster_sibling(project, conninfo_to_dict(project).get("dbname"))
-        dagster = with_database(project, name)
+        dagster = with_database(project, dagster_sibling(project))
     else:
         server = embedded_server()
         if server.pid() is None:
