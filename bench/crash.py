@@ -22,7 +22,7 @@ from time import monotonic
 from bench.command import PROGRAM, environment
 from bench.crash_command import PROGRAMS, Command
 from bench.crash_project import Outcome, Project
-from bench.crash_service import START_DATE, Service
+from bench.crash_service import Service
 from bench.report import report
 
 SEED = 7
@@ -62,8 +62,7 @@ def run(kills: int, names: Sequence[str], seed: int, minutes: float) -> Outcome:
         url = stack.enter_context(market(folder / "exchange"))
         programs = []
         for name in names:
-            changed = {"start_date": START_DATE} if name == SERVICE else {}
-            project = Project(folder / name, url, **{**SETTINGS, **changed})
+            project = Project(folder / name, url, **SETTINGS)
             stack.callback(project.server.destroy)
             programs.append(Service(project) if name == SERVICE else Command(name, project))
         while outcome.total < kills and monotonic() < deadline:

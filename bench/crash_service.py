@@ -1,4 +1,4 @@
-"""Rounds of `autonama up`: it catches up three days by itself while its parts are killed."""
+"""Rounds of `autonama up`: it scans yesterday by itself while its parts are killed."""
 
 import random
 import signal
@@ -29,8 +29,6 @@ from bench.crash_state import (
 )
 from resources.database_urls import libpq_url
 
-START_DATE = "2024-03-17"
-DAYS = 3
 # A part, and a word of its command line: dagster dev, the daemon, the code server, a run's process.
 PARTS = {
     "dagster dev": "autonama_dagster.dagster_dev",
@@ -44,7 +42,7 @@ TOO_LONG = 1200.0
 
 
 class Service:
-    """Starts `autonama up`, kills parts of it, and waits until its days are complete."""
+    """Starts `autonama up`, kills parts of it, and waits until its day is complete."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -104,7 +102,7 @@ class Service:
         return found[-1] if found else None
 
     def _finish(self, up: subprocess.Popen[bytes]) -> list[str]:
-        """Wait until its days are complete, stop it, and check that nothing is left behind."""
+        """Wait until its day is complete, stop it, and check that nothing is left behind."""
         try:
             deadline = monotonic() + TOO_LONG
             quiet_since = monotonic()
@@ -134,6 +132,6 @@ class Service:
             with psycopg.connect(libpq_url(self._project.url())) as connection:
                 query = "SELECT count(*) FROM trading.analysis_summary"
                 row = connection.execute(query).fetchone()
-            return row == (DAYS,) and not unfinished_runs(self._project.dagster_url())
+            return row == (1,) and not unfinished_runs(self._project.dagster_url())
         except psycopg.Error:
             return False
