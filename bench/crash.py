@@ -65,6 +65,8 @@ def run(kills: int, names: Sequence[str], seed: int, minutes: float) -> Outcome:
             project = Project(folder / name, url, **SETTINGS)
             stack.callback(project.server.destroy)
             programs.append(Service(project) if name == SERVICE else Command(name, project))
+            if isinstance(programs[-1], Service):
+                stack.callback(programs[-1].close)
         while outcome.total < kills and monotonic() < deadline:
             programs[outcome.rounds % len(programs)].round(rng, outcome)
     return outcome

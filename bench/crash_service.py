@@ -2,7 +2,6 @@
 
 import random
 import signal
-import subprocess
 from time import monotonic, sleep
 
 import psutil
@@ -46,7 +45,8 @@ class Service:
     def __init__(self, project: Project) -> None:
         self._project = project
         project.empty()
-        if faults := self._finish(self._start()):
+        self._start()
+        if faults := self._finish():
             raise SystemExit(f"the undisturbed `up` failed: {faults[0]}")
         self._expected: dict[str, Rows] = read_tables(project.url())
 
@@ -54,25 +54,23 @@ class Service:
         """Kill parts a few times on an empty database, let it finish, and compare."""
         project = self._project
         project.empty()
+        self._start()
         faults: list[str] = []
         victims: list[str] = []
-        started = self._start()
         for _ in range(rng.choice(IN_A_ROW)):
             victim = rng.choice(VICTIMS)
             after = rng.uniform(1, 60)
-            if until(lambda up=started: up.poll() is not None, after):  # type: ignore[misc]
-                break
-            if not until(lambda v=victim, up=started: self._kill(v, up), PATIENCE):  # type: ignore[misc]
+            if not self._strike(victim, after):
                 continue  # e.g. no run goes on
             victims.append(f"{victim} after {after:.1f} s")
             outcome.kills[f"up: {victim}"] += 1
             if victim == "up":
-                started.wait()
+                self._up.wait()
                 faults += after_kill(project)
-                started = self._start()
+                self._start()
             else:
                 faults += self._baseless()
-        faults += self._finish(started)
+        faults += self._finish()
         faults += differences(self._expected, read_tables(project.url()))
         outcome.add("up", victims, faults)
 
@@ -83,14 +81,25 @@ class Service:
         except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
             return []
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        ports = ("--port", str(free_port()), "--metrics-port", str(free_port()))
-        return self._project.start("up", *ports)
+    def close(self) -> None:
+        """End what goes on."""
+        self._up.kill()
+        self._up.wait()
 
-    def _kill(self, victim: str, up: subprocess.Popen[bytes]) -> bool:
+    def _start(self) -> None:
+        ports = ("--port", str(free_port()), "--metrics-port", str(free_port()))
+        self._up = self._project.start("up", *ports)
+
+    def _strike(self, victim: str, after: float) -> bool:
+        """Kill the victim as soon as there is one; False if `up` ends or nothing comes."""
+        if until(lambda: self._up.poll() is not None, after):
+            return False
+        return until(lambda: self._kill(victim), PATIENCE)
+
+    def _kill(self, victim: str) -> bool:
         """Kill the victim; False where there is none at the moment."""
         try:
-            pid = self._find(victim, up)
+            pid = self._find(victim)
             if pid is None:
                 return False
             psutil.Process(pid).kill()
@@ -98,36 +107,34 @@ class Service:
             return False
         return True
 
-    def _find(self, victim: str, up: subprocess.Popen[bytes]) -> int | None:
+    def _find(self, victim: str) -> int | None:
         if victim == "up":
-            return up.pid
+            return self._up.pid
         if victim == "postmaster":
             return self._project.server.pid()
-        family = psutil.Process(up.pid).children(recursive=True)
+        family = psutil.Process(self._up.pid).children(recursive=True)
         found = [p.pid for p in family if PARTS[victim] in " ".join(p.cmdline())]
         return found[-1] if found else None
 
-    def _finish(self, up: subprocess.Popen[bytes]) -> list[str]:
+    def _finish(self) -> list[str]:
         """Wait until its day is complete, stop it, and check that nothing is left behind."""
-        try:
-            deadline = monotonic() + TOO_LONG
-            quiet_since = monotonic()
-            while monotonic() - quiet_since < SETTLED:
-                if up.poll() is not None:
-                    return [f"it ended with code {up.returncode}: {self._project.said()[-600:]}"]
-                if monotonic() > deadline:
-                    return [f"not complete in {TOO_LONG:.0f} s: {self._project.said()[-600:]}"]
-                sleep(1)
-                if not self._is_complete():
-                    quiet_since = monotonic()
-            up.send_signal(signal.SIGTERM)
-            if not until(lambda: up.poll() is not None, 2 * PATIENCE):
-                return ["SIGTERM does not end it"]
-        finally:
-            up.kill()
-            up.wait()
+        deadline = monotonic() + TOO_LONG
+        quiet_since = monotonic()
+        while monotonic() - quiet_since < SETTLED:
+            if self._up.poll() is not None:
+                return [f"it ended with code {self._up.returncode}: {self._project.said()[-600:]}"]
+            if monotonic() > deadline:
+                self.close()
+                return [f"not complete in {TOO_LONG:.0f} s: {self._project.said()[-600:]}"]
+            sleep(1)
+            if not self._is_complete():
+                quiet_since = monotonic()
+        self._up.send_signal(signal.SIGTERM)
+        if not until(lambda: self._up.poll() is not None, 2 * PATIENCE):
+            self.close()
+            return ["SIGTERM does not end it"]
         return [
-            *([] if up.returncode == 0 else [f"exit code {up.returncode}"]),
+            *([] if self._up.returncode == 0 else [f"exit code {self._up.returncode}"]),
             *([] if not processes(self._project.folder) else ["processes stay"]),
             *unfinished(self._project.dagster_url()),
             *baseless(self._project.url(), self._project.dagster_url()),
