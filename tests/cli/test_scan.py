@@ -194,12 +194,14 @@ def test_ctrl_c_in_the_middle_of_a_step_ends_with_one_line(run, monkeypatch):
     def press(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("resources.warehouse.Warehouse.write", press)
     monkeypatch.setattr("resources.ledger.summarised_days", lambda *_: frozenset())
-    ended = run("scan")
+    with monkeypatch.context() as patch:
+        patch.setattr("resources.warehouse.Warehouse.write", press)
+        ended = run("scan")
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "autonama: stopped"
     assert "Traceback" not in ended.err
+    assert run("scan").code == 0
 
 
 @pytest.mark.usefixtures("day")

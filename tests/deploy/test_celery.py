@@ -186,6 +186,7 @@ def deployment(redis, exchange, postgres, tmp_path_factory, monkeypatch):
         project(folder, postgres, exchange.url, **SETTINGS) as opened,
         contextlib.ExitStack() as stack,
     ):
+        monkeypatch.chdir(folder)  # Dagster reads the .env of where it is, which may be a user's
         monkeypatch.setenv("DAGSTER_HOME", str(ROOT / "deploy" / "celery"))
         monkeypatch.setenv("CELERY_BROKER_URL", redis)
         monkeypatch.setenv("CELERY_RESULT_BACKEND", redis)
