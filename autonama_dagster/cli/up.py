@@ -17,7 +17,7 @@ import psutil
 from autonama_dagster.cli.bind import check_host
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.settings import Settings, load_settings
-from resources.database import dagster_database_url, ready_url
+from resources.database import dagster_database_url, embedded_server, ready_url
 from resources.instance import dagster_home
 
 EXAMPLES = """\b
@@ -59,7 +59,10 @@ def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: 
     click.echo(f"metrics: {metrics.url}", err=True)
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
-        watch(lambda: start_dagster(settings, host, port, automation=automation))
+        watch(
+            lambda: start_dagster(settings, host, port, automation=automation),
+            server_keeper(settings),
+        )
     finally:
         metrics.close()
         for number, handler in handlers.items():
@@ -92,13 +95,27 @@ def start_dagster(
     )  # fmt: skip
 
 
-def watch(start: Callable[[], subprocess.Popen[bytes]]) -> None:
-    """Keep Dagster running until a signal asks to stop, then stop everything that was started.
+def server_keeper(settings: Settings) -> Callable[[], None]:
+    """What starts the embedded server again, should it have ended; nothing where none is used."""
+    if settings.database_url is not None:
+        return lambda: None
+    server = embedded_server()
+
+    def keep() -> None:
+        if server.pid() is None:
+            server.start()
+            click.echo("the embedded database had ended; it is started again", err=True)
+
+    return keep
+
+
+def watch(start: Callable[[], subprocess.Popen[bytes]], keep_server: Callable[[], None]) -> None:
+    """Keep Dagster and its database running until a signal asks to stop, then stop Dagster.
 
     Raises
     ------
     AutonamaError
-        Dagster ended by itself again and again.
+        Dagster ended by itself again and again, or the database cannot be started.
     """
     asked: list[int] = []
 
@@ -113,6 +130,7 @@ def watch(start: Callable[[], subprocess.Popen[bytes]]) -> None:
         try:
             while not asked and dagster.poll() is None:
                 time.sleep(WATCH)
+                keep_server()
         finally:
             code = dagster.poll()
             stop(dagster)
