@@ -13,7 +13,7 @@ from typing import Any
 DAY = timedelta(days=1)
 CANDLES_ONLY = ("ohlcv_1d",)
 RANKED_AT_ONCE = 180  # days of one run of `universe`: its candles of all candidates are in memory
-ROWS_AT_ONCE = 3000  # symbols x days of one run of the analytic stages
+ROWS_AT_ONCE = 2400  # symbols x days of one run of the analytic stages
 
 
 @dataclass(frozen=True)
