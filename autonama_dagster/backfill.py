@@ -128,14 +128,17 @@ class Backfill:
         """
         started = time.perf_counter()
         end_lost_runs(self._instance)
-        # One process asks the exchange: its steps share answers.
-        with self._workers(1) as workers:
-            self._progress.step("rank the universe")
-            self._execute(workers, self._rankings())
-            register(self._instance, self._request.symbols)
-            self._progress.step("fetch candles")
-            self._execute(workers, self._candles())
         with self._workers(os.cpu_count() or 1) as workers:
+            # One process asks the exchange, whose steps share answers; it ends before the others
+            # need the memory.
+            with self._workers(1) as fetching:
+                self._progress.step("rank the universe")
+                self._execute(fetching, self._rankings())
+                register(self._instance, self._request.symbols)
+                self._progress.step("fetch candles")
+                if candles := self._candles():
+                    workers.start()
+                self._execute(fetching, candles)
             self._progress.step("indicators to summaries")
             chunks = self._chunks()
             for done, (first, last) in enumerate(chunks):

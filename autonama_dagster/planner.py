@@ -143,9 +143,10 @@ def chunks(first: date, last: date, days_per_run: int) -> list[tuple[date, date]
 
 
 def days_per_run(symbols: int, days: int, processes: int) -> int:
-    """Days of a chunk that fits the memory and leaves every process its share of `days`."""
+    """Days of a chunk that fits the memory, so that every process gets as many chunks."""
     fits = max(1, ROWS_AT_ONCE // max(symbols, 1))
-    return min(fits, max(1, -(-days // processes)))
+    rounds = -(-days // (fits * processes))
+    return -(-days // (rounds * processes))
 
 
 def rectangles(

@@ -73,7 +73,7 @@ class Workers:
     Parameters
     ----------
     count
-        Processes; they start with the first task.
+        Processes; each starts with its first task, or with `start`.
     on_done
         Called for each step that ran, in this process.
     on_requests
@@ -99,6 +99,11 @@ class Workers:
     ) -> None:
         for worker in self._workers:
             worker.end()
+
+    def start(self) -> None:
+        """Let all processes load what they need, for tasks that are still to come."""
+        while len(self._workers) < self._count:
+            self._workers.append(_Worker())
 
     def submit(self, task: Task) -> None:
         """Hand the task to a free process, waiting until there is one.

@@ -42,11 +42,6 @@ class Measured:
     peak_gb: float
     partitions: int
 
-    @property
-    def ms_per_partition(self) -> float:
-        """Milliseconds per partition of an asset."""
-        return self.seconds * 1000 / self.partitions
-
 
 @contextmanager
 def market(count: int) -> Iterator[Path]:
@@ -138,7 +133,7 @@ def main() -> None:
         symbols=found.symbols,
         days=found.days,
         partitions=found.partitions,
-        ms_per_partition=round(found.ms_per_partition, 4),
+        ms_per_partition=round(found.seconds * 1000 / found.partitions, 4),
         cores=os.cpu_count(),
     )
 

@@ -1,4 +1,9 @@
-"""How a backfill grows: the time per partition at 25, 50, 100 and 200 symbols over 180 days."""
+"""How a backfill grows: the time per partition at 25, 50, 100 and 200 symbols over 180 days.
+
+A new project's start (its database, Dagster, the worker processes) costs the same for any number of
+symbols. It is measured as the backfill of one symbol on one day and taken off; the times with it
+are reported beside.
+"""
 
 import os
 
@@ -12,8 +17,10 @@ TARGET = 1.2  # the longest time per partition over the shortest
 
 def main() -> None:
     """Measure and print a line of JSON."""
+    start = backfill(1, 1).seconds
     found = [backfill(symbols, DAYS) for symbols in SYMBOLS]
-    per_partition = [round(m.ms_per_partition, 4) for m in found]
+    per_partition = [(m.seconds - start) * 1000 / m.partitions for m in found]
+    with_start = [m.seconds * 1000 / m.partitions for m in found]
     value = max(per_partition) / min(per_partition)
     report(
         "backfill_growth",
@@ -23,7 +30,9 @@ def main() -> None:
         met=value <= TARGET,
         symbols=list(SYMBOLS),
         days=DAYS,
-        ms_per_partition=per_partition,
+        ms_per_partition=[round(ms, 4) for ms in per_partition],
+        ms_per_partition_with_start=[round(ms, 4) for ms in with_start],
+        start_seconds=round(start, 1),
         seconds=[round(m.seconds, 1) for m in found],
         partitions=[m.partitions for m in found],
         cores=os.cpu_count(),

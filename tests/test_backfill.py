@@ -56,6 +56,9 @@ class Here:
     def __exit__(self, *_):
         pass
 
+    def start(self):
+        pass
+
     def submit(self, task):
         for step in task:
             self.on_done(run_step(self.defs, self.instance, step))

@@ -218,6 +218,7 @@ def test_chunks_hold_every_day_once(more, days):
         (100, 10, 2, 5),
         (100, 11, 2, 6),
         (100, 1, 2, 1),
+        (ROWS_AT_ONCE // 60, 180, 2, 45),  # four of 45, not three of 60
         (0, 10, 2, 5),
         (10 * ROWS_AT_ONCE, 720, 2, 1),
     ],
