@@ -16,7 +16,7 @@ import dagster as dg
 from autonama_dagster import planner
 from autonama_dagster.execution import end_lost_runs
 from autonama_dagster.jobs import JOBS, StepRun
-from autonama_dagster.partitions import register
+from autonama_dagster.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.planner import State, Step
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_states, versions
@@ -207,7 +207,7 @@ class Backfill:
 
     def _chunks(self) -> list[tuple[date, date]]:
         first, last = self._request.first, self._request.last
-        symbols = self._chosen(self._instance.get_dynamic_partitions("symbol"))
+        symbols = self._chosen(self._instance.get_dynamic_partitions(SYMBOL_DIMENSION))
         days = self._request.days_per_run or planner.days_per_run(
             len(symbols), (last - first).days + 1, os.cpu_count() or 1
         )

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from dagster._core.executor.in_process import InProcessExecutor
 
 from autonama_dagster import errors
 from autonama_dagster.errors import AutonamaError
+from autonama_dagster.partitions import SYMBOL_DIMENSION
 from resources.run_locks import (
     OWN_PROCESS_TAGS,
     PATIENCE,
@@ -34,10 +36,17 @@ def _clock_held(instance: dg.DagsterInstance) -> Iterator[None]:
     """Let Dagster's "now" stand still.
 
     Every asset check lists all partitions of its asset, seconds each, and Dagster remembers the
-    list only as long as "now" is the same.
+    list only as long as "now" is the same: also from one run of this process to the next.
     """
-    with partition_loading_context(datetime.now(UTC), instance):
+    symbols = tuple(instance.get_dynamic_partitions(SYMBOL_DIMENSION))
+    with partition_loading_context(_now(datetime.now(UTC).date(), symbols), instance):
         yield
+
+
+@lru_cache(maxsize=1)
+def _now(_today: date, _symbols: tuple[str, ...]) -> datetime:
+    """The same instant until another day or another symbol has partitions."""
+    return datetime.now(UTC)
 
 
 class _OneProcess(InProcessExecutor):

@@ -4,10 +4,12 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 from projects import project
 
 from autonama_dagster.errors import AutonamaError, ExchangeError, InputError
 from autonama_dagster.execution import end_lost_runs, execute, one_process
+from autonama_dagster.partitions import register
 from resources.run_locks import OWN_PROCESS_TAGS, PATIENCE, alive, database_of, held
 
 POOL = "exchange"
@@ -129,6 +131,31 @@ def test_a_run_by_another_process_holds_its_lock_by_its_executor(instance):
 
 def _fine_job():
     return fine_job
+
+
+@dg.op
+def looks(context):
+    with partition_loading_context() as found:
+        context.log.info("now is %s", found.effective_dt.isoformat())
+
+
+@dg.job
+def clock_job():
+    looks()
+
+
+def test_dagsters_now_is_the_same_until_another_symbol_is_registered(instance):
+    def told():
+        run_id = execute(clock_job, instance, "clock", config={}, tags={})
+        (said,) = (
+            e.user_message for e in instance.all_logs(run_id) if e.user_message.startswith("now is")
+        )
+        return said
+
+    first = told()
+    assert told() == first
+    register(instance, ["NEWUSDT"])
+    assert told() != first
 
 
 @pytest.mark.parametrize(
