@@ -7,8 +7,16 @@ from time import monotonic
 
 import psutil
 
-from bench.crash_project import IN_A_ROW, PATIENCE, Outcome, Project, after_kill, until
-from bench.crash_state import Rows, baseless, differences, processes, read_tables, unfinished
+from bench.crash_project import (
+    IN_A_ROW,
+    PATIENCE,
+    Outcome,
+    Project,
+    after_kill,
+    left_behind,
+    until,
+)
+from bench.crash_state import Rows, baseless, differences, read_tables, unfinished
 
 TOO_LONG = 300.0
 
@@ -110,7 +118,7 @@ def finish(project: Project, program: Program) -> list[str]:
     if code:
         return [f"exit code {code}: {project.said()[-600:]}"]
     return [
-        *([] if not processes(project.folder) else ["processes stay"]),
+        *left_behind(project),
         *unfinished(project.dagster_url()),
         *baseless(project.url(), project.dagster_url()),
     ]

@@ -109,14 +109,18 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
 
 def after_kill(project: Project) -> list[str]:
     """What must not be found after a kill, before anything was started again."""
-    found = []
-    if not until(lambda: not processes(project.folder), PATIENCE):
-        left = [" ".join(p.cmdline())[:120] for p in processes(project.folder)]
-        found.append(f"processes stay: {left}")
+    found = left_behind(project)
     project.server.start()
     if project.has_databases():
         found += until_ready(lambda: baseless(project.url(), project.dagster_url()))
     return found
+
+
+def left_behind(project: Project) -> list[str]:
+    """Processes that do not end by themselves soon after the program."""
+    if until(lambda: not processes(project.folder), PATIENCE):
+        return []
+    return [f"stays: {' '.join(p.cmdline())[:120]}" for p in processes(project.folder)]
 
 
 def until_ready(check: Callable[[], list[str]]) -> list[str]:

@@ -14,13 +14,13 @@ from bench.crash_project import (
     Project,
     after_kill,
     free_port,
+    left_behind,
     until,
 )
 from bench.crash_state import (
     Rows,
     baseless,
     differences,
-    processes,
     read_tables,
     unfinished,
     unfinished_runs,
@@ -135,7 +135,7 @@ class Service:
             return ["SIGTERM does not end it"]
         return [
             *([] if self._up.returncode == 0 else [f"exit code {self._up.returncode}"]),
-            *([] if not processes(self._project.folder) else ["processes stay"]),
+            *left_behind(self._project),
             *unfinished(self._project.dagster_url()),
             *baseless(self._project.url(), self._project.dagster_url()),
         ]
