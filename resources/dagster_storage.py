@@ -47,6 +47,8 @@ from dagster_postgres.utils import (
 from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.exc import InternalError
 
+from resources.dagster_tables import make_tables
+
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 BATCH_SIZE = 1000
 
@@ -228,6 +230,7 @@ class StockStorage(DagsterPostgresStorage):
     """
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
+        make_tables(postgres_url)
         super().__init__(postgres_url, inst_data=inst_data)
 
     @classmethod

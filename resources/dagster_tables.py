@@ -1,0 +1,74 @@
+"""Dagster's tables, made all or none.
+
+Dagster makes its tables one by one and knows by the first whether they are there. A program that is
+killed in between would leave a database that no program can use, nor repair.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.runs.schema import KeyValueStoreTable, RunStorageSqlMetadata
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
+from dagster._core.storage.sql import stamp_alembic_rev
+from dagster_postgres import (
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
+from dagster_postgres.run_storage import run_storage
+from dagster_postgres.utils import pg_alembic_config
+
+_MARK: Final = "autonama/tables"  # in `kvs`: everything is there
+_LOCK: Final = 7_314_552_208  # two programs may start at once
+_METADATA: Final = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
+
+
+def make_tables(url: str) -> None:
+    """Make Dagster's tables where they are not complete; once they are, one query.
+
+    Parameters
+    ----------
+    url
+        URL of Dagster's database, for psycopg2.
+    """
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        with engine.connect() as guard:
+            if _is_complete(guard):
+                return
+            guard.execute(sa.select(sa.func.pg_advisory_lock(_LOCK)))
+            guard.commit()
+            if _is_complete(guard):
+                return
+            with engine.begin() as connection:
+                for metadata in _METADATA:
+                    metadata.create_all(connection)
+                if not sa.inspect(connection).has_table("alembic_version"):
+                    stamp_alembic_rev(pg_alembic_config(run_storage.__file__), connection)
+            _migrate_data(url)
+            with engine.begin() as connection:
+                connection.execute(KeyValueStoreTable.insert().values(key=_MARK, value="made"))
+    finally:
+        engine.dispose()
+
+
+def _is_complete(connection: sa.Connection) -> bool:
+    marked = sa.select(KeyValueStoreTable.c.value).where(KeyValueStoreTable.c.key == _MARK)
+    with connection.begin():
+        if not sa.inspect(connection).has_table(KeyValueStoreTable.name):
+            return False
+        return connection.execute(marked).scalar() is not None
+
+
+def _migrate_data(url: str) -> None:
+    """What Dagster does after it has made tables: each step is noted and done once."""
+    runs = PostgresRunStorage(url)
+    runs.migrate()
+    runs.optimize()
+    events = PostgresEventLogStorage(url)
+    events.reindex_events()
+    events.reindex_assets()
+    schedules = PostgresScheduleStorage(url)
+    schedules.migrate()
+    schedules.optimize()
