@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
 import requests
 import yaml
@@ -13,6 +14,7 @@ from autonama_dagster.errors import InputError
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.settings import load_settings
+from resources.database_urls import libpq_url
 from resources.metrics import KEPT_S, METRICS, ExchangePulse, ProjectCollector, start_metrics_server
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -41,6 +43,8 @@ def scanned(exchange, postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("metrics_project")
     with project(folder, postgres, exchange.url, **SETTINGS) as made:
         made.scanner().scan(made.settings.start_date)
+        with psycopg.connect(libpq_url(made.url), autocommit=True) as connection:
+            connection.execute("ANALYZE")  # the rows are estimates
         yield made.settings
 
 
