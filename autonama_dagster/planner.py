@@ -123,7 +123,11 @@ def next_steps(
 
 def ranking_steps(days: Sequence[date]) -> list[Step]:
     """Rank the given days: one step for neighbours, `RANKED_AT_ONCE` at most."""
-    return [Step("universe_job", first, last) for first, last in _stretches(days, RANKED_AT_ONCE)]
+    return [
+        Step("universe_job", *part)
+        for first, last in stretches(days)
+        for part in chunks(first, last, RANKED_AT_ONCE)
+    ]
 
 
 def candle_steps(
@@ -175,12 +179,11 @@ def neighbours(registered: Sequence[str], chosen: Collection[str]) -> Iterator[t
             yield tuple(group)
 
 
-def _stretches(days: Sequence[date], longest: int) -> Iterator[tuple[date, date]]:
-    """Ranges of neighbouring days."""
-    ordered = sorted(days)
-    for _, group in groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0] * DAY):
+def stretches(days: Sequence[date]) -> Iterator[tuple[date, date]]:
+    """First and last of neighbouring days, in ascending order."""
+    for _, group in groupby(enumerate(sorted(days)), key=lambda pair: pair[1] - pair[0] * DAY):
         run = [day for _, day in group]
-        yield from chunks(run[0], run[-1], longest)
+        yield run[0], run[-1]
 
 
 def uncovered(

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ import psycopg
 from psycopg import Connection
 
 from autonama_dagster.errors import DatabaseError
+from autonama_dagster.planner import stretches
 from autonama_dagster.settings import Settings, project_dir
 from resources.dagster_facts import FAILED, RECENT, DagsterFacts, read_dagster
 from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server, unreachable
@@ -266,12 +266,8 @@ def notes(clock: Clock, tables: TableFacts, dagster: DagsterFacts) -> Iterator[s
 
 
 def ranges(days: Sequence[date]) -> list[str]:
-    """Days in ascending order as ranges, e.g. `2024-01-02 .. 2024-01-05`."""
-    found = []
-    for _, group in groupby(enumerate(days), key=lambda pair: pair[1] - pair[0] * DAY):
-        run = [day for _, day in group]
-        found.append(f"{run[0]}" if len(run) == 1 else f"{run[0]} .. {run[-1]}")
-    return found
+    """Days as ranges, e.g. `2024-01-02 .. 2024-01-05`."""
+    return [f"{a}" if a == b else f"{a} .. {b}" for a, b in stretches(days)]
 
 
 def listed(names: Sequence[str]) -> str:
