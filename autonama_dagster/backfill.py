@@ -136,11 +136,13 @@ class Backfill:
                 self._execute(fetching, self._rankings())
                 register(self._instance, self._request.symbols)
                 self._progress.step("fetch candles")
-                if candles := self._candles():
+                candles = self._candles()
+                wants_rows = any(map(self._request.chosen, (ANALYTIC, SUMMARY)))
+                if candles and wants_rows:
                     workers.start()
                 self._execute(fetching, candles)
             self._progress.step("indicators to summaries")
-            chunks = self._chunks()
+            chunks = self._chunks() if wants_rows else []
             for done, (first, last) in enumerate(chunks):
                 self._progress.requests(done, len(chunks))
                 # Planned as late as this, so that another backfill's work is not done again.
@@ -263,4 +265,4 @@ class Backfill:
             everyone = self._chosen(states[first].registered)
             done = frozenset(day for day in done if everyone <= states[day].decided)
         days = [day for day in states if day not in done]
-        return [Step("summary_job", days[0], days[-1], assets=assets)] if days else []
+        return planner.summary_steps(days, self._settings.universe_size, assets)

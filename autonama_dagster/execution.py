@@ -15,6 +15,7 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
 from dagster._core.executor.in_process import InProcessExecutor
+from dagster_shared.error import SerializableErrorInfo
 
 from autonama_dagster import errors
 from autonama_dagster.errors import AutonamaError
@@ -121,12 +122,17 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
+def innermost(error: SerializableErrorInfo | None) -> SerializableErrorInfo | None:
+    """The error that began a chain of causes, as Dagster keeps it with an event."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error
+
+
 def _failure(result: dg.ExecuteInProcessResult, title: str) -> BaseException:
     """What ended the run: one line that keeps the class of the project's own errors, or Ctrl-C."""
     for event in result.all_events:
-        error = getattr(event.event_specific_data, "error", None)
-        while error is not None and error.cause is not None:
-            error = error.cause
+        error = innermost(getattr(event.event_specific_data, "error", None))
         if error is not None:
             if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
                 return KeyboardInterrupt()

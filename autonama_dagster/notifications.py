@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from autonama_dagster.execution import innermost
 from autonama_dagster.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.settings import Settings
 from resources.notifier import NotificationError, post
@@ -81,10 +82,7 @@ def _partitions(tags: Mapping[str, str]) -> str | None:
 def _error(context: dg.RunFailureSensorContext) -> str:
     """The innermost error of the step that failed, or what ended the run without one."""
     for event in context.get_step_failure_events():
-        found = event.step_failure_data.error
-        while found is not None and found.cause is not None:
-            found = found.cause
-        if found is not None:
+        if (found := innermost(event.step_failure_data.error)) is not None:
             return str(found.message)
     return str(context.failure_event.message)
 

@@ -14,6 +14,8 @@ DAY = timedelta(days=1)
 CANDLES_ONLY = ("ohlcv_1d",)
 RANKED_AT_ONCE = 180  # days of one run of `universe`: its candles of all candidates are in memory
 ROWS_AT_ONCE = 2400  # symbols x days of one run of the analytic stages
+SYMBOLS_AT_ONCE = 100  # of one such run: each symbol reads a window, whatever the number of days
+PAIRS_AT_ONCE = 500_000  # pairs x days of one run of the summaries
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,16 @@ def chunks(first: date, last: date, days_per_run: int) -> list[tuple[date, date]
 
 def days_per_run(symbols: int, days: int, processes: int) -> int:
     """Days of a chunk that fits the memory, so that every process gets as many chunks."""
-    fits = max(1, ROWS_AT_ONCE // max(symbols, 1))
+    fits = max(1, ROWS_AT_ONCE // _group_size(symbols))
     rounds = -(-days // (fits * processes))
     return -(-days // (rounds * processes))
+
+
+def summary_steps(days: Sequence[date], members: int, assets: tuple[str, ...]) -> list[Step]:
+    """Correlations and summaries from the first to the last of the days, in runs that fit."""
+    pairs = max(1, members * (members - 1) // 2)
+    parts = chunks(min(days), max(days), max(1, PAIRS_AT_ONCE // pairs)) if days else []
+    return [Step("summary_job", *part, assets=assets) for part in parts]
 
 
 def rectangles(
@@ -159,16 +168,17 @@ def rectangles(
     """Rectangles of days and symbols that hold everything undone and nothing that is not chosen.
 
     A run's symbols are neighbours in the order of registration, so symbols between two undone ones
-    are done again if they are chosen.
+    are done again if they are chosen. Each has `SYMBOLS_AT_ONCE` at most.
     """
     days = sorted(day for day, symbols in undone.items() if symbols)
     if not days:
         return []
     wanted = set[str]().union(*undone.values())
     return [
-        (days[0], days[-1], _span(group, some))
+        (days[0], days[-1], part)
         for group in neighbours(registered, chosen)
         if (some := [s for s in group if s in wanted])
+        for part in _even_parts(_span(group, some))
     ]
 
 
@@ -231,6 +241,17 @@ def _groups(
     for need, group in groupby(needs, key=lambda pair: pair[0]):
         if need is not None:
             yield need, tuple(symbol for _, symbol in group)
+
+
+def _even_parts(symbols: tuple[str, ...]) -> list[tuple[str, ...]]:
+    size = _group_size(len(symbols))
+    return [symbols[start : start + size] for start in range(0, len(symbols), size)]
+
+
+def _group_size(symbols: int) -> int:
+    """Symbols of a run, so that the runs are of one size."""
+    runs = -(-symbols // SYMBOLS_AT_ONCE) or 1
+    return -(-symbols // runs) or 1
 
 
 def _span(registered: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:

@@ -63,10 +63,8 @@ def run(kills: int, names: Sequence[str], seed: int, minutes: float) -> Outcome:
         programs = []
         for name in names:
             project = Project(folder / name, url, **SETTINGS)
-            stack.callback(project.server.destroy)
+            stack.callback(project.close)
             programs.append(Service(project) if name == SERVICE else Command(name, project))
-            if isinstance(programs[-1], Service):
-                stack.callback(programs[-1].close)
         while outcome.total < kills and monotonic() < deadline:
             programs[outcome.rounds % len(programs)].round(rng, outcome)
     return outcome

@@ -13,6 +13,7 @@ from bench.crash_project import (
     Outcome,
     Project,
     after_kill,
+    child,
     left_behind,
     until,
 )
@@ -81,11 +82,9 @@ def find_victim(name: str, project: Project, started: subprocess.Popen[bytes]) -
     if name == "postmaster":
         return project.server.pid()
     try:
-        children = psutil.Process(started.pid).children()
-        workers = [c.pid for c in children if "spawn_main" in " ".join(c.cmdline())]
+        return child(started.pid, "spawn_main")
     except psutil.Error:
         return None
-    return workers[-1] if workers else None
 
 
 def strike(project: Project, program: Program, victim: str, after: float) -> bool:

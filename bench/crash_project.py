@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
+import psutil
 import psycopg
 
 from bench.command import PROGRAM, environment
@@ -69,6 +71,13 @@ class Project:
                 stderr=errors,
             )
 
+    def close(self) -> None:
+        """Kill what was started here, and remove the server with its data."""
+        for process in processes(self.folder):
+            with suppress(psutil.Error):
+                process.kill()
+        self.server.destroy()
+
     def said(self) -> str:
         """Standard error of the program that was started last."""
         return self.errors[-1].read_text(encoding="utf-8", errors="replace")
@@ -111,9 +120,16 @@ def after_kill(project: Project) -> list[str]:
     """What must not be found after a kill, before anything was started again."""
     found = left_behind(project)
     project.server.start()
-    if project.has_databases():
-        found += until_ready(lambda: baseless(project.url(), project.dagster_url()))
-    return found
+    return found + baseless_now(project)
+
+
+def baseless_now(project: Project) -> list[str]:
+    """What is baseless before the end; nothing where a program had not made its tables."""
+    try:
+        has_tables = project.has_databases()
+        return baseless(project.url(), project.dagster_url()) if has_tables else []
+    except psycopg.errors.UndefinedTable:
+        return []
 
 
 def left_behind(project: Project) -> list[str]:
@@ -123,12 +139,17 @@ def left_behind(project: Project) -> list[str]:
     return [f"stays: {' '.join(p.cmdline())[:120]}" for p in processes(project.folder)]
 
 
-def until_ready(check: Callable[[], list[str]]) -> list[str]:
-    """The check's findings; none where the program had not made its tables."""
-    try:
-        return check()
-    except psycopg.errors.UndefinedTable:
-        return []
+def child(pid: int, word: str) -> int | None:
+    """Process id of the latest descendant with the word in its command line; None: there is none.
+
+    Raises
+    ------
+    psutil.Error
+        The process has ended.
+    """
+    family = psutil.Process(pid).children(recursive=True)
+    found = [p.pid for p in family if word in " ".join(p.cmdline())]
+    return found[-1] if found else None
 
 
 def say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import signal
+from contextlib import suppress
 from time import monotonic, sleep
 
 import psutil
@@ -13,6 +14,8 @@ from bench.crash_project import (
     Outcome,
     Project,
     after_kill,
+    baseless_now,
+    child,
     free_port,
     left_behind,
     until,
@@ -69,22 +72,11 @@ class Service:
                 faults += after_kill(project)
                 self._start()
             else:
-                faults += self._baseless()
+                with suppress(psycopg.OperationalError):  # the server is down
+                    faults += baseless_now(project)
         faults += self._finish()
         faults += differences(self._expected, read_tables(project.url()))
         outcome.add("up", victims, faults)
-
-    def _baseless(self) -> list[str]:
-        """What is baseless now; nothing can be said while the server is down or has no tables."""
-        try:
-            return baseless(self._project.url(), self._project.dagster_url())
-        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
-            return []
-
-    def close(self) -> None:
-        """End what goes on."""
-        self._up.kill()
-        self._up.wait()
 
     def _start(self) -> None:
         ports = ("--port", str(free_port()), "--metrics-port", str(free_port()))
@@ -112,9 +104,7 @@ class Service:
             return self._up.pid
         if victim == "postmaster":
             return self._project.server.pid()
-        family = psutil.Process(self._up.pid).children(recursive=True)
-        found = [p.pid for p in family if PARTS[victim] in " ".join(p.cmdline())]
-        return found[-1] if found else None
+        return child(self._up.pid, PARTS[victim])
 
     def _finish(self) -> list[str]:
         """Wait until its day is complete, stop it, and check that nothing is left behind."""
@@ -124,14 +114,14 @@ class Service:
             if self._up.poll() is not None:
                 return [f"it ended with code {self._up.returncode}: {self._project.said()[-600:]}"]
             if monotonic() > deadline:
-                self.close()
+                self._up.kill()
                 return [f"not complete in {TOO_LONG:.0f} s: {self._project.said()[-600:]}"]
             sleep(1)
             if not self._is_complete():
                 quiet_since = monotonic()
         self._up.send_signal(signal.SIGTERM)
         if not until(lambda: self._up.poll() is not None, 2 * PATIENCE):
-            self.close()
+            self._up.kill()
             return ["SIGTERM does not end it"]
         return [
             *([] if self._up.returncode == 0 else [f"exit code {self._up.returncode}"]),

@@ -18,7 +18,7 @@ This module knows nothing of the project's own tables, nor of where the server c
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from functools import cache
 from io import StringIO
 from typing import Any, NamedTuple, Self
@@ -40,14 +40,13 @@ from dagster_postgres import (
     PostgresScheduleStorage,
 )
 from dagster_postgres.utils import (
-    DagsterPostgresException,
     create_pg_engine,
     set_pg_statement_timeout,
 )
 from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.exc import InternalError
 
-from resources.dagster_tables import make_tables
+from resources.dagster_tables import make_tables, reached
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 BATCH_SIZE = 1000
@@ -114,25 +113,12 @@ class _Pooled:
         self._engine.dispose()
 
 
-@contextmanager
-def _reached(connection: AbstractContextManager[Connection], url: str) -> Iterator[Connection]:
-    """A connection, or the one line that says why there is none; Dagster has tried six times."""
-    try:
-        with connection as opened:
-            yield opened
-    except DagsterPostgresException as error:
-        # Here, because it brings Alembic and the settings.
-        from resources.database import unreachable  # noqa: PLC0415
-
-        raise unreachable(url, error.__cause__ or error) from None  # type: ignore[arg-type]
-
-
 class PooledPostgresRunStorage(_Pooled, PostgresRunStorage):
     """dagster-postgres' run storage on pooled connections."""
 
     def connect(self) -> AbstractContextManager[Connection]:
         """A connection of the pool."""
-        return _reached(super().connect(), self.postgres_url)
+        return reached(super().connect(), self.postgres_url)
 
 
 class PooledPostgresScheduleStorage(_Pooled, PostgresScheduleStorage):
@@ -140,7 +126,7 @@ class PooledPostgresScheduleStorage(_Pooled, PostgresScheduleStorage):
 
     def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
         """A connection of the pool."""
-        return _reached(super().connect(run_id), self.postgres_url)
+        return reached(super().connect(run_id), self.postgres_url)
 
 
 class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
@@ -157,7 +143,7 @@ class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
         super().__init__(postgres_url)
 
     def _connect(self) -> AbstractContextManager[Connection]:
-        return _reached(super()._connect(), self.postgres_url)
+        return reached(super()._connect(), self.postgres_url)
 
     def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
         """Make a pool at its first use, as Dagster does; another process may be making it too.

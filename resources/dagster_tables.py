@@ -4,6 +4,8 @@ Dagster makes its tables one by one and knows by the first whether they are ther
 killed in between would leave a database that no program can use, nor repair.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 import sqlalchemy as sa
@@ -17,7 +19,11 @@ from dagster_postgres import (
     PostgresScheduleStorage,
 )
 from dagster_postgres.run_storage import run_storage
-from dagster_postgres.utils import pg_alembic_config
+from dagster_postgres.utils import (
+    DagsterPostgresException,
+    create_pg_connection,
+    pg_alembic_config,
+)
 
 _MARK: Final = "autonama/tables"  # in `kvs`: everything is there
 _LOCK: Final = 7_314_552_208  # two programs may start at once
@@ -31,10 +37,15 @@ def make_tables(url: str) -> None:
     ----------
     url
         URL of Dagster's database, for psycopg2.
+
+    Raises
+    ------
+    DatabaseError
+        The database cannot be reached.
     """
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     try:
-        with engine.connect() as guard:
+        with reached(create_pg_connection(engine), url) as guard:
             if _is_complete(guard):
                 return
             guard.execute(sa.select(sa.func.pg_advisory_lock(_LOCK)))
@@ -55,10 +66,24 @@ def make_tables(url: str) -> None:
 
 def _is_complete(connection: sa.Connection) -> bool:
     marked = sa.select(KeyValueStoreTable.c.value).where(KeyValueStoreTable.c.key == _MARK)
-    with connection.begin():
-        if not sa.inspect(connection).has_table(KeyValueStoreTable.name):
-            return False
-        return connection.execute(marked).scalar() is not None
+    try:
+        with connection.begin():
+            return connection.execute(marked).scalar() is not None
+    except sa.exc.ProgrammingError:  # there is no such table
+        return False
+
+
+@contextmanager
+def reached(connection: AbstractContextManager[sa.Connection], url: str) -> Iterator[sa.Connection]:
+    """A connection, or the one line that says why there is none; Dagster has tried six times."""
+    try:
+        with connection as opened:
+            yield opened
+    except DagsterPostgresException as error:
+        # Here, because it brings Alembic and the settings.
+        from resources.database import unreachable  # noqa: PLC0415
+
+        raise unreachable(url, error.__cause__ or error) from None  # type: ignore[arg-type]
 
 
 def _migrate_data(url: str) -> None:

@@ -111,7 +111,7 @@ def unreachable(url: str, error: Exception) -> DatabaseError:
     hint = "start it, or correct DATABASE_URL (unset: the embedded server)"
     if any(words in reason for words in _FULL):
         hint = "end programs that hold connections, or raise max_connections of the server"
-    return DatabaseError(f"database {redacted(url)} is out of reach: {reason}; {hint}")
+    return DatabaseError(f"database {redacted(libpq_url(url))} is out of reach: {reason}; {hint}")
 
 
 def _revision(connection: sa.Connection) -> str | None:

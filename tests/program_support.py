@@ -1,7 +1,7 @@
 """The program `autonama` in processes of its own, on a small market, with an embedded server."""
 
 import importlib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,7 @@ def opened(folder, exchange_url):
     try:
         yield project
     finally:
-        for process in crash_state.processes(folder):
-            with suppress(ProcessLookupError):
-                process.kill()
-        project.server.destroy()
+        project.close()
 
 
 def ended_well(project, *started):

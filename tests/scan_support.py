@@ -1,12 +1,14 @@
 """A small project as the daemon sees it: ticks of its sensor, and the runs they ask for."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import dagster as dg
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from projects import Project
+from fault_support import small_market
+from projects import Project, project
 
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.jobs import run_step
@@ -139,6 +141,27 @@ class Daemon:
 
     def _job(self, request):
         return self.defs.resolve_job_def(request.job_name)
+
+
+@contextmanager
+def opened_project(folder, postgres, **candles):
+    """A project of three symbols and the exchange it asks, 00:10 after DAY."""
+    (folder / "market").mkdir()
+    market = small_market(folder / "market", **candles)
+    with (
+        ReplayServer(market, now=at(DAY)) as server,
+        project(folder, postgres, server.url, **SETTINGS) as found,
+    ):
+        yield found, server
+
+
+@contextmanager
+def opened_daemon(folder, postgres, **candles):
+    """A daemon of such a project."""
+    with opened_project(folder, postgres, **candles) as (found, server):
+        daemon = Daemon(found, server)
+        yield daemon
+        daemon.close()
 
 
 _LOCATION = InProcessCodeLocationOrigin(

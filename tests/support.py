@@ -1,8 +1,17 @@
-"""Frames that fit the project's tables, for tests."""
+"""For tests: frames that fit the project's tables, a free port, a process that holds a lock."""
+
+import socket
 
 import pandas as pd
 
 NOW = pd.Timestamp("2024-01-02 00:05:00", tz="UTC").as_unit("us")
+HOLD = """
+import sys
+from resources.run_locks import held
+with held(*sys.argv[1:]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""  # a process that holds the lock of a run: arguments database and run id
 STAMPS = {"run_id": "run-1", "computed_at": NOW, "created_at": NOW, "updated_at": NOW}
 
 
@@ -57,3 +66,10 @@ def candles(symbols: list[str], days: list[str], close: float = 10.0) -> pd.Data
         for day in days
     ]
     return pd.DataFrame(rows).astype({"symbol": "str", "row_hash": "str", "source": "str"})
+
+
+def free_port():
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -15,6 +15,7 @@ from autonama_dagster.planner import (
     next_steps,
     ranking_steps,
     rectangles,
+    summary_steps,
     uncovered,
 )
 
@@ -215,12 +216,14 @@ def test_chunks_hold_every_day_once(more, days):
     ("symbols", "days", "processes", "expected"),
     [
         (100, 720, 2, ROWS_AT_ONCE // 100),
+        (200, 720, 2, ROWS_AT_ONCE // 100),  # in two runs of 100
+        (150, 720, 2, 30),  # in two runs of 75: 24 chunks of 30 days, not 22.5 of 32
         (100, 10, 2, 5),
         (100, 11, 2, 6),
         (100, 1, 2, 1),
         (ROWS_AT_ONCE // 60, 180, 2, 45),  # four of 45, not three of 60
         (0, 10, 2, 5),
-        (10 * ROWS_AT_ONCE, 720, 2, 1),
+        (10 * ROWS_AT_ONCE, 720, 2, ROWS_AT_ONCE // 100),
     ],
 )
 def test_a_chunk_fits_the_memory_and_leaves_each_process_its_share(
@@ -240,6 +243,23 @@ def test_a_rectangle_never_holds_a_symbol_that_is_not_chosen():
         (START, START, ("A",)),
         (START, START, ("C", "D", "E")),
     ]
+
+
+@pytest.mark.parametrize(("symbols", "runs"), [(100, [100]), (101, [51, 50]), (250, [84, 84, 82])])
+def test_a_rectangle_has_a_hundred_symbols_at_most(symbols, runs):
+    registered = tuple(f"S{n}" for n in range(symbols))
+    found = rectangles({START: set(registered)}, registered, frozenset(registered))
+    assert [len(who) for *_, who in found] == runs
+    assert tuple(symbol for *_, who in found for symbol in who) == registered
+
+
+@pytest.mark.parametrize(("members", "runs"), [(100, 1), (200, 2), (500, 8), (1001, 30), (1, 1)])
+def test_summaries_of_many_members_are_made_in_more_runs(members, runs):
+    days = on(*range(30))
+    found = summary_steps(days, members, ("correlation_matrix",))
+    assert len(found) == runs
+    assert (found[0].first, found[-1].last) == (days[0], days[-1])
+    assert summary_steps([], members, ("correlation_matrix",)) == []
 
 
 @pytest.mark.parametrize("undone", [{}, {START: frozenset()}])

@@ -4,14 +4,11 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-from fault_support import small_market
-from projects import project
-from scan_support import DAY, SETTINGS, START, Daemon, at
+from scan_support import DAY, START, at, opened_daemon
 
 from autonama_dagster import requests
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.planner import Step
-from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.requests import run_request
 from autonama_dagster.settings import Settings
 
@@ -20,14 +17,8 @@ RANK = [("universe_job", str(DAY), 1)]
 
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
-    market = small_market(tmp_path_factory.mktemp("market"))
-    with (
-        ReplayServer(market, now=at(DAY)) as server,
-        project(tmp_path_factory.mktemp("schedule"), postgres, server.url, **SETTINGS) as found,
-    ):
-        daemon = Daemon(found, server)
+    with opened_daemon(tmp_path_factory.mktemp("schedule"), postgres) as daemon:
         yield daemon
-        daemon.close()
 
 
 @pytest.fixture

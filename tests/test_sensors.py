@@ -6,15 +6,12 @@ import dagster as dg
 import pandas as pd
 import pytest
 import stamina
-from fault_support import small_market
-from projects import project
-from scan_support import DAY, SETTINGS, START, Daemon, at, said
+from scan_support import DAY, START, at, opened_daemon, said
 
 from autonama_dagster import requests
 from autonama_dagster.backfill_job import run_config as backfill_config
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.planner import CANDLES_ONLY
-from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import Settings
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -32,14 +29,8 @@ def impatient():
 
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
-    market = small_market(tmp_path_factory.mktemp("market"), SOLUSDT=59)
-    with (
-        ReplayServer(market, now=at(DAY)) as server,
-        project(tmp_path_factory.mktemp("sensor"), postgres, server.url, **SETTINGS) as found,
-    ):
-        daemon = Daemon(found, server)
+    with opened_daemon(tmp_path_factory.mktemp("sensor"), postgres, SOLUSDT=59) as daemon:
         yield daemon
-        daemon.close()
 
 
 @pytest.fixture

@@ -8,13 +8,10 @@ from datetime import timedelta
 
 import psutil
 import pytest
-from fault_support import small_market
-from projects import project
-from scan_support import DAY, SETTINGS, at
+from scan_support import DAY, opened_project
 
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.planner import Step
-from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.workers import Workers
 
 PATIENCE = 60  # seconds for a process to end
@@ -36,11 +33,8 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
-    market = small_market(tmp_path_factory.mktemp("market"))
-    with (
-        ReplayServer(market, now=at(DAY)) as server,
-        project(tmp_path_factory.mktemp("workers"), postgres, server.url, **SETTINGS) as found,
-    ):
+    folder = tmp_path_factory.mktemp("workers")
+    with opened_project(folder, postgres) as (found, server):
         found.server = server
         yield found
 

@@ -89,17 +89,18 @@ def run_backfill(
     from autonama_dagster.execution import execute  # noqa: PLC0415
     from resources.database import ready_url  # noqa: PLC0415
     from resources.exchange.build import build_exchange  # noqa: PLC0415
+    from resources.exchange.memo import MemoExchange  # noqa: PLC0415
     from resources.instance import open_instance  # noqa: PLC0415
     from resources.warehouse import Warehouse  # noqa: PLC0415
 
-    with closing(build_exchange(settings)) as exchange:
+    with closing(MemoExchange(build_exchange(settings))) as exchange:
         read_request(request, settings, exchange)  # what cannot be makes no run
-    tables = Warehouse(lambda: ready_url(settings))
-    with open_instance() as instance, closing(tables) as warehouse:
-        defs = build_defs(settings, warehouse=warehouse, progress=progress)
-        job = defs.resolve_job_def("backfill_job")
-        run_id = execute(job, instance, "backfill", config=run_config(request), tags={})
-        return filled_by(instance, run_id)
+        tables = Warehouse(lambda: ready_url(settings))
+        with open_instance() as instance, closing(tables) as warehouse:
+            defs = build_defs(settings, exchange=exchange, warehouse=warehouse, progress=progress)
+            job = defs.resolve_job_def("backfill_job")
+            run_id = execute(job, instance, "backfill", config=run_config(request), tags={})
+            return filled_by(instance, run_id)
 
 
 def _names(text: str | None) -> list[str]:

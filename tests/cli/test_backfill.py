@@ -14,25 +14,20 @@ def test_it_fills_tells_its_runs_and_the_second_time_does_nothing(
     settings = {"start_date": "2024-03-09", "universe_size": "6"}
     with project(tmp_path / "backfilled", postgres, exchange.url, **settings) as made:
         made.enter(monkeypatch)
-        _fill_twice(run, made)
-
-
-def _fill_twice(run, made):
-    ended = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
-    assert ended.code == 0, ended.err
+        ended = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
+        assert ended.code == 0, ended.err
+        days = {d.date().isoformat() for d in made.warehouse.read("analysis_summary")["date"]}
+        again = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
     assert re.match(
         r"2024-03-09 \.\. 2024-03-10: [\d,]+ partitions in \d+ runs, [\d.]+ s\n$", ended.out
     )
     assert re.search(r"rank the universe: 2024-03-09 \.\. 2024-03-10 +\[[\d.]+ s\]", ended.err)
     assert re.search(r"correlation_matrix to analysis_summary: 2024-03-09 .*s\]", ended.err)
-    days = {d.date().isoformat() for d in made.warehouse.read("analysis_summary")["date"]}
     assert days == {"2024-03-09", "2024-03-10"}
-    ended = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
-    assert ended.code == 0, ended.err
-    assert ended.out == "2024-03-09 .. 2024-03-10: everything is stored and current\n"
+    assert again.code == 0, again.err
+    assert again.out == "2024-03-09 .. 2024-03-10: everything is stored and current\n"
 
 
-@pytest.mark.usefixtures("day")
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -42,9 +37,11 @@ def _fill_twice(run, made):
         (["--from", "2024-03-10", "--days-per-run", "0"], "days per run 0"),
     ],
 )
-def test_what_cannot_be_is_one_line(run, arguments, says):
+def test_what_cannot_be_is_one_line_and_no_run(run, day, arguments, says):
+    runs = day.instance.get_runs_count()
     ended = run("backfill", *arguments)
-    assert ended.code != 0
+    assert ended.code == 2
+    assert day.instance.get_runs_count() == runs
     lines = ended.err.splitlines()
     assert says in lines[-1]
     assert "Traceback" not in ended.err

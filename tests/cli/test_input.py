@@ -149,6 +149,18 @@ def test_a_database_out_of_reach_is_one_line_and_exit_code_1(run, monkeypatch, a
 
 
 @pytest.mark.usefixtures("day")
+@pytest.mark.parametrize("arguments", [["scan"], ["backfill", "--from", "2024-03-09"]])
+def test_dagsters_database_out_of_reach_ends_with_one_line(run, monkeypatch, arguments):
+    monkeypatch.setenv("AUTONAMA_DAGSTER_DATABASE_URL", NOWHERE)
+    ended = run(*arguments)
+    assert ended.code == 1
+    last = ended.err.splitlines()[-1]
+    assert "database postgresql://reader:***@127.0.0.1:1/x is out of reach" in last
+    assert "planted" not in ended.out + ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.usefixtures("day")
 def test_an_exchange_out_of_reach_is_exit_code_1_after_a_word_on_each_attempt(run, monkeypatch):
     monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", "http://127.0.0.1:1")
     with stamina.set_testing(True, attempts=5):

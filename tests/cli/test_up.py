@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import requests
 from fault_support import NOW, small_market
+from support import free_port
 
 from autonama_dagster.replay.server import ReplayServer
 from resources.database_urls import libpq_url, with_database
@@ -57,12 +58,6 @@ def until(answer, process):
             return found
         time.sleep(0.5)
     raise AssertionError("no answer in time")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

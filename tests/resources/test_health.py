@@ -7,8 +7,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.schedules import daily_universe
 from autonama_dagster.settings import load_settings
 from resources.dagster_facts import DagsterFacts, Run
+from resources.days import DUE
 from resources.health import (
     Clock,
     dagster_facts,
@@ -172,3 +174,8 @@ def test_the_archive_is_behind_by_its_publication():
 def test_free_space_of_a_folder_that_is_not_made_yet(home):
     assert not (home / ".autonama").exists()
     assert free_bytes(load_settings(DATABASE_URL="postgresql://h/d")) > 0
+
+
+def test_the_next_tick_is_the_schedules():
+    cron = daily_universe(load_settings()).cron_schedule
+    assert cron == f"{DUE.minute} {DUE.hour} * * *"

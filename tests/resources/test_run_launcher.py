@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
 from dagster._daemon.monitoring import execute_run_monitoring_iteration
+from support import HOLD
 
 from resources.run_locks import PATIENCE, database_of, held
 
@@ -19,13 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 NEEDS_CELERY = pytest.mark.skipif(
     not importlib.util.find_spec("dagster_celery"), reason="dagster-celery is not installed"
 )
-WORKER = """
-import sys
-from resources.run_locks import held
-with held(*sys.argv[1:]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture(params=[".", "deploy", pytest.param("deploy/celery", marks=NEEDS_CELERY)], ids=str)
@@ -67,7 +61,7 @@ def watch(instance):
 @pytest.fixture
 def worker(instance, begun):
     """A process that executes the run."""
-    command = [sys.executable, "-c", WORKER, database_of(instance), begun]
+    command = [sys.executable, "-c", HOLD, database_of(instance), begun]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout.readline() == b"held\n"
         yield child

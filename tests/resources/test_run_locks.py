@@ -5,18 +5,11 @@ import sys
 
 import psycopg
 import pytest
+from support import HOLD
 
 from autonama_dagster.errors import DatabaseError
 from resources.database_urls import libpq_url
 from resources.run_locks import alive, held, hold_to_the_end
-
-HOLD = """
-import sys
-from resources.run_locks import held
-with held(*sys.argv[1:]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 def test_a_run_is_alive_while_its_lock_is_held(database):

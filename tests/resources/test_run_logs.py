@@ -38,11 +38,13 @@ def lines(capsys):
 
 
 @pytest.mark.usefixtures("as_json")
-def test_every_line_of_a_run_is_an_object(postgres, tmp_path, capsys):
+def test_every_line_of_a_run_is_an_object(postgres, tmp_path, capsys, monkeypatch):
     with (
         ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as exchange,
         project(tmp_path / "json_logs", postgres, exchange.url, **SETTINGS) as made,
     ):
+        # DEBUG, where dagster.yaml says INFO
+        monkeypatch.setattr(type(made.instance), "python_log_level", None)
         job = build_defs(made.settings, warehouse=made.warehouse).resolve_job_def("universe_job")
         capsys.readouterr()
         ran = job.execute_in_process(instance=made.instance, tags=TAGS)
@@ -52,7 +54,12 @@ def test_every_line_of_a_run_is_an_object(postgres, tmp_path, capsys):
     assert {(line["first_partition"], line["last_partition"]) for line in found} == {
         ("2024-03-09", "2024-03-10")
     }
-    # Not a line for each partition: those are events, and in the UI.
+    # A line for each partition is an event, and in the UI, not for INFO.
+    stored = [line for line in found if line.get("event") == "ASSET_MATERIALIZATION"]
+    assert {(line["asset"], line["partition"]) for line in stored} == {
+        ("universe", "2024-03-09"), ("universe", "2024-03-10"),
+    }  # fmt: skip
+    assert {line["level"] for line in stored} == {"debug"}
     (told,) = [line for line in found if line["message"].startswith("universe: ")]
     assert re.fullmatch(r"universe: \d+ rows stored in [\d.]+ s", told["message"])
     assert (told["level"], told["step"]) == ("info", "universe")
