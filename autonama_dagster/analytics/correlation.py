@@ -145,12 +145,14 @@ def summary(pairs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _top(pairs: pd.DataFrame, by: str) -> list[dict[str, Any]]:
+    size = pairs[by].abs()
+    names = ["symbol_a", "symbol_b", by]
+    # Only those that can be among the first are sorted, with all that tie with the last of them.
     ranked = (
-        pairs.dropna(subset=[by])
-        .assign(size=lambda frame: frame[by].abs())
+        pairs.loc[size >= size.nlargest(TOP).min(), names]
+        .assign(size=size)
         .sort_values(["size", "symbol_a", "symbol_b"], ascending=[False, True, True])
     )
-    names = ["symbol_a", "symbol_b", by]
     return [
         dict(zip(names, row, strict=True)) for row in ranked.head(TOP)[names].to_numpy().tolist()
     ]

@@ -215,6 +215,8 @@ def _polynomial_regression(
 
 
 def _strongest(signals: pd.DataFrame) -> str:
+    if signals.empty:
+        return "[]"
     ranked = signals.assign(depth=signals["z_score"].abs()).sort_values(
         ["signal_strength", "depth", "symbol"], ascending=[False, False, True]
     )
