@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Self, cast
 
 import numpy as np
@@ -246,6 +246,8 @@ class Candles:
         SHA-256 (hex, dtype "S64") of the exchange's own strings, see `row_hash`.
     interval
         The grid the candles open on.
+    digest
+        SHA-256 of each candle as it is computed with, shape (n, 32), see `digests`.
 
     Raises
     ------
@@ -263,6 +265,7 @@ class Candles:
     quote_volume: NDArray[np.float64]
     row_hash: NDArray[np.bytes_]
     interval: Interval = DAILY
+    digest: NDArray[np.uint8] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in (*CANDLE_FLOATS, "row_hash"):
@@ -279,6 +282,8 @@ class Candles:
                 f"candles of {self.symbol}: {text} is not later than the row before it: "
                 "pass one candle a day or step, in time order"
             )
+        floats = [getattr(self, name) for name in CANDLE_FLOATS]
+        object.__setattr__(self, "digest", digests(self.row_hash, floats))
 
     def __len__(self) -> int:
         return len(self.day)
@@ -336,6 +341,41 @@ class Candles:
                 interval=interval,
                 **{key: column[part] for key, column in floats.items()},
             )
+
+
+def digests(
+    row_hash: NDArray[np.bytes_], floats: Sequence[NDArray[np.float64]]
+) -> NDArray[np.uint8]:
+    """SHA-256 of each candle: what the exchange said, and the numbers that were made of it.
+
+    Over the row hash (64 ASCII bytes) and each number as 8 bytes, big-endian IEEE 754, which is
+    what Postgres' `float8send` gives: a candle whose stored price was changed has another digest
+    even where its row hash was left alone.
+
+    Parameters
+    ----------
+    row_hash
+        n hashes, dtype "S64".
+    floats
+        Columns of length n in the order of `CANDLE_FLOATS`; all NaNs are one value.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n, 32).
+    """
+    n = len(row_hash)
+    numbers = np.column_stack([np.where(np.isnan(f), np.nan, f) for f in floats])
+    packed = np.concatenate(
+        [
+            np.ascontiguousarray(row_hash).view(np.uint8).reshape(n, row_hash.itemsize),
+            np.ascontiguousarray(numbers, dtype=">f8").view(np.uint8).reshape(n, 8 * len(floats)),
+        ],
+        axis=1,
+    )
+    data, width = packed.tobytes(), packed.shape[1]
+    found = [hashlib.sha256(data[at : at + width]).digest() for at in range(0, n * width, width)]
+    return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(n, 32)
 
 
 def opens(frame: pd.DataFrame, interval: Interval) -> NDArray[np.int64]:

@@ -9,14 +9,11 @@ from functools import lru_cache
 from importlib import metadata, resources
 from typing import TypeAlias
 
-import numpy as np
-
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.windows import Windows
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
-_HASH_BYTES = 64  # SHA-256 in hex, as `Candles.row_hash` holds it
 _DIGEST_CHARS = 12
 _NO_CODE = {tokenize.ENCODING, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT}
 
@@ -38,7 +35,7 @@ def params_hash(params: Mapping[str, Json]) -> str:
 
 
 def window_hashes(candles: Candles, windows: Windows) -> list[str]:
-    """SHA-256 (hex) of the row hashes of each window, 64 ASCII bytes a candle, in time order.
+    """SHA-256 (hex) of the digests of each window's candles, 32 bytes a candle, in time order.
 
     Parameters
     ----------
@@ -52,11 +49,9 @@ def window_hashes(candles: Candles, windows: Windows) -> list[str]:
     list of str
         Length n; an empty window has the hash of nothing.
     """
-    rows = np.ascontiguousarray(candles.row_hash).view(np.uint8).data
-    starts, stops = windows.start * _HASH_BYTES, windows.stop * _HASH_BYTES
     return [
-        hashlib.sha256(rows[start:stop]).hexdigest()
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+        hashlib.sha256(candles.digest[start:stop].data).hexdigest()
+        for start, stop in zip(windows.start.tolist(), windows.stop.tolist(), strict=True)
     ]
 
 

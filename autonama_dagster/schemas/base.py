@@ -70,7 +70,8 @@ class Provenance(TableModel):
     """Columns that say where a computed row came from."""
 
     input_hash: Text = column(
-        "SHA-256 over the row hashes of the window and what else the row was computed from.",
+        "SHA-256 over the candles of the window (their row hashes and the numbers computed with) "
+        "and what else the row was computed from.",
         str_matches=r"^[0-9a-f]{64}$",
     )
     params_hash: Text = column(

@@ -2,8 +2,10 @@ import hashlib
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from candle_support import FIRST_DAY, part, walk, without
 
 from autonama_dagster.analytics import hashing
+from autonama_dagster.analytics.candles import CANDLE_FLOATS, digests
 from autonama_dagster.analytics.hashing import code_version, combine, params_hash, window_hashes
 from autonama_dagster.analytics.windows import windows
 
@@ -47,12 +50,15 @@ def test_params_hash_refuses_what_json_cannot_hold(value):
 # Windows
 
 
-def test_window_hash_is_of_the_row_hashes_in_order():
+def test_window_hash_is_of_the_digests_of_its_candles_in_order():
     candles = without(walk(0, 60), 40)
     window = windows(candles, FIRST_DAY + np.array([-1, 0, 35, 45, 59]), 20)
-    text = [row.decode() for row in candles.row_hash]
-    spans = zip(window.start, window.stop, strict=True)
-    assert window_hashes(candles, window) == [sha256("".join(text[a:b])) for a, b in spans]
+    each = [bytes(digest) for digest in candles.digest]
+    expected = [
+        hashlib.sha256(b"".join(each[a:b])).hexdigest()
+        for a, b in zip(window.start, window.stop, strict=True)
+    ]
+    assert window_hashes(candles, window) == expected
     assert window_hashes(candles, window)[0] == sha256("")
 
 
@@ -63,19 +69,34 @@ def test_window_hash_knows_its_own_candles_only():
     assert window_hashes(candles, windows(candles, at, 20)) == window_hashes(
         seen, windows(seen, at, 20)
     )
-    changed = part(candles, slice(0, 60))
-    changed.row_hash[11] = b"f" * 64
-    assert window_hashes(changed, windows(changed, at, 20)) != window_hashes(
-        candles, windows(candles, at, 20)
-    )
 
 
-def test_window_hash_of_every_other_row_of_an_array():
+@pytest.mark.parametrize("name", [*CANDLE_FLOATS, "row_hash"])
+def test_one_changed_value_changes_the_hashes_of_the_windows_that_hold_it(name):
     candles = walk(0, 60)
-    strided = part(candles, np.arange(0, 60, 2))
-    object.__setattr__(strided, "row_hash", candles.row_hash[::2])
-    window = windows(strided, strided.day[-1:])
-    assert window_hashes(strided, window) == [sha256(b"".join(candles.row_hash[::2]).decode())]
+    values = getattr(candles, name).copy()
+    values[30] = b"f" * 64 if name == "row_hash" else np.nextafter(values[30], np.inf)
+    changed = replace(candles, **{name: values})
+    before, after = (np.array(window_hashes(c, windows(c, c.day, 20))) for c in (candles, changed))
+    assert np.flatnonzero(before != after).tolist() == [*range(30, 50)]
+
+
+def test_a_digest_is_of_the_row_hash_and_the_numbers_as_eight_bytes_each():
+    candles = walk(0, 5)
+    row = [float(getattr(candles, name)[3]) for name in CANDLE_FLOATS]
+    expected = hashlib.sha256(candles.row_hash[3] + struct.pack(">6d", *row)).digest()
+    assert bytes(candles.digest[3]) == expected
+
+
+def test_digests_of_a_view_and_of_any_nan():
+    candles = walk(0, 60)
+    floats = [getattr(candles, name) for name in CANDLE_FLOATS]
+    every_other = digests(candles.row_hash[::2], [f[::2] for f in floats])
+    assert (every_other == candles.digest[::2]).all()
+    quiet, negative = np.array([np.nan]), -np.array([np.nan])
+    assert quiet.tobytes() != negative.tobytes()
+    one = candles.row_hash[:1]
+    assert (digests(one, [quiet]) == digests(one, [negative])).all()
 
 
 def test_no_candles_and_no_days():
