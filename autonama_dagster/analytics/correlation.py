@@ -150,7 +150,7 @@ def _top(pairs: pd.DataFrame, by: str) -> list[dict[str, Any]]:
     # Only those that can be among the first are sorted, with all that tie with the last of them.
     ranked = (
         pairs.loc[size >= size.nlargest(TOP).min(), names]
-        .assign(size=size)
+        .assign(size=lambda frame: frame[by].abs())
         .sort_values(["size", "symbol_a", "symbol_b"], ascending=[False, True, True])
     )
     return [

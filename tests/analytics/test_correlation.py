@@ -329,3 +329,9 @@ def test_real_correlations_of_2023_12_29(market_data):
     highest = frame.loc[frame["pearson"].idxmax()]
     assert (highest["symbol_a"], highest["symbol_b"]) == ("ETCUSDT", "ETHUSDT")
     assert highest["pearson"] == pytest.approx(0.8867, abs=1e-4)
+
+
+def test_summary_of_pairs_without_a_correlation_names_none():
+    found = summary(correlated(market(7, 5, days=30)))
+    assert found["n_pairs"] == 10
+    assert (found["mean_pearson"], found["top_correlated"], found["top_linked"]) == (None, [], [])
