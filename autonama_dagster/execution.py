@@ -15,7 +15,6 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
 from dagster._core.executor.in_process import InProcessExecutor
-from dagster_shared.error import SerializableErrorInfo
 
 from autonama_dagster import errors
 from autonama_dagster.errors import AutonamaError
@@ -122,8 +121,8 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def innermost(error: SerializableErrorInfo | None) -> SerializableErrorInfo | None:
-    """The error that began a chain of causes, as Dagster keeps it with an event."""
+def innermost(error: Any) -> Any:
+    """The error that began a chain of causes, as Dagster keeps it with an event, or None."""
     while error is not None and error.cause is not None:
         error = error.cause
     return error
