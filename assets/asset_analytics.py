@@ -4,12 +4,12 @@ import dagster as dg
 import pandas as pd
 
 from assets.stage import channel_params, run_scope, stage, with_provenance
-from assets.windows import read_windows
 from autonama_dagster.analytics.levels import compute
 from autonama_dagster.analytics.summary import asset_analytics as build
 from autonama_dagster.schemas.decision import ASSET_ANALYTICS
 from autonama_dagster.settings import Settings
 from resources.warehouse import Warehouse
+from resources.windows import read_windows
 
 
 @stage(

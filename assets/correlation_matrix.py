@@ -7,8 +7,8 @@ import pandas as pd
 
 from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
-from assets.windows import answered_candles
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
+from autonama_dagster.analytics.run_windows import answered_candles
 from autonama_dagster.charts.heatmap import correlation_heatmap
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.analysis import CORRELATION_MATRIX

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from assets.stage import EXCHANGE_POOL, run_scope, stage
-from assets.windows import known_days
 from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
+from autonama_dagster.analytics.run_windows import known_days
 from autonama_dagster.schemas.intraday import OHLCV_1H, OHLCV_1W, OHLCV_4H, OHLCV_15M
 from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from assets.stage import channel_params
-from assets.windows import Answered, RunWindows, windows_of
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.indicators import compute
+from autonama_dagster.analytics.run_windows import Answered, RunWindows, windows_of
 from autonama_dagster.charts.symbol import DAYS, symbol_chart
 from autonama_dagster.settings import CORE_MOVERS, Settings
 

@@ -1,88 +1,8 @@
-"""The windows a run needs, read from the warehouse: what every analytic stage starts from."""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+"""What a stage says of windows that it could not know."""
 
 import dagster as dg
-import numpy as np
-from numpy.typing import NDArray
 
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.hashing import window_hashes
-from autonama_dagster.analytics.windows import Windows, windows
-from resources.statements import Scope
-from resources.warehouse import Warehouse
-
-Answered = Mapping[str, Sequence[tuple[date, date]]]
-
-
-@dataclass(frozen=True)
-class RunWindows:
-    """Candles of each symbol of a run and its window of each day, aligned lists."""
-
-    candles: Sequence[Candles]
-    windows: Sequence[Windows]
-
-    def hashes(self) -> NDArray[np.str_]:
-        """Hash of every window, symbol by symbol, day by day."""
-        pairs = zip(self.candles, self.windows, strict=True)
-        return np.concatenate([np.asarray(window_hashes(c, w)) for c, w in pairs])
-
-    def unknown(self) -> int:
-        """Days whose window the exchange has not been asked for entirely, over all symbols."""
-        pairs = zip(self.candles, self.windows, strict=True)
-        return sum(int((np.isin(w.day, c.day) & ~w.has_candle).sum()) for c, w in pairs)
-
-    def has_candle(self) -> NDArray[np.bool_]:
-        """Whether the symbol has a candle on the day, aligned with `hashes`."""
-        return np.concatenate([w.has_candle for w in self.windows])
-
-
-def read_windows(warehouse: Warehouse, scope: Scope, lookback: int) -> RunWindows:
-    """Windows of the scope's symbols and days, from the stored candles.
-
-    A window is used only where the exchange has answered for every one of its days: a row made
-    from half a window would be another row once the rest is fetched.
-    """
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    symbols = scope.symbols or ()
-    found = warehouse.candles(symbols, scope.first - timedelta(days=lookback - 1), scope.last)
-    answered = warehouse.fetched_ranges("1d", symbols)
-    return windows_of(found, symbols, scope.first, scope.last, lookback, answered)
-
-
-def windows_of(
-    found: Mapping[str, Candles],
-    symbols: Sequence[str],
-    first: date,
-    last: date,
-    lookback: int,
-    answered: Answered | None = None,
-) -> RunWindows:
-    """Windows of every symbol and day; a symbol without candles has empty ones.
-
-    Parameters
-    ----------
-    answered
-        Ranges of days the exchange has answered, by symbol. Days whose window reaches beyond them
-        count as days without a candle and have an empty window. None: everything is answered.
-    """
-    days = np.arange(np.datetime64(first), np.datetime64(last) + 1).astype(np.int64)
-    run = windows_at(found, symbols, days, lookback)
-    if answered is None:
-        return run
-    pairs = zip(symbols, run.windows, strict=True)
-    made = [_only_known(w, known_days(answered.get(s, ()), days, lookback)) for s, w in pairs]
-    return RunWindows(run.candles, made)
-
-
-def windows_at(
-    found: Mapping[str, Candles], symbols: Sequence[str], days: NDArray[np.int64], lookback: int
-) -> RunWindows:
-    """Windows of every symbol and given day, or step of the candles' interval."""
-    candles = [found[s] if s in found else _no_candles(s) for s in symbols]
-    return RunWindows(candles, [windows(c, days, lookback) for c in candles])
+from autonama_dagster.analytics.run_windows import RunWindows
 
 
 def warn_of_unknown_windows(context: dg.AssetExecutionContext, run: RunWindows) -> None:
@@ -94,38 +14,3 @@ def warn_of_unknown_windows(context: dg.AssetExecutionContext, run: RunWindows) 
             "materialise ohlcv_1d_history and the earlier days of ohlcv_1d, then these again",
             count,
         )
-
-
-def answered_candles(
-    candles: Mapping[str, Candles], answered: Answered, day: int, lookback: int
-) -> dict[str, Candles]:
-    """Candles of the symbols whose window of `lookback` days to `day` is answered entirely."""
-    days = np.array([day], dtype=np.int64)
-    return {s: c for s, c in candles.items() if known_days(answered.get(s, ()), days, lookback)[0]}
-
-
-def known_days(
-    ranges: Sequence[tuple[date, date]], days: NDArray[np.int64], lookback: int
-) -> NDArray[np.bool_]:
-    """Which days have a window of `lookback` days that lies within the union of the ranges."""
-    known = np.zeros(len(days), dtype=bool)
-    merged: list[tuple[date, date]] = []
-    for begin, end in sorted(ranges):
-        if merged and begin <= merged[-1][1] + timedelta(days=1):
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((begin, end))
-    for begin, end in merged:
-        bounds = np.array([begin, end], dtype="datetime64[D]").astype(np.int64)
-        known |= (days - (lookback - 1) >= bounds[0]) & (days <= bounds[1])
-    return known
-
-
-def _only_known(of: Windows, known: NDArray[np.bool_]) -> Windows:
-    return replace(of, stop=np.where(known, of.stop, of.start), has_candle=of.has_candle & known)
-
-
-def _no_candles(symbol: str) -> Candles:
-    none = np.empty(0, dtype=np.float64)
-    hashes = np.empty(0, dtype="S64")
-    return Candles(symbol, np.empty(0, dtype=np.int64), none, none, none, none, none, none, hashes)

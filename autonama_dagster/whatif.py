@@ -13,7 +13,6 @@ import pandas as pd
 from assets.signals import input_hashes
 from assets.stage import channel_params, parameters, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
-from assets.windows import RunWindows, windows_at, windows_of
 from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams, fit_channels
@@ -22,6 +21,7 @@ from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM, Interval
+from autonama_dagster.analytics.run_windows import RunWindows, windows_at, windows_of
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank

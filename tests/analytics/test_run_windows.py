@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from candle_support import FIRST_DAY, walk
 
-from assets.windows import answered_candles, known_days, windows_of
+from autonama_dagster.analytics.run_windows import answered_candles, known_days, windows_of
 
 BASE = date(1970, 1, 1)
 
