@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         default=False,
         description="Start schedules and sensors by themselves; `autonama up` sets it.",
     )
+    ui_url: str = Field(
+        default="http://127.0.0.1:3000",
+        description="Address of the Dagster UI, for links to runs.",
+        pattern=r"^https?://[^/\s]+",
+    )
     alert_webhook: SecretStr | None = Field(
         default=None,
         description="Address that a failed run is posted to as JSON, e.g. a chat's webhook.",

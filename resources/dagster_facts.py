@@ -143,6 +143,26 @@ def read_dagster(connection: Connection[Row], now: datetime) -> DagsterFacts:
     )
 
 
+def read_runs(connection: Connection[Row], run_ids: Sequence[str], now: datetime) -> list[Run]:
+    """The named runs by their start; those that Dagster does not know are left out."""
+    rows = _all(
+        connection,
+        """
+        SELECT r.run_id, r.pipeline_name, r.status, r.partition, r.start_time, r.end_time,
+               a.value, b.value
+        FROM runs AS r
+        LEFT JOIN run_tags AS a
+               ON a.run_id = r.run_id AND a.key = 'dagster/asset_partition_range_start'
+        LEFT JOIN run_tags AS b
+               ON b.run_id = r.run_id AND b.key = 'dagster/asset_partition_range_end'
+        WHERE r.run_id = ANY(%s)
+        ORDER BY r.start_time, r.id
+        """,
+        (list(run_ids),),
+    )
+    return [_run(row, now) for row in rows]
+
+
 def _last_runs(connection: Connection[Row], now: datetime) -> tuple[Run, ...]:
     rows = _all(
         connection,

@@ -227,9 +227,12 @@ class Warehouse:
             ranges.setdefault(symbol, []).append((first, last))
         return ranges
 
-    def latest_day(self, name: str) -> date | None:
-        """The latest day in a table; None when it is empty."""
-        found: date | None = _scalar(self.query(f"SELECT max(date) FROM {qualified(table(name))}"))
+    def latest_day(self, name: str, symbol: str | None = None) -> date | None:
+        """The latest day in a table, of one symbol or of any; None where there is none."""
+        of = table(name)
+        where, values = condition(of, Scope(None if symbol is None else (symbol,)))
+        arrow = self.query(f"SELECT max(date) FROM {qualified(of)}{where}", values)
+        found: date | None = _scalar(arrow)
         return found
 
     def estimated_rows(self, name: str) -> int:

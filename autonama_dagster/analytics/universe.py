@@ -172,11 +172,9 @@ def _measure(series: Candles, days: NDArray[np.int64]) -> pd.DataFrame:
     first, stop = _span(series, days, WINDOW_DAYS)
     days = days[first < stop]
     first, stop = _span(series, days, WINDOW_DAYS)
-    oldest, _ = _span(series, days, WINDOW_DAYS + 1)
     window = windows(series, days, WINDOW_DAYS + 1)
     volumes = _gather(np.nan_to_num(series.quote_volume), first, stop, fill=0.0)
     returns = _gather(_log_returns(series), window.start + 1, stop, fill=math.nan)
-    hashes = window_hashes(series, replace(window, start=oldest))
     figures = {
         "date": days.astype("datetime64[D]").astype("datetime64[s]"),
         "quote_volume": np.where(window.has_candle, series.quote_volume[stop - 1], math.nan),
@@ -185,9 +183,30 @@ def _measure(series: Candles, days: NDArray[np.int64]) -> pd.DataFrame:
         "n_candles_30d": stop - first,
         "has_candle": window.has_candle,
         "has_volume": series.volume[stop - 1] > 0,
-        "input_hash": pd.Series([combine(series.symbol, h) for h in hashes], dtype="str"),
+        "input_hash": pd.Series(input_hashes(series, days), dtype="str"),
     }
     return pd.DataFrame(figures).assign(symbol=series.symbol)
+
+
+def input_hashes(series: Candles, days: NDArray[np.int64]) -> list[str]:
+    """Hash of what a candidate's row is made from on each day: its symbol and candles of D-30 .. D.
+
+    Parameters
+    ----------
+    series
+        The candidate's candles.
+    days
+        Days since 1970-01-01 (UTC), length n.
+
+    Returns
+    -------
+    list of str
+        Length n.
+    """
+    window = windows(series, days, WINDOW_DAYS + 1)
+    oldest, _ = _span(series, days, WINDOW_DAYS + 1)  # breaks count for the returns alone
+    hashes = window_hashes(series, replace(window, start=oldest))
+    return [combine(series.symbol, h) for h in hashes]
 
 
 def _span(

@@ -16,6 +16,7 @@ from autonama_dagster.schemas.analysis import (
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_TABLE
 from autonama_dagster.schemas.intraday import INTRADAY
+from autonama_dagster.schemas.lineage import SIGNAL_LINEAGE
 from autonama_dagster.schemas.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 
@@ -50,6 +51,13 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 VIEWS: dict[str, tuple[str, str]] = {
+    "signal_lineage": (
+        (
+            "Each signal with its window, sources and runs, and its hashes computed anew from the "
+            "stored candles; ask for a few rows, because each reads its whole window."
+        ),
+        SIGNAL_LINEAGE,
+    ),
     "ohlc_data": (
         "Candles under the column names of the scripts this project replaces.",
         """

@@ -1,0 +1,289 @@
+"""`autonama explain`: what a signal is made of, down to the candles, checked on the spot."""
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from autonama_dagster.cli.days import parse_day
+from autonama_dagster.errors import DatabaseError
+from autonama_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from resources.dagster_facts import Run
+    from resources.receipts import Link, Receipt
+
+EXAMPLES = """\b
+Examples:
+  autonama explain BTCUSDT
+  autonama explain BTCUSDT 2023-12-29
+  autonama explain BTCUSDT 2023-12-29 --format json
+"""
+_SHOWN_CANDLES = 3  # of each end of the window
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("symbol")
+@click.argument("day", metavar="[DATE]", required=False)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+def explain(symbol: str, day: str | None, form: str) -> int:
+    """Say what the signal of SYMBOL on DATE is made of (default: the latest day).
+
+    The rows it was computed from, its window, parameters, code and runs, and where each candle
+    came from. All hashes are recomputed from what is stored now and compared.
+
+    The exit code is 0 where all of them match and 1 where one does not.
+    """
+    from resources.database import ready_url  # noqa: PLC0415
+    from resources.receipts import latest_day, read_receipt  # noqa: PLC0415
+    from resources.warehouse import Warehouse  # noqa: PLC0415
+
+    wanted = None if day is None else parse_day(day)
+    settings = load_settings()
+    with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
+        name = symbol.upper()
+        receipt = read_receipt(warehouse, name, wanted or latest_day(warehouse, name))
+    runs = _runs(settings, receipt)
+    if form == "json":
+        click.echo(json.dumps(document(receipt, runs, settings), indent=2))
+    else:
+        _print(receipt, runs, settings)
+    return 0 if receipt.is_match else 1
+
+
+def _runs(settings: Settings, receipt: "Receipt") -> dict[str, "Run"]:
+    """The runs that wrote the rows and the candles; those that Dagster still knows."""
+    from resources.dagster_facts import read_runs  # noqa: PLC0415
+    from resources.health import find_databases, reading  # noqa: PLC0415
+
+    ids = {*receipt.run_ids.values(), *receipt.candles["run_id"]}
+    try:
+        with reading(find_databases(settings).dagster) as connection:
+            return {r.run_id: r for r in read_runs(connection, sorted(ids), datetime.now(UTC))}
+    except DatabaseError:
+        return {}  # the receipt itself needs none of it
+
+
+def document(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> dict[str, Any]:
+    """The receipt as JSON can hold it."""
+    from autonama_dagster.results import plain_records  # noqa: PLC0415
+
+    return {
+        "symbol": receipt.symbol,
+        "date": receipt.day.isoformat(),
+        "is_match": receipt.is_match,
+        "chain": [asdict(link) | {"is_match": link.is_match} for link in receipt.links],
+        "changed_candle": _suspects(receipt),
+        "rows": {name: _row(row) for name, row in receipt.rows.items()},
+        "window": _plain(asdict(receipt.window)),
+        "parameters": dict(receipt.parameters) | {"is_match": receipt.is_parameters_match},
+        "code_version": {"stored": receipt.stored_code, "present": receipt.present_code},
+        "runs": [
+            {
+                "table": name,
+                "run_id": run_id,
+                "url": run_url(settings, run_id),
+                **_run(runs.get(run_id)),
+            }
+            for name, run_id in receipt.run_ids.items()
+        ],
+        "candles": plain_records(receipt.candles),
+    }
+
+
+def run_url(settings: Settings, run_id: str) -> str:
+    """Address of a run in the Dagster UI."""
+    return f"{settings.ui_url.rstrip('/')}/runs/{run_id}"
+
+
+def _suspects(receipt: "Receipt") -> dict[str, str] | None:
+    if receipt.suspects is None:
+        return None
+    first, last = receipt.suspects
+    return {"first": first.isoformat(), "last": last.isoformat()}
+
+
+def _row(row: Any) -> dict[str, Any]:
+    import pandas as pd  # noqa: PLC0415
+
+    from autonama_dagster.results import plain_records  # noqa: PLC0415
+
+    (plain,) = plain_records(pd.DataFrame([row]))
+    for name, value in plain.items():
+        if isinstance(value, str) and value.startswith("{"):
+            plain[name] = json.loads(value)
+    return plain
+
+
+def _run(run: "Run | None") -> dict[str, Any]:
+    if run is None:
+        return {"job": None, "status": None, "started": None, "seconds": None}
+    return {
+        "job": run.job,
+        "status": run.status,
+        "started": None if run.started is None else run.started.isoformat(),
+        "seconds": None if run.seconds is None else round(run.seconds, 1),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _print(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> None:
+    from autonama_dagster.cli.render import SYNTHETIC_NOTE, stdout_console  # noqa: PLC0415
+
+    console = stdout_console()
+    if "synthetic" in set(receipt.candles["source"]):
+        console.print(SYNTHETIC_NOTE, style="bold yellow")
+    _print_signal(console, receipt)
+    _print_window(console, receipt)
+    _print_candles(console, receipt)
+    _print_made_with(console, receipt, runs, settings)
+    _print_chain(console, receipt)
+
+
+def _print_signal(console: "Console", receipt: "Receipt") -> None:
+    from autonama_dagster.cli.render import number, price, text  # noqa: PLC0415
+
+    signal, universe = receipt.rows["signals"], receipt.rows.get("universe")
+    console.print(
+        f"[bold]{receipt.symbol} {receipt.day}: {signal['signal']}[/] ({signal['status']}), "
+        f"strength {signal['signal_strength']:.0f}",
+        highlight=False,
+    )
+    console.print(
+        f"  close {price(signal['close'])}, channel {price(signal['lower_band'])} .. "
+        f"{price(signal['upper_band'])}, centre {price(signal['fitted_price'])}, "
+        f"z {number(signal['z_score'], '{:+.3f}')}",
+        highlight=False,
+    )
+    console.print(
+        f"  confirmations: {', '.join(signal['confirmations']) or 'none'}; "
+        f"trend {text(signal['trend'])}, risk {text(signal['risk_level'])}, "
+        f"volatility {text(signal['volatility_level'])}",
+        highlight=False,
+    )
+    ranked = "not a candidate of the day's universe"
+    if universe is not None:
+        rank = f"rank {universe['rank']}" if universe["is_eligible"] else "not eligible"
+        ranked = f"{rank}, {'member' if universe['is_member'] else 'not a member'}"
+    console.print(f"  universe: {ranked}", highlight=False)
+
+
+def _print_window(console: "Console", receipt: "Receipt") -> None:
+    window = receipt.window
+    if window.first is None:
+        console.print("window: empty, or the exchange was not asked for all of it")
+        return
+    console.print(
+        f"window: {window.first} .. {window.last}, {window.candles} candles, "
+        f"{window.missing_days} days missing in {len(window.gaps)} gaps, "
+        f"{len(window.breaks)} breaks",
+        highlight=False,
+    )
+    for gap in window.gaps:
+        console.print(f"  gap: {gap.first} .. {gap.last} ({gap.days} days)", highlight=False)
+    for found in window.breaks:
+        why = f"open / previous close {found.ratio:.4g}"
+        if not found.is_jump:
+            why = f"{found.missing_days} days missing before it"
+        console.print(f"  break: {found.date}, {why}", highlight=False)
+
+
+def _print_candles(console: "Console", receipt: "Receipt") -> None:
+    from autonama_dagster.cli.render import print_records  # noqa: PLC0415
+
+    candles = receipt.candles
+    if candles.empty:
+        return
+    groups = candles.groupby(["source", "run_id", "fetched_at"], sort=False)["date"]
+    records = [
+        {
+            "source": source,
+            "fetched at (UTC)": f"{fetched_at:%Y-%m-%d %H:%M:%S}",
+            "run": run_id[:8],
+            "first": f"{days.min():%Y-%m-%d}",
+            "last": f"{days.max():%Y-%m-%d}",
+            "candles": len(days),
+        }
+        for key, days in groups
+        for source, run_id, fetched_at in [cast("tuple[str, str, pd.Timestamp]", key)]
+    ]
+    print_records(console, records, "Where the candles came from")
+    few = candles.iloc[[*range(len(candles))][-_SHOWN_CANDLES:]]
+    shown = [
+        {
+            "date": f"{row.date:%Y-%m-%d}",
+            "open": row.open,
+            "high": row.high,
+            "low": row.low,
+            "close": row.close,
+            "volume": row.volume,
+            "row hash": row.row_hash,
+        }
+        for row in few.itertuples()
+    ]
+    print_records(console, shown, f"The last {len(shown)}; all of them: --format json")
+
+
+def _print_made_with(
+    console: "Console", receipt: "Receipt", runs: dict[str, "Run"], settings: Settings
+) -> None:
+    made = ", ".join(f"{name} {value}" for name, value in receipt.parameters.items())
+    doubt = "" if receipt.is_parameters_match else " [bold red]DO NOT MATCH their hash[/]"
+    console.print(f"parameters: {made}{doubt}", highlight=False)
+    same = receipt.stored_code == receipt.present_code
+    present = "" if same else f"; this is {receipt.present_code}"
+    console.print(f"code: {receipt.stored_code}{present}", highlight=False)
+    for run_id in dict.fromkeys(receipt.run_ids.values()):
+        tables = ", ".join(name for name, of in receipt.run_ids.items() if of == run_id)
+        run = runs.get(run_id)
+        told = "no longer known to Dagster"
+        if run is not None:
+            started = f" {run.started:%Y-%m-%d %H:%M:%S} UTC" if run.started else ""
+            told = f"{run.job} {run.status}{started}"
+        console.print(
+            f"run {run_id[:8]} ({told}): {tables}\n  {run_url(settings, run_id)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _print_chain(console: "Console", receipt: "Receipt") -> None:
+    from autonama_dagster.cli.render import print_records  # noqa: PLC0415
+
+    records = [
+        {
+            "row of": link.table,
+            "stored input hash": link.stored,
+            "recomputed now": link.recomputed or "-",
+            "": _verdict(link),
+        }
+        for link in receipt.links
+    ]
+    print_records(console, records, "Hash chain")
+    if receipt.is_match:
+        console.print("[green]every hash that can be recomputed matches[/]")
+        return
+    console.print("[bold red]MISMATCH[/]: the row was made from other inputs than are stored now")
+    if receipt.suspects is not None:
+        first, last = receipt.suspects
+        days = f"{last}" if first == last else f"{first} .. {last}"
+        console.print(f"  a candle was changed, added or removed on {days}", highlight=False)
+
+
+def _verdict(link: "Link") -> str:
+    if link.is_match is None:
+        return "its candles are not stored"
+    return "matches" if link.is_match else "DIFFERS"

@@ -1,0 +1,67 @@
+"""The view `signal_lineage`: each signal with what it is made of, its hashes computed anew in SQL.
+
+The hashes are those of `analytics.candles.digests`, `analytics.hashing` and `assets.signals`, and
+the window is that of `analytics.windows`: a test holds both together.
+"""
+
+from autonama_dagster.analytics.candles import CANDLE_FLOATS
+from autonama_dagster.analytics.intervals import MAX_MISSING_DAYS
+from autonama_dagster.analytics.windows import MAX_OVERNIGHT_RATIO
+
+_NUMBERS = " || ".join(f"float8send(coalesce(w.{name}, 'NaN'))" for name in CANDLE_FLOATS)
+
+SIGNAL_LINEAGE = f"""
+SELECT s.symbol, s.date, s.signal, s.status, s.signal_strength, s.confirmations,
+       s.close, s.fitted_price, s.lower_band, s.upper_band, s.z_score,
+       u.rank AS universe_rank, u.is_member,
+       w.window_start, w.window_end, w.candles, w.missing_days, w.last_break,
+       w.sources, w.first_fetched_at, w.last_fetched_at, w.candle_run_ids,
+       a.polynomial_regression AS channel,
+       s.params_hash, s.code_version, s.computed_at,
+       s.run_id AS signal_run_id, b.run_id AS bands_run_id, i.run_id AS indicators_run_id,
+       u.run_id AS universe_run_id,
+       b.input_hash AS stored_window_hash, w.window_hash,
+       b.input_hash = w.window_hash AND i.input_hash IS NOT DISTINCT FROM
+           CASE WHEN i.symbol IS NULL THEN NULL ELSE w.window_hash END AS is_window_match,
+       s.input_hash AS stored_input_hash, h.input_hash,
+       s.input_hash = h.input_hash AS is_match
+FROM trading.signals AS s
+JOIN trading.regression_bands AS b USING (symbol, date)
+JOIN trading.asset_analytics AS a USING (symbol, date)
+LEFT JOIN trading.indicators AS i USING (symbol, date)
+LEFT JOIN trading.universe AS u USING (symbol, date)
+CROSS JOIN LATERAL (
+    SELECT min(w.date) AS window_start,
+           max(w.date) AS window_end,
+           count(*) AS candles,
+           max(w.date) - min(w.date) + 1 - count(*) AS missing_days,
+           max(w.last_break) AS last_break,
+           array_agg(DISTINCT w.source) AS sources,
+           min(w.fetched_at) AS first_fetched_at,
+           max(w.fetched_at) AS last_fetched_at,
+           array_agg(DISTINCT w.run_id) AS candle_run_ids,
+           encode(sha256(coalesce(string_agg(
+               sha256(convert_to(w.row_hash, 'UTF8') || {_NUMBERS}), ''::bytea ORDER BY w.date
+           ), ''::bytea)), 'hex') AS window_hash
+    FROM (
+        SELECT c.*, max(c.date) FILTER (WHERE c.is_break) OVER () AS last_break
+        FROM (
+            SELECT d.*,
+                   d.date - lag(d.date) OVER o > {MAX_MISSING_DAYS + 1}
+                   OR d.open / lag(d.close) OVER o
+                      NOT BETWEEN 1 / {MAX_OVERNIGHT_RATIO}::float8 AND {MAX_OVERNIGHT_RATIO}
+                   AS is_break
+            FROM trading.ohlcv_1d AS d
+            WHERE d.symbol = s.symbol
+              AND d.date BETWEEN s.date - (a.analysis_period_days - 1)::integer AND s.date
+            WINDOW o AS (ORDER BY d.date)
+        ) AS c
+    ) AS w
+    WHERE w.date >= coalesce(w.last_break, '-infinity') AND b.n_obs > 0
+) AS w
+CROSS JOIN LATERAL (
+    SELECT encode(sha256(convert_to(
+        concat_ws(E'\\n', w.window_hash, u.input_hash), 'UTF8'
+    )), 'hex') AS input_hash
+) AS h
+"""  # noqa: S608  (numbers and names of this module alone)

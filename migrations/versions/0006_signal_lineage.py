@@ -1,0 +1,10 @@
+"""View signal_lineage: views are made anew after every migration"""
+
+revision = "0006"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass

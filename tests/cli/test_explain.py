@@ -1,0 +1,74 @@
+"""`autonama explain` as a command."""
+
+import json
+
+import psycopg
+import pytest
+
+
+@pytest.mark.usefixtures("day")
+def test_the_receipt_of_the_latest_day(run):
+    ended = run("explain", "btcusdt")
+    assert ended.code == 0, ended.err
+    assert "SYNTHETIC MARKET" in ended.out
+    assert "BTCUSDT 2024-03-10: " in ended.out
+    assert "every hash that can be recomputed matches" in ended.out
+    assert ended.out.count("http://127.0.0.1:3000/runs/") == 2  # of the universe and the symbols
+    assert "symbols_job SUCCESS" in ended.out
+    for name in ("indicators", "regression_bands", "universe", "signals", "alerts"):
+        assert f" {name} " in ended.out, name
+
+
+def test_the_same_as_json_names_every_candle(run, day, monkeypatch):
+    monkeypatch.setenv("AUTONAMA_UI_URL", "https://dagster.example/")
+    found = json.loads(run("explain", "BTCUSDT", "2024-03-10", "--format", "json").out)
+    assert (found["symbol"], found["date"], found["is_match"]) == ("BTCUSDT", "2024-03-10", True)
+    assert [link["is_match"] for link in found["chain"]] == [True] * 6
+    assert len(found["candles"]) == found["window"]["candles"]
+    assert {c["source"] for c in found["candles"]} == {"synthetic"}
+    assert all(len(c["row_hash"]) == 64 and c["fetched_at"] for c in found["candles"])
+    assert found["rows"]["asset_analytics"]["polynomial_regression"]["degree"] == 4
+    runs = {r["table"]: r for r in found["runs"]}
+    url = runs["signals"]["url"]
+    assert url == f"https://dagster.example/runs/{runs['signals']['run_id']}"
+    assert day.instance.get_run_by_id(runs["signals"]["run_id"]).is_success
+    assert runs["universe"]["job"] == "universe_job"
+
+
+def test_a_changed_candle_is_named_and_the_exit_code_is_1(run, day):
+    change = (
+        "UPDATE trading.ohlcv_1d SET close = close {} 0.01 "
+        "WHERE symbol = 'BTCUSDT' AND date = '2024-03-10'"
+    )
+    with psycopg.connect(day.url, autocommit=True) as connection:
+        (close,) = connection.execute(
+            "SELECT close FROM trading.ohlcv_1d WHERE symbol = 'BTCUSDT' AND date = '2024-03-10'"
+        ).fetchone()
+        connection.execute(change.format("+"))
+        try:
+            changed, other = run("explain", "BTCUSDT"), run("explain", "ETHUSDT")
+        finally:
+            connection.execute(
+                "UPDATE trading.ohlcv_1d SET close = %s "
+                "WHERE symbol = 'BTCUSDT' AND date = '2024-03-10'",
+                (close,),
+            )
+    assert (changed.code, other.code) == (1, 0)
+    assert "MISMATCH" in changed.out
+    assert "2024-03-10" in changed.out.splitlines()[-1]
+    assert run("explain", "BTCUSDT").code == 0
+
+
+@pytest.mark.usefixtures("day")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["NOPEUSDT"], "no signal of NOPEUSDT is stored: run `autonama scan` first"),
+        (["BTCUSDT", "2024-03-01"], "no signal of BTCUSDT on 2024-03-01 is stored; the latest is"),
+        (["BTCUSDT", "soon"], "soon"),
+    ],
+)
+def test_what_is_not_there_is_one_line(run, arguments, says):
+    ended = run("explain", *arguments)
+    assert ended.code == 2
+    assert says in ended.error

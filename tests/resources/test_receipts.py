@@ -1,0 +1,150 @@
+"""Receipts of signals: what they are made of, and that one changed digit shows where it counts."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import psycopg
+import pytest
+from scan_support import DAY, START, opened_project
+
+from autonama_dagster.errors import InputError
+from resources.receipts import read_receipt
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+DAYS = [START, START + timedelta(days=1), DAY]
+LINEAGE = "SELECT symbol, date, is_window_match, is_match FROM trading.signal_lineage"
+
+
+@pytest.fixture(scope="module")
+def scanned(postgres, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("receipts")
+    # The last three weeks of SOLUSDT are missing five days.
+    with opened_project(folder, postgres, SOLUSDT=57) as (found, _):
+        for day in DAYS:
+            found.scanner().scan(day)
+        yield found
+
+
+@pytest.fixture
+def changing(scanned):
+    """Execute a statement for the time of a test."""
+    with psycopg.connect(scanned.url, autocommit=True) as connection:
+        kept = connection.execute("SELECT * FROM trading.ohlcv_1d").fetchall()
+        yield connection.execute
+        connection.execute("DELETE FROM trading.ohlcv_1d")
+        with connection.cursor() as cursor, cursor.copy("COPY trading.ohlcv_1d FROM STDIN") as copy:
+            for row in kept:
+                copy.write_row(row)
+
+
+def lineage(scanned):
+    with psycopg.connect(scanned.url) as connection:
+        return {(s, d): (w, m) for s, d, w, m in connection.execute(LINEAGE)}
+
+
+def test_a_receipt_holds_the_rows_and_the_window_of_a_signal(scanned):
+    receipt = read_receipt(scanned.warehouse, "BTCUSDT", DAY)
+    assert receipt.is_match
+    assert [k.table for k in receipt.links] == [
+        "indicators", "regression_bands", "universe", "signals", "asset_analytics", "alerts",
+    ]  # fmt: skip
+    assert (receipt.window.last, receipt.window.candles) == (DAY, 40)
+    assert len(receipt.candles) == 40
+    assert receipt.candles["date"].iloc[0].date() == receipt.window.first
+    assert receipt.parameters == {
+        "degree": 2, "kstd": 2.0, "price_scale": "log", "lookback": 40,
+    }  # fmt: skip
+    assert receipt.is_parameters_match
+    assert receipt.stored_code == receipt.present_code
+    assert receipt.rows["signals"]["close"] == receipt.candles["close"].iloc[-1]
+    assert receipt.suspects is None
+
+
+def test_every_stored_signal_matches_in_the_view_too(scanned):
+    assert set(lineage(scanned).values()) == {(True, True)}
+    assert set(lineage(scanned)) == {(s, d) for s in SYMBOLS for d in DAYS}
+    with psycopg.connect(scanned.url) as connection:
+        rows = connection.execute(
+            "SELECT symbol, date, window_start, window_end, candles, missing_days, window_hash, "
+            "input_hash FROM trading.signal_lineage"
+        ).fetchall()
+    for symbol, day, *facts, window_hash, input_hash in rows:
+        receipt = read_receipt(scanned.warehouse, symbol, day)
+        window = receipt.window
+        assert facts == [window.first, window.last, window.candles, window.missing_days]
+        found = {k.table: k.recomputed for k in receipt.links}
+        assert (found["regression_bands"], found["signals"]) == (window_hash, input_hash)
+
+
+@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume", "quote_volume"])
+def test_one_changed_digit_is_seen_by_exactly_the_rows_that_hold_the_candle(
+    scanned, changing, column
+):
+    changing(
+        f"UPDATE trading.ohlcv_1d SET {column} = {column} * (1 + 1e-15) "
+        "WHERE symbol = 'ETHUSDT' AND date = %s",
+        (DAYS[1],),
+    )
+    touched = {("ETHUSDT", DAYS[1]), ("ETHUSDT", DAYS[2])}
+    found = lineage(scanned)
+    assert {key for key, value in found.items() if value == (False, False)} == touched
+    assert {key for key, value in found.items() if value == (True, True)} == set(found) - touched
+    for symbol, day in found:
+        receipt = read_receipt(scanned.warehouse, symbol, day)
+        assert receipt.is_match == ((symbol, day) not in touched)
+        assert receipt.suspects == (
+            None if receipt.is_match else (DAYS[1], DAYS[1])
+        )  # the day before is stored and matches
+
+
+def test_a_changed_row_hash_a_removed_and_an_added_candle_are_seen(scanned, changing):
+    changing("UPDATE trading.ohlcv_1d SET row_hash = repeat('a', 64) WHERE symbol = 'BTCUSDT' "
+             "AND date = %s", (DAY,))  # fmt: skip
+    changing("DELETE FROM trading.ohlcv_1d WHERE symbol = 'ETHUSDT' AND date = %s",
+             (DAYS[0] - timedelta(days=9),))  # fmt: skip
+    found = lineage(scanned)
+    differing = {key for key, value in found.items() if value == (False, False)}
+    assert differing == {("BTCUSDT", DAY), *(("ETHUSDT", d) for d in DAYS)}
+    receipt = read_receipt(scanned.warehouse, "ETHUSDT", DAY)
+    assert (receipt.window.missing_days, len(receipt.window.gaps)) == (1, 1)
+    first, last = receipt.suspects
+    assert (first, last) == (DAY - timedelta(days=39), DAYS[0])  # no earlier row can tell
+
+
+def test_a_break_cuts_the_window_in_the_view_as_in_the_receipt(scanned, changing):
+    at = DAY - timedelta(days=20)
+    changing("UPDATE trading.ohlcv_1d SET open = open * 100 WHERE symbol = 'BTCUSDT' AND date = %s",
+             (at,))  # fmt: skip
+    receipt = read_receipt(scanned.warehouse, "BTCUSDT", DAY)
+    assert (receipt.window.first, receipt.window.candles) == (at, 21)
+    (found,) = receipt.window.breaks
+    assert (found.date, found.is_jump, found.missing_days) == (at, True, 0)
+    assert found.ratio == pytest.approx(100, rel=0.2)
+    with psycopg.connect(scanned.url) as connection:
+        row = connection.execute(
+            "SELECT window_start, candles, last_break, window_hash FROM trading.signal_lineage "
+            "WHERE symbol = 'BTCUSDT' AND date = %s",
+            (DAY,),
+        ).fetchone()
+    recomputed = {k.table: k.recomputed for k in receipt.links}["regression_bands"]
+    assert row == (at, 21, at, recomputed)
+
+
+def test_a_signal_that_is_not_stored_names_the_latest(scanned):
+    with pytest.raises(
+        InputError, match=rf"no signal of BTCUSDT on 2023-12-01 .*latest is of {DAY}"
+    ):
+        read_receipt(scanned.warehouse, "BTCUSDT", date(2023, 12, 1))
+    with pytest.raises(InputError, match="no signal of NOPEUSDT is stored: run `autonama scan`"):
+        read_receipt(scanned.warehouse, "NOPEUSDT", DAY)
+
+
+def test_changed_parameters_are_seen(scanned):
+    with psycopg.connect(scanned.url, autocommit=True) as connection:
+        update = "UPDATE trading.signals SET params_hash = {} WHERE symbol = 'SOLUSDT'"
+        (kept,) = connection.execute("SELECT DISTINCT params_hash FROM trading.signals").fetchone()
+        connection.execute(update.format("repeat('b', 64)"))
+        receipt = read_receipt(scanned.warehouse, "SOLUSDT", DAY)
+        connection.execute(update.format(f"'{kept}'"))
+    assert (receipt.is_parameters_match, receipt.is_match) == (False, False)
+    assert np.all([k.is_match for k in receipt.links])
