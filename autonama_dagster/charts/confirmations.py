@@ -18,7 +18,6 @@ from autonama_dagster.charts.style import (
     INK,
     MARGIN,
     MUTED,
-    NEUTRAL,
     PALE,
     SIGNAL_COLOURS,
     Page,
@@ -27,14 +26,14 @@ from autonama_dagster.charts.style import (
     true_minus,
 )
 
-_CARD_WIDTH, _CARD_HEIGHT, _BETWEEN = 291, 96, 12
+_CARD_WIDTH, _CARD_HEIGHT, _BETWEEN = 291, 104, 12
 
 
 @dataclass(frozen=True)
 class _Card:
     caption: str
     value: str
-    rules: tuple[str, str]
+    rules: tuple[str, ...]
     names: tuple[str, ...]
 
 
@@ -103,7 +102,7 @@ def _cards(signal: Mapping[Any, Any], indicators: Mapping[Any, Any]) -> tuple[_C
         _Card(
             "Volume / mean of the 20 days before",
             _text(volume, f"{volume:,.2f}"),
-            (f"HIGH_VOLUME from {HIGH_VOLUME_RATIO:g} on", "(BUY and SELL)"),
+            (f"HIGH_VOLUME from {HIGH_VOLUME_RATIO:g} on (BUY and SELL)",),
             ("HIGH_VOLUME",),
         ),
         _Card(
@@ -111,7 +110,7 @@ def _cards(signal: Mapping[Any, Any], indicators: Mapping[Any, Any]) -> tuple[_C
             trend if isinstance(trend, str) else "\N{EN DASH}",
             (
                 f"Close {price(number(signal, 'close'))}, EMA 21 {price(fast)}",
-                f"EMA 50 {price(slow)}: both above or below it",
+                f"EMA 50 {price(slow)}: both above it, or both below",
             ),
             ("TREND_BULLISH", "TREND_BEARISH"),
         ),
@@ -128,16 +127,16 @@ def _draw_card(page: Page, left: float, top: float, card: _Card, signal: Mapping
     page.rectangle(left, top, 5, _CARD_HEIGHT, colour)
     x = left + 16
     page.text(x, top + 18, card.caption, fontsize=8, color=MUTED)
-    page.text(x, top + 43, card.value, fontsize=14, fontweight="bold")
-    page.text(x, top + 84, verdict, fontsize=8.5, fontweight="bold", color=colour)
+    page.text(x, top + 41, card.value, fontsize=13, fontweight="bold")
     for i, rule in enumerate(card.rules):
-        page.text(x + 262, top + 34 + 13 * i, rule, fontsize=7.5, color=MUTED, ha="right")
+        page.text(x, top + 59 + 13 * i, rule, fontsize=7.5, color=MUTED)
+    page.text(x, top + 93, verdict, fontsize=8.5, fontweight="bold", color=colour)
 
 
 def _verdict(card: _Card, signal: Mapping[Any, Any]) -> tuple[str, str]:
     """What the card says of the signal, and the colour of that."""
     if signal["status"] != "OK":
-        return "not judged", NEUTRAL
+        return "not judged", MUTED
     kind = signal["signal"]
     held = [name for name in card.names if name in signal["confirmations"]]
     if not held:

@@ -14,6 +14,7 @@ from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams
 from autonama_dagster.charts.confirmations import draw_confirmations
 from autonama_dagster.charts.explain_panels import (
+    QUALITY_COLOURS,
     draw_quality,
     draw_scores,
     draw_window,
@@ -48,10 +49,11 @@ from autonama_dagster.charts.timeline import (
 )
 
 _WIDTH, _HEIGHT, _DPI = 1280, 960, 125  # 1600 x 1200 pixels
-_PRICE, _SCORES, _QUALITY = (152, 286), (474, 116), (622, 24)  # top and height in pixels
+_PRICE, _SCORES, _QUALITY = (152, 284), (478, 112), (624, 24)  # top and height in pixels
 _CONFIRMATIONS_TOP: Final = 704
-_FOOTER_TOP: Final = 846
+_FOOTER_TOP: Final = 852
 _LONGEST_SYMBOL: Final = 24
+_NEARLY_ALL: Final = 99.9  # percent; more would be rounded to all of it
 
 _Floats = NDArray[np.float64]
 
@@ -198,7 +200,7 @@ def explain_chart(
         draw_confirmations(page, _CONFIRMATIONS_TOP, signal, indicators, params.kstd)
         _draw_footer(page, window, origin, params)
 
-    return render(_WIDTH, _HEIGHT, draw, source_label, dpi=_DPI)
+    return render(_WIDTH, _HEIGHT, draw, source_label, dpi=_DPI, exact=QUALITY_COLOURS)
 
 
 def _day(date: dt.date) -> int:
@@ -285,6 +287,8 @@ def sentence(signal: Mapping[Any, Any], window: WindowFacts, params: ChannelPara
 def _apart(band: float, close: float) -> str:
     """How far the close is from a band, in percent of the band."""
     distance = 100 * abs(close - band) / abs(band) if band else math.nan
+    if _NEARLY_ALL < distance < 100:  # noqa: PLR2004
+        return f"more than {_NEARLY_ALL} %"
     return percent(distance).removeprefix("+")
 
 
@@ -315,7 +319,7 @@ def _draw_footer(page: Page, window: WindowFacts, origin: Origin, params: Channe
             page.text(x, y, caption, **style)
             text = "\N{EN DASH}" if value is None else printable(value)
             page.text(x + 88, y, text, fontsize=8, color=INK, family="DejaVu Sans Mono")
-    page.text(MARGIN, _FOOTER_TOP + 52, f"{_about(window)} {_settings(params)}", **style)
+    page.text(MARGIN, _FOOTER_TOP + 54, f"{_about(window)} {_settings(params)}", **style)
     page.footer(
         "Own channel: each day's own fit, what was known on that day. Today's fit drawn through "
         "the past repaints: no past signal came from it.",

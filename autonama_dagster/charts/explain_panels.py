@@ -40,6 +40,7 @@ _CELLS: Final = {
     "ERROR": (SELL, 1.0),
     NO_CANDLE: (INK, 1.0),
 }
+QUALITY_COLOURS: Final = tuple(colour for colour, _ in _CELLS.values())
 _PLAIN: Final = (NOT_JUDGED, "OK")
 _NARROWEST: Final = 1 / 400  # of the axis: a single bad day among thousands is still seen
 _WIDEST_VIEW: Final = 4  # half channels: a crash of 15 deviations must not flatten the others
@@ -70,17 +71,16 @@ def draw_window(
     else:
         reason = "its first candle"
     axes = panels[0]
-    left, right = axes.get_xlim()
-    is_left = first < (left + right) / 2
+    is_left = first < sum(axes.get_xlim()) / 2
+    text = f"Window starts {np.datetime64(first, 'D')}: {reason}"
+    place: dict[str, Any] = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
     axes.annotate(
-        f"Window starts {np.datetime64(first, 'D')}: {reason}",
-        (first, 0), xycoords=axes.get_xaxis_transform(), xytext=(5 if is_left else -5, 6),
-        textcoords="offset points", ha="left" if is_left else "right", fontsize=8, color=MUTED,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 2}, zorder=5,
+        text, (first, 0), xytext=(0, -3), va="top", ha="left" if is_left else "right",
+        fontsize=7.5, color=MUTED, **place,
     )  # fmt: skip
     axes.annotate(
-        f"{np.datetime64(last, 'D')}", (last, 1), xycoords=axes.get_xaxis_transform(),
-        xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8, fontweight="bold",
+        f"{np.datetime64(last, 'D')}", (last, 1), xytext=(0, 4), ha="right", fontsize=8,
+        fontweight="bold", **place,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -149,6 +150,7 @@ def render(
     source_label: str | None,
     *,
     dpi: int = DPI,
+    exact: Sequence[str] = (),
 ) -> bytes:
     """A picture as PNG bytes.
 
@@ -163,6 +165,8 @@ def render(
         the word synthetic puts a banner and a watermark on the picture. None: nothing is said.
     dpi
         Dots per inch: 125 makes everything on the page a quarter larger, the page too.
+    exact
+        Colours that must come out as they are even where few pixels have them.
 
     Returns
     -------
@@ -184,7 +188,7 @@ def render(
         elif source_label is not None:
             _name_source(page, source_label)
         canvas.draw()
-    return _png(np.asarray(canvas.buffer_rgba()))
+    return _png(np.asarray(canvas.buffer_rgba()), exact)
 
 
 def _mark_synthetic(page: Page) -> None:
@@ -206,13 +210,33 @@ def _name_source(page: Page, source_label: str) -> None:
     )  # fmt: skip
 
 
-def _png(rgba: NDArray[np.uint8]) -> bytes:
+def _png(rgba: NDArray[np.uint8], exact: Sequence[str]) -> bytes:
     """Encode with a palette: less than half the bytes, and no difference to the eye."""
     image = Image.fromarray(np.ascontiguousarray(rgba[..., :3]))
-    palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    common = 256 - len(exact)
+    palette = image.quantize(common, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if exact:
+        palette = _with_exact(palette, rgba, exact, common)
     out = io.BytesIO()
     palette.save(out, "PNG", compress_level=7)  # 9 takes eight times as long for 5 % less
     return out.getvalue()
+
+
+def _with_exact(
+    palette: Image.Image, rgba: NDArray[np.uint8], exact: Sequence[str], common: int
+) -> Image.Image:
+    """The picture with more colours, each where it was drawn: a palette merges rare ones."""
+    entries = np.zeros((256, 3), dtype=np.uint8)
+    known = np.array(palette.getpalette(), dtype=np.uint8).reshape(-1, 3)[:common]
+    entries[: len(known)] = known
+    wanted = np.round(255 * to_rgba_array(exact)).astype(np.uint8)
+    entries[common:] = wanted[:, :3]
+    pixels, colours = np.array(palette), np.ascontiguousarray(rgba).view(np.uint32)[..., 0]
+    for i, colour in enumerate(wanted.view(np.uint32)[:, 0]):
+        pixels[colours == colour] = common + i
+    image = Image.fromarray(pixels)
+    image.putpalette(entries.ravel().tolist())
+    return image
 
 
 def say(axes: Axes, text: str) -> None:
