@@ -50,6 +50,7 @@ from autonama_dagster.charts.timeline import (
 
 _WIDTH, _HEIGHT, _DPI = 1280, 960, 125  # 1600 x 1200 pixels
 _PRICE, _SCORES, _QUALITY = (152, 284), (478, 112), (624, 24)  # top and height in pixels
+_FIGURES: Final = (MARGIN, 160, 360, 510, 640, 760, 890, 1040)
 _CONFIRMATIONS_TOP: Final = 704
 _FOOTER_TOP: Final = 852
 _LONGEST_SYMBOL: Final = 24
@@ -250,8 +251,8 @@ def _draw_header(
         ("Data quality", _word(signal["quality"], "not judged")),
         ("Status", signal["status"]),
     )
-    for i, (caption, value) in enumerate(figures):
-        page.figure_of(MARGIN + 146 * i, 92, caption, value)
+    for x, (caption, value) in zip(_FIGURES, figures, strict=True):
+        page.figure_of(x, 92, caption, value)
 
 
 def _word(value: object, missing: str = "\N{EN DASH}") -> str:
