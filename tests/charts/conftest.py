@@ -206,6 +206,7 @@ def explain_inputs():
             {"date": "datetime64[s]", "symbol": "str", "rank": "Int64", "is_member": "boolean"}
         )
         row = decide(bands.iloc[-1:], studies, universe, kstd=channel.kstd).iloc[-1].to_dict()
+        origin = Origin("a" * 64, "b" * 64, "0.1.0+3f2a9c1b4d5e", "0f6b1f5e", is_matching=True)
         return {
             "symbol": candles.symbol,
             "candles": candles,
@@ -215,9 +216,7 @@ def explain_inputs():
             "signal": row | {"quality": "OK"},
             "window": facts,
             "quality": ["OK"] * len(days),
-            "origin": Origin(
-                "a" * 64, "b" * 64, "0.1.0+3f2a9c1b4d5e", "0f6b1f5e-6a3e", is_matching=True
-            ),
+            "origin": origin,
             "params": channel,
             "source_label": "archive",
         }
