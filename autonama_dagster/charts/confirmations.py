@@ -64,6 +64,8 @@ def draw_confirmations(
 def _strength(signal: Mapping[Any, Any], kstd: float) -> str:
     """How the strength is put together."""
     kind = signal["signal"]
+    if signal["status"] != "OK":
+        return f"Not judged: {signal['status']}."
     if kind == "HOLD":
         return "HOLD has no strength: nothing to confirm."
     agreeing = sum(kind in CONFIRMATIONS[name] for name in signal["confirmations"])

@@ -137,7 +137,8 @@ def explain_chart(
         Its candles, those of the window at least; None where there are none.
     own_channel
         date, close, fitted_price, upper_band, lower_band, z_score of each day (`fit_channels`, or
-        the rows of `regression_bands`), NaN unless OK; a day without a row has no channel.
+        the rows of `regression_bands`), NaN where its signal is not OK; a day without a row has no
+        channel.
     todays_fit
         date, fitted, upper, lower: `channel_curve` of the day; no rows unless its status is OK.
     indicators

@@ -127,6 +127,7 @@ def draw_scores(
         ("SELL", SELL, "v", own["close"] > own["upper_band"]),
     )
     for name, colour, marker, is_beyond in marked:
+        is_beyond[-1] = signal["signal"] == name  # the row knows more than its channel
         style: dict[str, Any] = {
             "color": colour, "marker": marker, "markersize": 4, "linestyle": "none",
             "label": f"{name} days ({is_beyond.sum()})",

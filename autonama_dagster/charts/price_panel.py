@@ -124,8 +124,6 @@ def draw_price(
     handles = [*draw_candles(axes, candles["day"], heights), *channels]
     handles += _draw_marker(axes, int(days[-1]), heights, signal["signal"])
     _draw_tags(axes, scale, signal)
-    if signal["status"] != "OK":
-        _draw_reason(axes, signal)
     return handles
 
 
@@ -244,7 +242,8 @@ def _draw_tags(axes: Axes, scale: Scale, signal: Mapping[str, Any]) -> None:
     tags(axes, rows, bold=frozenset({INK}))
 
 
-def _draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
+def draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
+    """Say over the panel why a day whose status is not OK has no channel."""
     reasons = {
         "INSUFFICIENT_DATA": "INSUFFICIENT_DATA: too few candles for a channel",
         "NO_DATA": f"NO_DATA: no candle on {pd.Timestamp(signal['date']):%Y-%m-%d}",

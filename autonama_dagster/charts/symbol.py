@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
 from autonama_dagster.analytics.windows import windows
-from autonama_dagster.charts.price_panel import Scale, draw_price
+from autonama_dagster.charts.price_panel import Scale, draw_price, draw_reason
 from autonama_dagster.charts.style import (
     BUY,
     DPI,
@@ -117,6 +117,8 @@ def symbol_chart(
         panels = [page.axes(LEFT, top, PLOT_WIDTH, height) for top, height in _PANELS]
         draw_calendar(panels, days)
         handles = draw_price(panels[0], Scale(price_scale), days, shown, curves, signal)
+        if handles and signal["status"] != "OK":
+            draw_reason(panels[0], signal)
         page.legend(LEFT, _PANELS[0][0] - 26, handles)
         _draw_volume(panels[1], shown, short_name(symbol))
         _draw_rsi(panels[2], days, studies["rsi_14"])

@@ -318,7 +318,7 @@ def test_five_candles_have_no_judgement(drawn, make_candles, explain_inputs):
     explain_chart(**explain_inputs(make_candles(5)))
     words = drawn.words()
     assert "No judgement: 5 candles in the window, 120 are needed." in words
-    assert "INSUFFICIENT_DATA: too few candles for a channel" in words
+    assert "Not judged: INSUFFICIENT_DATA." in words
     assert "No day shown has a channel." in words
     assert words.count("not judged") == 4
     assert len(cells(drawn.figure, OK)) == 5
@@ -344,8 +344,17 @@ def test_quarantined_says_so_and_marks_the_day(drawn, make_candles, explain_inpu
     explain_chart(**inputs)
     words = drawn.words()
     assert "No judgement: QUARANTINED, the candles did not pass their quality checks." in words
-    assert "QUARANTINED: the candles did not pass their quality checks" in words
     assert middles(drawn.figure, ERROR) == [0]
+
+
+def test_a_quarantined_day_is_no_sell_day(drawn, make_candles, explain_inputs):
+    inputs = explain_inputs(make_candles(700, last_move=0.8))
+    assert inputs["signal"]["signal"] == "SELL"
+    days = int((inputs["own_channel"]["close"] > inputs["own_channel"]["upper_band"]).sum())
+    explain_chart(**inputs)
+    assert f"SELL days ({days})" in drawn.words()
+    explain_chart(**quarantined(inputs))
+    assert f"SELL days ({days - 1})" in drawn.words()
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,13 @@ def test_no_candle_on_the_day_is_said(drawn, make_candles, chart_inputs):
     assert drawn.figure.axes[0].get_xlim()[1] == LAST + 1
 
 
+def test_a_quarantined_day_is_said(drawn, make_candles, chart_inputs):
+    inputs = chart_inputs(make_candles())
+    inputs["signal"]["status"] = "QUARANTINED"
+    symbol_chart(**inputs)
+    assert "QUARANTINED: the candles did not pass their quality checks" in drawn.words()
+
+
 def test_no_candle_at_all_gives_a_page_that_says_so(drawn, signal_row):
     row = signal_row(
         status="NO_DATA", close=None, z_score=None, fitted_price=None, upper_band=None,
