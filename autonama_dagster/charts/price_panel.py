@@ -1,4 +1,4 @@
-"""The price panel of a symbol's chart: candles, both channels, the day's marker and prices."""
+"""The price panel of a symbol's charts: candles, both channels, the day's marker and prices."""
 
 import math
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from autonama_dagster.charts.style import (
     DPI,
     FIT,
     INK,
+    NEUTRAL,
     SELL,
     SIGNAL_COLOURS,
     number,
@@ -34,6 +35,7 @@ _CHANNEL: Final = "#9CC3DD"
 _UP, _DOWN = "#FFFFFF", "#3E4C59"
 _DECADE: Final = 10.0
 _MOST_TICKS: Final = 9
+_MOST_CANDLES: Final = 240  # days; more would be narrower than their wicks
 
 _Floats = NDArray[np.float64]
 
@@ -83,7 +85,7 @@ def draw_price(
     curves: Mapping[str, _Floats],
     signal: Mapping[str, Any],
 ) -> list[Artist]:
-    """Draw the panel, its x limits being set already.
+    """Draw the panel, its x limits being set already: candles, or closes where days are many.
 
     Parameters
     ----------
@@ -117,16 +119,11 @@ def draw_price(
     axes.set_ylim(low, high)
     ticks, labels = scale.ticks(low, high)
     axes.set_yticks(scale(ticks), labels)
-    handles: list[Artist] = [
-        Patch(facecolor=_UP, edgecolor=_DOWN, label="Close above open"),
-        Patch(facecolor=_DOWN, edgecolor=_DOWN, label="Close below open"),
-    ]
-    handles += [*_draw_own_channel(axes, days, lines), *_draw_todays_fit(axes, days, lines)]
-    _draw_candles(axes, candles["day"], heights)
+    channels = [*_draw_own_channel(axes, days, lines), *_draw_todays_fit(axes, days, lines)]
+    draw_candles = _draw_candles if len(days) <= _MOST_CANDLES else _draw_closes
+    handles = [*draw_candles(axes, candles["day"], heights), *channels]
     handles += _draw_marker(axes, int(days[-1]), heights, signal["signal"])
     _draw_tags(axes, scale, signal)
-    if signal["status"] != "OK":
-        _draw_reason(axes, signal)
     return handles
 
 
@@ -172,7 +169,7 @@ def _draw_todays_fit(
     return [Line2D([], [], color=FIT, linewidth=1.1, linestyle=dashes, label=label)]
 
 
-def _draw_candles(axes: Axes, day: _Floats, heights: dict[str, _Floats]) -> None:
+def _draw_candles(axes: Axes, day: _Floats, heights: dict[str, _Floats]) -> list[Artist]:
     up = heights["close"] >= heights["open"]
     bottom = np.minimum(heights["open"], heights["close"])
     top = np.maximum(heights["open"], heights["close"])
@@ -194,6 +191,26 @@ def _draw_candles(axes: Axes, day: _Floats, heights: dict[str, _Floats]) -> None
         zorder=2.5,
     )
     axes.add_collection(bodies, autolim=False)
+    return [
+        Patch(facecolor=_UP, edgecolor=_DOWN, label="Close above open"),
+        Patch(facecolor=_DOWN, edgecolor=_DOWN, label="Close below open"),
+    ]
+
+
+def _draw_closes(axes: Axes, day: _Floats, heights: dict[str, _Floats]) -> list[Artist]:
+    """A line through the closes, interrupted by missing days, over each day's low to high."""
+    ranges = np.stack([np.c_[day, heights["low"]], np.c_[day, heights["high"]]], axis=1)
+    axes.add_collection(LineCollection(list(ranges), colors=NEUTRAL, linewidths=1), autolim=False)
+    after_gap = np.flatnonzero(np.diff(day) > 1) + 1
+    axes.plot(
+        np.insert(day, after_gap, np.nan),
+        np.insert(heights["close"], after_gap, np.nan),
+        color=INK, linewidth=1,
+    )  # fmt: skip
+    return [
+        Line2D([], [], color=INK, linewidth=1, label="Close"),
+        Patch(facecolor=NEUTRAL, label="Low to high"),
+    ]
 
 
 def _draw_marker(axes: Axes, last: int, heights: dict[str, _Floats], signal: str) -> list[Artist]:
@@ -225,10 +242,12 @@ def _draw_tags(axes: Axes, scale: Scale, signal: Mapping[str, Any]) -> None:
     tags(axes, rows, bold=frozenset({INK}))
 
 
-def _draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
+def draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
+    """Say over the panel why a day whose status is not OK has no channel."""
     reasons = {
         "INSUFFICIENT_DATA": "INSUFFICIENT_DATA: too few candles for a channel",
         "NO_DATA": f"NO_DATA: no candle on {pd.Timestamp(signal['date']):%Y-%m-%d}",
+        "QUARANTINED": "QUARANTINED: the candles did not pass their quality checks",
     }
     axes.text(
         0.01, 0.97, reasons[signal["status"]], transform=axes.transAxes, va="top", fontsize=9,

@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.signals import CONFIRMATIONS
 from autonama_dagster.charts.style import (
-    BUY,
     DPI,
     INK,
     MARGIN,
     MUTED,
     NEUTRAL,
     PALE,
-    SELL,
     SIGNAL_COLOURS,
     Page,
     bars,
+    draw_edges,
     percent,
     price,
     printable,
@@ -29,7 +28,6 @@ from autonama_dagster.charts.style import (
     say,
     short_name,
     signed,
-    tags,
 )
 
 _WIDTH, _HEIGHT = 1280, 820
@@ -130,7 +128,7 @@ def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:
     limit = min(max(1.35 * float(np.abs(score).max()), 1.6 * kstd), 3.2 * kstd)
     axes.set_xlim(-1, count)
     axes.set_ylim(-limit, limit)
-    _draw_channel(axes, kstd)
+    draw_edges(axes, kstd)
     end = np.clip(score, -0.86 * limit, 0.86 * limit)
     colours = [_bar_colour(s) for s in fitted["signal"]]
     width = min(14.0, 0.6 * _PLOT_WIDTH / (count + 1)) * 72 / DPI
@@ -141,18 +139,6 @@ def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:
 
 def _bar_colour(signal: str) -> str:
     return NEUTRAL if signal == "HOLD" else SIGNAL_COLOURS[signal]
-
-
-def _draw_channel(axes: Axes, kstd: float) -> None:
-    axes.axhspan(-kstd, kstd, color=PALE, zorder=0)
-    axes.axhline(0, color=MUTED, linewidth=0.8)
-    edges = (
-        (kstd, f"SELL above\n{kstd:+g}", SELL),
-        (-kstd, f"BUY below\n\N{MINUS SIGN}{kstd:g}", BUY),
-    )
-    tags(axes, edges, bold=frozenset({SELL, BUY}))
-    for edge, _, colour in edges:
-        axes.axhline(edge, color=colour, linewidth=1, linestyle=(0, (5, 3)))
 
 
 def _label_bars(axes: Axes, fitted: pd.DataFrame, end: NDArray[np.float64]) -> None:

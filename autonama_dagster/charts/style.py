@@ -18,6 +18,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -89,7 +90,7 @@ class Page:
     figure
         The figure drawn on.
     width, height
-        Size in pixels without the banner of a synthetic market.
+        Size in pixels (of 1/100 inch) without the banner of a synthetic market.
     top
         Pixels above the page's origin: the height of that banner, or 0.
     """
@@ -143,19 +144,29 @@ class Page:
 
 
 def render(
-    width: int, height: int, draw: Callable[[Page], None], source_label: str | None
+    width: int,
+    height: int,
+    draw: Callable[[Page], None],
+    source_label: str | None,
+    *,
+    dpi: int = DPI,
+    exact: Sequence[str] = (),
 ) -> bytes:
     """A picture as PNG bytes.
 
     Parameters
     ----------
     width, height
-        Size in pixels; a synthetic market adds a banner on top.
+        Size in pixels at 100 dots per inch; a synthetic market adds a banner on top.
     draw
         Draws on the page.
     source_label
         Where the candles came from (column `source` of `ohlcv_1d`), for the footer; a label with
         the word synthetic puts a banner and a watermark on the picture. None: nothing is said.
+    dpi
+        Dots per inch: 125 makes everything on the page a quarter larger, the page too.
+    exact
+        Colours that must come out as they are even where few pixels have them.
 
     Returns
     -------
@@ -168,7 +179,7 @@ def render(
         k: v for k, v in mpl.rcParamsDefault.items() if k not in _NOT_DEFAULTS
     } | _RC
     with _lock, mpl.rc_context(look):
-        figure = Figure(figsize=(width / DPI, (height + top) / DPI), dpi=DPI, facecolor="white")
+        figure = Figure(figsize=(width / DPI, (height + top) / DPI), dpi=dpi, facecolor="white")
         canvas: Any = FigureCanvasAgg(figure)  # its drawing methods have no types
         page = Page(figure, width, height, top)
         draw(page)
@@ -177,7 +188,7 @@ def render(
         elif source_label is not None:
             _name_source(page, source_label)
         canvas.draw()
-    return _png(np.asarray(canvas.buffer_rgba()))
+    return _png(np.asarray(canvas.buffer_rgba()), exact)
 
 
 def _mark_synthetic(page: Page) -> None:
@@ -199,13 +210,33 @@ def _name_source(page: Page, source_label: str) -> None:
     )  # fmt: skip
 
 
-def _png(rgba: NDArray[np.uint8]) -> bytes:
+def _png(rgba: NDArray[np.uint8], exact: Sequence[str]) -> bytes:
     """Encode with a palette: less than half the bytes, and no difference to the eye."""
     image = Image.fromarray(np.ascontiguousarray(rgba[..., :3]))
-    palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    common = 256 - len(exact)
+    palette = image.quantize(common, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if exact:
+        palette = _with_exact(palette, rgba, exact, common)
     out = io.BytesIO()
     palette.save(out, "PNG", compress_level=7)  # 9 takes eight times as long for 5 % less
     return out.getvalue()
+
+
+def _with_exact(
+    palette: Image.Image, rgba: NDArray[np.uint8], exact: Sequence[str], common: int
+) -> Image.Image:
+    """The picture with more colours, each where it was drawn: a palette merges rare ones."""
+    entries = np.zeros((256, 3), dtype=np.uint8)
+    known = np.array(palette.getpalette(), dtype=np.uint8).reshape(-1, 3)[:common]
+    entries[: len(known)] = known
+    wanted = np.round(255 * to_rgba_array(exact)).astype(np.uint8)
+    entries[common:] = wanted[:, :3]
+    pixels, colours = np.array(palette), np.ascontiguousarray(rgba).view(np.uint32)[..., 0]
+    for i, colour in enumerate(wanted.view(np.uint32)[:, 0]):
+        pixels[colours == colour] = common + i
+    image = Image.fromarray(pixels)
+    image.putpalette(entries.ravel().tolist())
+    return image
 
 
 def say(axes: Axes, text: str) -> None:
@@ -239,7 +270,7 @@ def tags(
     """
     low, high = axes.get_ylim()
     known = sorted(row for row in rows if math.isfinite(row[0]))
-    pixels = axes.bbox.height
+    pixels = axes.bbox.height / axes.figure.dpi * DPI
     lines = 1 + max((text.count("\n") for _, text, _ in known), default=0)
     places = _apart([(h - low) / (high - low) for h, _, _ in known], 13 * lines / pixels)
     for place, (_, text, colour) in zip(places, known, strict=True):
@@ -247,6 +278,29 @@ def tags(
             1.008, place, text, transform=axes.transAxes, va="center", fontsize=7.5, color=colour,
             linespacing=1.05, fontweight="bold" if colour in bold else "normal",
         )  # fmt: skip
+
+
+def draw_edges(axes: Axes, kstd: float, others: Sequence[tuple[float, str, str]] = ()) -> None:
+    """The channel on an axis of z-scores: its edges, named at the right, and its centre.
+
+    Parameters
+    ----------
+    axes
+        The axes, its y limits set.
+    kstd
+        Half width of the channel in residual standard deviations.
+    others
+        More values to name at the right edge, as for `tags`.
+    """
+    axes.axhspan(-kstd, kstd, color=PALE, zorder=0)
+    axes.axhline(0, color=MUTED, linewidth=0.8)
+    edges = (
+        (kstd, f"SELL above\n{kstd:+g}", SELL),
+        (-kstd, f"BUY below\n\N{MINUS SIGN}{kstd:g}", BUY),
+    )
+    tags(axes, (*edges, *others), bold=frozenset({SELL, BUY}))
+    for edge, _, colour in edges:
+        axes.axhline(edge, color=colour, linewidth=1, linestyle=(0, (5, 3)))
 
 
 def _apart(wanted: Sequence[float], gap: float) -> list[float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
 from autonama_dagster.analytics.windows import windows
-from autonama_dagster.charts.price_panel import Scale, draw_price
+from autonama_dagster.charts.price_panel import Scale, draw_price, draw_reason
 from autonama_dagster.charts.style import (
     BUY,
     DPI,
@@ -39,14 +39,18 @@ from autonama_dagster.charts.style import (
     tags,
     true_minus,
 )
+from autonama_dagster.charts.timeline import (
+    FEWEST_DAYS,
+    LEFT,
+    PLOT_WIDTH,
+    aligned,
+    draw_calendar,
+)
 
 DAYS: Final = 180
 
 _WIDTH, _HEIGHT = 1280, 960
-_LEFT, _PLOT_WIDTH = 124, 1028
 _PANELS: Final = ((134, 430), (578, 88), (680, 88), (782, 96))  # top and height in pixels
-_FEWEST_DAYS: Final = 30  # a symbol listed yesterday still gets a calendar
-_MANY_DAYS: Final = 62  # a longer calendar names months, a shorter one every seventh day
 _BAR_WIDTH: Final = 0.64  # days
 _SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -100,20 +104,22 @@ def symbol_chart(
     last = (day - pd.Timestamp(0)).days
     shown, after_break = _visible(candles, last)
     since = int(shown["day"][0]) if len(shown["day"]) else last - DAYS + 1
-    days = np.arange(min(since, last - _FEWEST_DAYS + 1), last + 1)
-    curves = _aligned(own_channel, days, since, ("fitted_price", "upper_band", "lower_band"))
-    curves |= _aligned(todays_fit, days, since, ("fitted", "upper", "lower"))
-    studies = _aligned(indicators, days, since, ("rsi_14", "macd", "macd_signal", "macd_hist"))
+    days = np.arange(min(since, last - FEWEST_DAYS + 1), last + 1)
+    curves = aligned(own_channel, days, since, ("fitted_price", "upper_band", "lower_band"))
+    curves |= aligned(todays_fit, days, since, ("fitted", "upper", "lower"))
+    studies = aligned(indicators, days, since, ("rsi_14", "macd", "macd_signal", "macd_hist"))
 
     def draw(page: Page) -> None:
         _draw_header(page, symbol, signal, day)
         if after_break:
             start = f"{np.datetime64(since, 'D')}"
             page.text(MARGIN, 80, f"Begins {start}, after a break in the market.", fontsize=9)
-        panels = [page.axes(_LEFT, top, _PLOT_WIDTH, height) for top, height in _PANELS]
-        _draw_calendar(panels, days)
+        panels = [page.axes(LEFT, top, PLOT_WIDTH, height) for top, height in _PANELS]
+        draw_calendar(panels, days)
         handles = draw_price(panels[0], Scale(price_scale), days, shown, curves, signal)
-        page.legend(_LEFT, _PANELS[0][0] - 26, handles)
+        if handles and signal["status"] != "OK":
+            draw_reason(panels[0], signal)
+        page.legend(LEFT, _PANELS[0][0] - 26, handles)
         _draw_volume(panels[1], shown, short_name(symbol))
         _draw_rsi(panels[2], days, studies["rsi_14"])
         _draw_macd(panels[3], days, studies)
@@ -138,19 +144,6 @@ def _visible(candles: Candles | None, last: int) -> tuple[dict[str, _Floats], bo
     return shown, bool((candles.day[: part.start] > last - DAYS).any())
 
 
-def _aligned(
-    frame: pd.DataFrame, days: NDArray[np.int64], since: int, names: Sequence[str]
-) -> dict[str, _Floats]:
-    """Columns of a frame on consecutive days, NaN where it has no row and before `since`."""
-    day = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    inside = (day >= since) & (day <= days[-1])
-    columns = {}
-    for name in names:
-        columns[name] = np.full(len(days), np.nan)
-        columns[name][day[inside] - days[0]] = frame[name].to_numpy(np.float64)[inside]
-    return columns
-
-
 def _draw_header(page: Page, symbol: str, signal: Mapping[str, Any], day: pd.Timestamp) -> None:
     page.title(printable(symbol)[:24], f"{day:%Y-%m-%d} UTC, daily candles, regression channel")
     kind = signal["signal"]
@@ -162,21 +155,6 @@ def _draw_header(page: Page, symbol: str, signal: Mapping[str, Any], day: pd.Tim
     page.figure_of(1060, 34, "Status", signal["status"])
     found = ", ".join(signal["confirmations"]) or "none"
     page.text(430, 80, f"Confirmations: {found}", fontsize=7.5, color=MUTED)
-
-
-def _draw_calendar(panels: Sequence[Axes], days: NDArray[np.int64]) -> None:
-    """The same days on all panels, named below the last: months, or weeks where there are few."""
-    dates = days.astype("datetime64[D]")
-    if len(days) > _MANY_DAYS:
-        chosen = dates == dates.astype("datetime64[M]")
-    else:
-        chosen = (days[-1] - days) % 7 == 0
-    labels = [str(d) for d in dates[chosen]]
-    for panel in panels:
-        panel.set_xlim(days[0] - 1, days[-1] + 1)
-        panel.set_xticks(days[chosen], labels if panel is panels[-1] else [""] * len(labels))
-        panel.yaxis.set_label_coords(-90 / _PLOT_WIDTH, 0.5)
-    panels[-1].set_xlabel("Day (UTC)")
 
 
 def _draw_volume(axes: Axes, shown: dict[str, _Floats], base: str) -> None:
@@ -248,4 +226,4 @@ def _power_of_thousand(value: float) -> int:
 def _draw_bars(axes: Axes, day: _Floats, height: _Floats, colours: Sequence[str]) -> None:
     """One bar a day; the x limits are set already."""
     left, right = axes.get_xlim()
-    bars(axes, day, height, colours, _BAR_WIDTH * _PLOT_WIDTH / (right - left) * 72 / DPI)
+    bars(axes, day, height, colours, _BAR_WIDTH * PLOT_WIDTH / (right - left) * 72 / DPI)

@@ -1,5 +1,6 @@
 """Made-up inputs for the charts, and a look at what was drawn."""
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from matplotlib.text import Text
 from autonama_dagster.analytics import indicators
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams, channel_curve, fit_channels
-from autonama_dagster.analytics.windows import windows
+from autonama_dagster.analytics.signals import decide
+from autonama_dagster.analytics.windows import Windows, breaks, windows
 from autonama_dagster.charts import style
+from autonama_dagster.charts.explain import Origin, WindowFacts, shown_days
 
 LAST = 19_700  # 2023-12-09, the day of every made-up chart
 
@@ -161,6 +164,61 @@ def chart_inputs(signal_row):
             "indicators": indicators.compute([candles], [days]),
             "signal": row,
             "price_scale": channel.price_scale,
+        }
+
+    return make
+
+
+def as_date(day) -> dt.date:
+    return dt.date(1970, 1, 1) + dt.timedelta(int(day))
+
+
+def facts_of(candles: Candles, window: Windows, lookback: int) -> WindowFacts:
+    """What the window of one day holds."""
+    inside = candles.day[window.start[0] : window.stop[0]]
+    if not len(inside):
+        return WindowFacts(None, None, 0)
+    restarts = candles.day[breaks(candles)]
+    last = window.day[0]
+    restarts = restarts[(restarts > last - lookback) & (restarts <= last)]
+    before = np.flatnonzero(np.diff(inside) > 1)
+    return WindowFacts(
+        as_date(inside[0]),
+        as_date(inside[-1]),
+        len(inside),
+        [(as_date(inside[i] + 1), as_date(inside[i + 1] - 1)) for i in before],
+        [as_date(day) for day in restarts],
+    )
+
+
+@pytest.fixture
+def explain_inputs():
+    """Arguments of `explain_chart` for candles, computed as the pipeline does."""
+
+    def make(candles: Candles, day: int = LAST, **params: Any) -> dict[str, Any]:
+        channel = ChannelParams(**params)
+        window = windows(candles, np.array([day]), channel.lookback)
+        facts = facts_of(candles, window, channel.lookback)
+        days = shown_days(facts, as_date(day))
+        bands = fit_channels([candles], [windows(candles, days, channel.lookback)], channel)
+        studies = indicators.compute([candles], [window])
+        universe = pd.DataFrame({"date": [], "symbol": [], "rank": [], "is_member": []}).astype(
+            {"date": "datetime64[s]", "symbol": "str", "rank": "Int64", "is_member": "boolean"}
+        )
+        row = decide(bands.iloc[-1:], studies, universe, kstd=channel.kstd).iloc[-1].to_dict()
+        origin = Origin("a" * 64, "b" * 64, "0.1.0+3f2a9c1b4d5e", "0f6b1f5e", is_matching=True)
+        return {
+            "symbol": candles.symbol,
+            "candles": candles,
+            "own_channel": bands,
+            "todays_fit": channel_curve(candles, window, channel),
+            "indicators": studies.iloc[-1].to_dict() if len(studies) else {},
+            "signal": row | {"quality": "OK"},
+            "window": facts,
+            "quality": ["OK"] * len(days),
+            "origin": origin,
+            "params": channel,
+            "source_label": "archive",
         }
 
     return make

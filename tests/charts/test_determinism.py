@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autonama_dagster.charts.explain import explain_chart
 from autonama_dagster.charts.heatmap import correlation_heatmap
 from autonama_dagster.charts.scan import scan_summary
 from autonama_dagster.charts.symbol import symbol_chart
@@ -35,7 +36,7 @@ savefig.dpi: 33
 
 
 @pytest.fixture
-def calls(make_candles, chart_inputs, make_pairs, make_signals):
+def calls(make_candles, chart_inputs, explain_inputs, make_pairs, make_signals):
     random = np.random.default_rng(7)
     names = [f"S{i:02}USDT" for i in range(30)]
     matrix = np.corrcoef(random.normal(size=(30, 90)) + random.normal(size=90))
@@ -44,6 +45,7 @@ def calls(make_candles, chart_inputs, make_pairs, make_signals):
     labelled = {"date": day, "source_label": "synthetic"}
     return [
         (symbol_chart, chart_inputs(make_candles(last_move=0.6))),
+        (explain_chart, explain_inputs(make_candles(700, last_move=0.6, missing=(9, 50)))),
         (correlation_heatmap, {"pairs": make_pairs(names, matrix), **labelled}),
         (scan_summary, {"signals": signals, "kstd": 2.0, **labelled}),
     ]

@@ -93,7 +93,7 @@ def test_180_candles_are_drawn_and_none_after_the_day(drawn, make_candles, chart
 def test_what_comes_after_the_day_changes_nothing(make_candles, chart_inputs):
     candles = make_candles()
     inputs = chart_inputs(candles, day=LAST - 10)
-    fields = {f.name: getattr(candles, f.name) for f in dataclasses.fields(candles)}
+    fields = {f.name: getattr(candles, f.name) for f in dataclasses.fields(candles) if f.init}
     cut = Candles(**{k: v[:-10] if isinstance(v, np.ndarray) else v for k, v in fields.items()})
     assert symbol_chart(**inputs) == symbol_chart(**inputs | {"candles": cut})
 
@@ -136,6 +136,13 @@ def test_no_candle_on_the_day_is_said(drawn, make_candles, chart_inputs):
     assert "NO_DATA: no candle on 2023-12-09" in drawn.words()
     assert len(bodies(drawn.figure)) == 178
     assert drawn.figure.axes[0].get_xlim()[1] == LAST + 1
+
+
+def test_a_quarantined_day_is_said(drawn, make_candles, chart_inputs):
+    inputs = chart_inputs(make_candles())
+    inputs["signal"]["status"] = "QUARANTINED"
+    symbol_chart(**inputs)
+    assert "QUARANTINED: the candles did not pass their quality checks" in drawn.words()
 
 
 def test_no_candle_at_all_gives_a_page_that_says_so(drawn, signal_row):
