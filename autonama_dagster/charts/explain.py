@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams
+from autonama_dagster.analytics.window_facts import WindowFacts
 from autonama_dagster.charts.confirmations import draw_confirmations
 from autonama_dagster.charts.explain_panels import (
     QUALITY_COLOURS,
@@ -57,30 +58,6 @@ _LONGEST_SYMBOL: Final = 24
 _NEARLY_ALL: Final = 99.9  # percent; more would be rounded to all of it
 
 _Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class WindowFacts:
-    """What a row's window holds.
-
-    Attributes
-    ----------
-    first, last
-        UTC days of its first and last candle; None where it is empty.
-    count
-        Its candles.
-    gaps
-        First and last day of each run of days without a candle inside it, ascending.
-    breaks
-        Day of the first candle after each break among the days of the lookback, ascending. A window
-        begins after the last one (see `analytics.windows`).
-    """
-
-    first: dt.date | None
-    last: dt.date | None
-    count: int
-    gaps: Sequence[tuple[dt.date, dt.date]] = ()
-    breaks: Sequence[dt.date] = ()
 
 
 @dataclass(frozen=True)
@@ -264,9 +241,8 @@ def sentence(signal: Mapping[Any, Any], window: WindowFacts, params: ChannelPara
     """What the close says against its channel, or why nothing is said, in one sentence."""
     status = signal["status"]
     if status == "INSUFFICIENT_DATA":
-        return (
-            f"No judgement: {window.count} candles in the window, {params.min_candles} are needed."
-        )
+        needed = f"{params.min_candles} are needed"
+        return f"No judgement: {window.candles} candles in the window, {needed}."
     if status == "NO_DATA":
         return f"No judgement: no candle on {pd.Timestamp(signal['date']):%Y-%m-%d}."
     if status != "OK":
@@ -332,12 +308,12 @@ def _draw_footer(page: Page, window: WindowFacts, origin: Origin, params: Channe
 def _about(window: WindowFacts) -> str:
     if window.first is None:
         return "Window: no candle."
-    missing = sum((last - first).days + 1 for first, last in window.gaps)
     gaps = "no gap"
     if window.gaps:
-        gaps = f"{_count(len(window.gaps), 'gap')} ({_count(missing, 'day')} without a candle)"
-    breaks = f"last break {window.breaks[-1]}" if window.breaks else "no break"
-    candles = _count(window.count, "candle")
+        missing = f"{_count(window.missing_days, 'day')} without a candle"
+        gaps = f"{_count(len(window.gaps), 'gap')} ({missing})"
+    breaks = f"last break {window.breaks[-1].date}" if window.breaks else "no break"
+    candles = _count(window.candles, "candle")
     return f"Window: {window.first} to {window.last}, {candles}, {gaps}, {breaks}."
 
 

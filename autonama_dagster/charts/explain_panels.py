@@ -3,7 +3,7 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from autonama_dagster.analytics.window_facts import WindowFacts
 from autonama_dagster.charts.style import (
     BUY,
     INK,
@@ -24,9 +25,6 @@ from autonama_dagster.charts.style import (
     say,
     signed,
 )
-
-if TYPE_CHECKING:
-    from autonama_dagster.charts.explain import WindowFacts
 
 NO_CANDLE: Final = "No candle"
 NOT_JUDGED: Final = "Not judged"
@@ -50,12 +48,12 @@ _Days = NDArray[np.int64]
 
 
 def draw_window(
-    panels: Sequence[Axes], days: _Days, candle_days: _Floats, window: "WindowFacts", lookback: int
+    panels: Sequence[Axes], days: _Days, candle_days: _Floats, window: WindowFacts, lookback: int
 ) -> None:
     """Mark the window's start, gaps and breaks, and the day, on the price panel and others."""
     first, last = int(candle_days[0]), int(days[-1])
     missing = days[(days >= first) & ~np.isin(days, candle_days)]
-    starts = np.array([_day(b) for b in window.breaks], dtype=np.int64)
+    starts = np.array([_day(b.date) for b in window.breaks], dtype=np.int64)
     for panel in panels:
         low, high = panel.get_ylim()
         _draw_cells(panel, missing, low, high, PALE, zorder=0.5)

@@ -14,9 +14,10 @@ from autonama_dagster.analytics import indicators
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams, channel_curve, fit_channels
 from autonama_dagster.analytics.signals import decide
-from autonama_dagster.analytics.windows import Windows, breaks, windows
+from autonama_dagster.analytics.window_facts import window_facts
+from autonama_dagster.analytics.windows import windows
 from autonama_dagster.charts import style
-from autonama_dagster.charts.explain import Origin, WindowFacts, shown_days
+from autonama_dagster.charts.explain import Origin, shown_days
 
 LAST = 19_700  # 2023-12-09, the day of every made-up chart
 
@@ -173,24 +174,6 @@ def as_date(day) -> dt.date:
     return dt.date(1970, 1, 1) + dt.timedelta(int(day))
 
 
-def facts_of(candles: Candles, window: Windows, lookback: int) -> WindowFacts:
-    """What the window of one day holds."""
-    inside = candles.day[window.start[0] : window.stop[0]]
-    if not len(inside):
-        return WindowFacts(None, None, 0)
-    restarts = candles.day[breaks(candles)]
-    last = window.day[0]
-    restarts = restarts[(restarts > last - lookback) & (restarts <= last)]
-    before = np.flatnonzero(np.diff(inside) > 1)
-    return WindowFacts(
-        as_date(inside[0]),
-        as_date(inside[-1]),
-        len(inside),
-        [(as_date(inside[i] + 1), as_date(inside[i + 1] - 1)) for i in before],
-        [as_date(day) for day in restarts],
-    )
-
-
 @pytest.fixture
 def explain_inputs():
     """Arguments of `explain_chart` for candles, computed as the pipeline does."""
@@ -198,7 +181,7 @@ def explain_inputs():
     def make(candles: Candles, day: int = LAST, **params: Any) -> dict[str, Any]:
         channel = ChannelParams(**params)
         window = windows(candles, np.array([day]), channel.lookback)
-        facts = facts_of(candles, window, channel.lookback)
+        facts = window_facts(candles, window, channel.lookback)
         days = shown_days(facts, as_date(day))
         bands = fit_channels([candles], [windows(candles, days, channel.lookback)], channel)
         studies = indicators.compute([candles], [window])

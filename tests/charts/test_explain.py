@@ -11,10 +11,10 @@ from PIL import Image
 
 from autonama_dagster.analytics.candles import Candles, parse, raw_kline
 from autonama_dagster.analytics.channel import ChannelParams
+from autonama_dagster.analytics.window_facts import Break, WindowFacts
 from autonama_dagster.charts import style
 from autonama_dagster.charts.explain import (
     Origin,
-    WindowFacts,
     explain_chart,
     sentence,
     shown_days,
@@ -194,7 +194,7 @@ def test_a_window_after_a_break_shows_nothing_before_it(drawn, make_candles, exp
 
 def test_a_break_inside_the_days_shown_is_marked(drawn, make_candles, explain_inputs):
     inputs = explain_inputs(make_candles(700))
-    facts = dataclasses.replace(inputs["window"], breaks=[date(100)])
+    facts = dataclasses.replace(inputs["window"], breaks=(Break(date(100), 0, 5.0, is_jump=True),))
     explain_chart(**inputs | {"window": facts})
     for axes in drawn.figure.axes[:2]:
         assert [LAST - 100, LAST - 100] in [list(line.get_xdata()) for line in axes.lines]
@@ -453,15 +453,19 @@ def test_a_synthetic_market_says_so(drawn, make_candles, explain_inputs):
     ],
 )  # fmt: skip
 def test_the_sentence(signal_row, row, text):
-    facts = WindowFacts(date(33), date(0), 34)
+    facts = WindowFacts(date(33), date(0), 34, 0, (), ())
     assert sentence(signal_row(**row), facts, ChannelParams(degree=9)) == text
 
 
 def test_the_days_shown_are_the_windows_and_thirty_at_least():
     np.testing.assert_array_equal(
-        shown_days(WindowFacts(date(99), date(0), 100), date(0)), np.arange(LAST - 99, LAST + 1)
+        shown_days(WindowFacts(date(99), date(0), 100, 0, (), ()), date(0)),
+        np.arange(LAST - 99, LAST + 1),
     )
-    for facts in (WindowFacts(date(4), date(0), 5), WindowFacts(None, None, 0)):
+    for facts in (
+        WindowFacts(date(4), date(0), 5, 0, (), ()),
+        WindowFacts(None, None, 0, 0, (), ()),
+    ):
         np.testing.assert_array_equal(shown_days(facts, date(0)), np.arange(LAST - 29, LAST + 1))
 
 
