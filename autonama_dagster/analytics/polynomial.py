@@ -124,6 +124,32 @@ def fit_windows(y: Floats, day: Days, start: Days, stop: Days, degree: int) -> F
     )
 
 
+def fit_series(y: Floats, day: Days, degree: int) -> Fits:
+    """Fit b series over the days of one window; each as if it were the window's alone.
+
+    Parameters
+    ----------
+    y
+        Shape (b, n).
+    day
+        Strictly increasing, length n, longer than degree + 1.
+
+    Returns
+    -------
+    Fits
+        Of shape (b,).
+    """
+    basis = _basis_on(day, degree)
+    fit = _fit_block(y, basis)
+    total = fit.explained + fit.rss
+    return Fits(
+        gap=fit.offset + _weighted(fit.coefficients, basis.vectors[:, :, -1]),
+        slope=_weighted(fit.coefficients, basis.slopes),
+        resid_std=np.sqrt(fit.rss / (len(day) - degree - 1)),
+        r_squared=np.divide(fit.explained, total, out=np.full_like(total, np.nan), where=total > 0),
+    )
+
+
 def fit_curve(y: Floats, day: Days, degree: int) -> tuple[Floats, float]:
     """Fit one window, length n, and draw it through its days.
 
@@ -134,12 +160,17 @@ def fit_curve(y: Floats, day: Days, degree: int) -> tuple[Floats, float]:
     resid_std
         As in `Fits`.
     """
-    n = len(day)
-    gapped = day[-1] - day[0] >= n
-    basis = _basis(day[None], degree) if gapped else _gapless_basis(n, degree)
+    basis = _basis_on(day, degree)
     fit = _fit_block(y[None], basis)
     curve = fit.offset + _weighted(fit.coefficients, basis.vectors[:, 0])
-    return curve, float(np.sqrt(fit.rss[0] / (n - degree - 1)))
+    return curve, float(np.sqrt(fit.rss[0] / (len(day) - degree - 1)))
+
+
+def _basis_on(day: Days, degree: int) -> _Basis:
+    """The basis of one window, from its days, length n; its axis b has length 1."""
+    n = len(day)
+    gapped = day[-1] - day[0] >= n
+    return _basis(day[None], degree) if gapped else _gapless_basis(n, degree)
 
 
 def _fit_block(y: Floats, basis: _Basis) -> _BlockFit:
