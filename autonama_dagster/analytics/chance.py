@@ -6,10 +6,11 @@ end (Politis and Romano, "A circular block-resampling procedure for stationary d
 skew and fat tails of the returns stay, and so does volatility that comes in clusters of up to 20
 days; the path, and with it every trend and every return to a mean that lasts longer, is gone.
 
-Returns keep their sign and their mean. Pairs with all signs turned would halve the error, but they
-make a BUY as likely as a SELL, which the skew of real returns denies. Drift needs no removal: on
-the log scale a line belongs to the fitted polynomial, so that no signal depends on it; on the
-linear scale it is part of what a channel meets.
+Every drawing is used twice, as it is and mirrored about the mean return (antithetic pairs), which
+costs nothing and makes the null one without a direction: on the log scale a BUY is as likely as a
+SELL. That gives away the skew of the returns, and nothing is lost with it: docs/decisions/017.
+Drift needs no removal: on the log scale a line belongs to the fitted polynomial, so that no signal
+depends on it; on the linear scale it is part of what a channel meets, and kept.
 
 The null of a correlation is a market without anything in common: each member's returns are drawn
 in blocks of their own, so that no day is shared. It is not what a high correlation is rare under in
@@ -34,10 +35,11 @@ from autonama_dagster.analytics.correlation import (
     correlate,
     daily_returns,
 )
+from autonama_dagster.analytics.hashing import combine
 from autonama_dagster.analytics.polynomial import Days, Floats, fit_series
 from autonama_dagster.analytics.windows import Windows
 
-N_SURROGATES: Final = 64
+N_SURROGATES: Final = 64  # 32 drawings, each with its mirror image
 BLOCK_CANDLES: Final = 20
 N_PAIR_SURROGATES: Final = 4
 PAIR_BLOCK_DAYS: Final = 10  # nine blocks of the 90 returns: with longer ones few orders are left
@@ -119,8 +121,8 @@ def surrogate_paths(close: Floats, day: Days, seed: str) -> Floats | None:
     Returns
     -------
     numpy.ndarray or None
-        Shape (64, n); their level means nothing. Across missing days a path goes on in daily
-        returns. None with fewer than 20 returns between consecutive days to draw from.
+        Shape (32, n), without the mirror images; their level means nothing. Across missing days a
+        path goes on in daily returns. None with fewer than 20 returns between consecutive days.
     """
     returns = np.diff(np.log(close))
     span = int(day[-1] - day[0]) + 1
@@ -129,7 +131,7 @@ def surrogate_paths(close: Floats, day: Days, seed: str) -> Floats | None:
     if len(returns) < BLOCK_CANDLES:
         return None
     n_blocks = -(-span // BLOCK_CANDLES)
-    starts = _starts(seed, N_SURROGATES, n_blocks, len(returns))
+    starts = _drawn(seed, (N_SURROGATES // 2, n_blocks)) % len(returns)
     # The circle of returns as one path: a block is a stretch of it, moved to where the last ended.
     circle = np.concatenate([[0.0], returns, returns[:BLOCK_CANDLES]]).cumsum()
     ends = np.cumsum(circle[starts + BLOCK_CANDLES] - circle[starts], axis=1)
@@ -140,7 +142,7 @@ def surrogate_paths(close: Floats, day: Days, seed: str) -> Floats | None:
     )
     paths: Floats = stretches[starts]
     paths += moved[:, :, None]
-    paths = paths.reshape(N_SURROGATES, -1)
+    paths = paths.reshape(len(starts), -1)
     return paths[:, :span] if span == len(day) else paths[:, day - day[0]]
 
 
@@ -164,15 +166,18 @@ def pair_chances(
         >= 0.5. None where no two members have 60 returns in common.
     """
     returns, digests = daily_returns(members, candles, day, lookback=lookback)
-    drawn = np.full((N_PAIR_SURROGATES, *returns.shape), np.nan)
-    for row, digest in enumerate(digests):
-        known = np.flatnonzero(~np.isnan(returns[row]))
-        if len(known):
-            n_blocks = -(-len(known) // PAIR_BLOCK_DAYS)
-            starts = _starts(digest, N_PAIR_SURROGATES, n_blocks, len(known))
-            order = (starts[:, :, None] + np.arange(PAIR_BLOCK_DAYS)) % len(known)
-            order = order.reshape(N_PAIR_SURROGATES, -1)[:, : len(known)]
-            drawn[:, row, known] = returns[row, known][order]
+    known = ~np.isnan(returns)
+    n_known = known.sum(axis=1)
+    is_filled = np.arange(known.shape[1]) < n_known[:, None]
+    filled = np.zeros_like(returns)
+    filled[is_filled] = returns[known]
+    n_blocks = -(-known.shape[1] // PAIR_BLOCK_DAYS)
+    starts = _drawn(combine(*digests), (N_PAIR_SURROGATES, len(returns), n_blocks))
+    order = starts[..., None] + np.arange(PAIR_BLOCK_DAYS)
+    order %= np.maximum(n_known, 1)[:, None, None]
+    shuffled = np.take_along_axis(filled[None], order.reshape(len(starts), len(returns), -1), 2)
+    drawn = np.full_like(shuffled, np.nan)
+    drawn[:, known] = shuffled[:, is_filled]
     upper = np.triu_indices(len(returns), k=1)
     counts = np.zeros((N_PAIR_SURROGATES, 2), dtype=np.int64)
     is_known = False
@@ -236,15 +241,20 @@ def _chance(
     paths = surrogate_paths(close, day, window_hash)
     if paths is None:
         return None
-    y = paths if params.price_scale == "log" else np.exp(paths)
-    z_score = fit_series(y, day, params.degree).z_score
+    if params.price_scale == "log":
+        z_score = fit_series(paths, day, params.degree).z_score
+        z_score = np.concatenate([z_score, -z_score])  # the mirror image differs by a line
+    else:
+        drift = 2 * np.log(close[-1] / close[0]) / (day[-1] - day[0]) * (day - day[0])
+        both = np.exp(np.concatenate([paths, drift - paths]))
+        z_score = fit_series(both, day, params.degree).z_score
     buys = np.count_nonzero(z_score < -params.kstd)
     sells = np.count_nonzero(z_score > params.kstd)
     return buys / N_SURROGATES, sells / N_SURROGATES
 
 
-def _starts(seed: str, n_surrogates: int, n_blocks: int, n_returns: int) -> NDArray[np.intp]:
-    """First return of each block, uniform over the circle, shape (n_surrogates, n_blocks)."""
+def _drawn(seed: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Whole numbers from 0 to 2^63 - 1 that follow from a hash (hexadecimal)."""
     # The raw stream of PCG64 is the same in every version of numpy, that of a Generator is not.
-    raw = np.random.PCG64(int(seed, 16)).random_raw(n_surrogates * n_blocks)
-    return (raw % np.uint64(n_returns)).astype(np.intp).reshape(n_surrogates, n_blocks)
+    raw = np.random.PCG64(int(seed, 16)).random_raw(int(np.prod(shape)))
+    return (raw >> np.uint64(1)).astype(np.int64).reshape(shape)
