@@ -17,7 +17,7 @@ from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_TABLE
 from autonama_dagster.schemas.intraday import INTRADAY
 from autonama_dagster.schemas.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
-from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
+from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY, SIGNAL_CHANCE
 
 TABLES: dict[str, Table] = {
     t.name: t
@@ -32,6 +32,7 @@ TABLES: dict[str, Table] = {
         ASSET_ANALYTICS,
         ALERTS,
         ANALYSIS_SUMMARY,
+        SIGNAL_CHANCE,
         FETCH_LOG,
         QUARANTINE,
     )
