@@ -42,7 +42,7 @@ from autonama_dagster.analytics.windows import Windows
 N_SURROGATES: Final = 64  # 32 drawings, each with its mirror image
 BLOCK_CANDLES: Final = 20
 N_PAIR_SURROGATES: Final = 4
-PAIR_BLOCK_DAYS: Final = 10  # nine blocks of the 90 returns: with longer ones few orders are left
+PAIR_BLOCK_DAYS: Final = 10  # divides the 90 days; with longer ones few orders are left
 
 
 def null_params(params: ChannelParams) -> dict[str, str | int | float]:
@@ -166,19 +166,21 @@ def pair_chances(
         >= 0.5. None where no two members have 60 returns in common.
     """
     returns, digests = daily_returns(members, candles, day, lookback=lookback)
+    n, n_days = returns.shape
     known = ~np.isnan(returns)
     n_known = known.sum(axis=1)
-    is_filled = np.arange(known.shape[1]) < n_known[:, None]
+    is_filled = np.arange(n_days) < n_known[:, None]
     filled = np.zeros_like(returns)
     filled[is_filled] = returns[known]
-    n_blocks = -(-known.shape[1] // PAIR_BLOCK_DAYS)
-    starts = _drawn(combine(*digests), (N_PAIR_SURROGATES, len(returns), n_blocks))
+    n_blocks = n_days // PAIR_BLOCK_DAYS
+    starts = _drawn(combine(*digests), (N_PAIR_SURROGATES, n, n_blocks))
     order = starts[..., None] + np.arange(PAIR_BLOCK_DAYS)
     order %= np.maximum(n_known, 1)[:, None, None]
-    shuffled = np.take_along_axis(filled[None], order.reshape(len(starts), len(returns), -1), 2)
+    order = order.reshape(N_PAIR_SURROGATES, n, n_days)
+    shuffled = np.take_along_axis(filled[None], order, 2)
     drawn = np.full_like(shuffled, np.nan)
     drawn[:, known] = shuffled[:, is_filled]
-    upper = np.triu_indices(len(returns), k=1)
+    upper = np.triu_indices(n, k=1)
     counts = np.zeros((N_PAIR_SURROGATES, 2), dtype=np.int64)
     is_known = False
     for surrogate, values in enumerate(drawn):

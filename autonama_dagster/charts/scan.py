@@ -107,6 +107,8 @@ def scan_summary(
             _without_channel(signals),
             "Strength (0 to 100) is depth outside the channel plus agreeing confirmations; it is "
             "no probability. To far edge: from the close to the other edge of today's channel.",
+            "By chance: as many signals are expected if each member's own daily returns came in an "
+            "order that means nothing.",
         )
 
     return render(_WIDTH, _HEIGHT, draw, source_label)
@@ -123,7 +125,7 @@ def _draw_counts(page: Page, signals: pd.DataFrame, expected: Mapping[str, Any])
         page.figure_of(640 + 120 * i, 34, name, str(count), color=colour, fontsize=16)
         by_chance = expected.get(f"expected_{name.lower()}_signals")
         if by_chance is not None:
-            text = f"{by_chance:.1f} expected by chance"
+            text = f"{by_chance:.1f} by chance"
             page.text(640 + 120 * i, 71, text, fontsize=7.5, color=MUTED)
 
 
