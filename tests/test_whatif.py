@@ -4,7 +4,6 @@ from contextlib import closing
 from datetime import date
 
 import numpy as np
-import pandas as pd
 import pytest
 from projects import project
 
@@ -72,7 +71,7 @@ def test_it_expects_by_chance_what_the_stored_scan_does(opened):
     narrow = ask(opened, members(opened), kstd=1.0).summary
     assert narrow["expected_buy_signals"] > found["expected_buy_signals"]
     assert narrow["expected_high_correlations"] == found["expected_high_correlations"]
-    pd.testing.assert_frame_equal(opened.warehouse.read("signal_chance"), cached)
+    assert opened.warehouse.read("signal_chance").equals(cached)
 
 
 def test_a_day_without_a_stored_ranking_is_ranked_in_memory(opened):

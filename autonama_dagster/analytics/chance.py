@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles import Candles
@@ -36,7 +37,7 @@ from autonama_dagster.analytics.correlation import (
     daily_returns,
 )
 from autonama_dagster.analytics.hashing import combine
-from autonama_dagster.analytics.polynomial import Days, Floats, fit_series
+from autonama_dagster.analytics.polynomial import Days, Floats, last_z_scores
 from autonama_dagster.analytics.windows import Windows
 
 N_SURROGATES: Final = 64  # 32 drawings, each with its mirror image
@@ -134,14 +135,13 @@ def surrogate_paths(close: Floats, day: Days, seed: str) -> Floats | None:
     starts = _drawn(seed, (N_SURROGATES // 2, n_blocks)) % len(returns)
     # The circle of returns as one path: a block is a stretch of it, moved to where the last ended.
     circle = np.concatenate([[0.0], returns, returns[:BLOCK_CANDLES]]).cumsum()
-    ends = np.cumsum(circle[starts + BLOCK_CANDLES] - circle[starts], axis=1)
-    moved = -circle[starts]
-    moved[:, 1:] += ends[:, :-1]
-    stretches = np.lib.stride_tricks.as_strided(
-        circle[1:], (len(returns), BLOCK_CANDLES), circle.strides * 2, writeable=False
-    )
-    paths: Floats = stretches[starts]
-    paths += moved[:, :, None]
+    before = circle[starts]
+    ends = np.cumsum(circle[starts + BLOCK_CANDLES] - before, axis=1)
+    shift = -before
+    shift[:, 1:] += ends[:, :-1]
+    stretches = sliding_window_view(circle[1:], BLOCK_CANDLES)
+    paths: Floats = np.ascontiguousarray(stretches).take(starts, axis=0)
+    paths += shift[:, :, None]
     paths = paths.reshape(len(starts), -1)
     return paths[:, :span] if span == len(day) else paths[:, day - day[0]]
 
@@ -244,12 +244,12 @@ def _chance(
     if paths is None:
         return None
     if params.price_scale == "log":
-        z_score = fit_series(paths, day, params.degree).z_score
+        z_score = last_z_scores(paths, day, params.degree)
         z_score = np.concatenate([z_score, -z_score])  # the mirror image differs by a line
     else:
         drift = 2 * np.log(close[-1] / close[0]) / (day[-1] - day[0]) * (day - day[0])
         both = np.exp(np.concatenate([paths, drift - paths]))
-        z_score = fit_series(both, day, params.degree).z_score
+        z_score = last_z_scores(both, day, params.degree)
     buys = np.count_nonzero(z_score < -params.kstd)
     sells = np.count_nonzero(z_score > params.kstd)
     return buys / N_SURROGATES, sells / N_SURROGATES

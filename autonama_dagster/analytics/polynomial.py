@@ -81,8 +81,11 @@ class Fits:
     @property
     def z_score(self) -> Floats:
         """Last y less m, in residual standard deviations; 0 where there is no residual."""
-        scattered = self.resid_std > 0
-        return np.divide(-self.gap, self.resid_std, out=np.zeros_like(self.gap), where=scattered)
+        return _z_scores(self.gap, self.resid_std)
+
+
+def _z_scores(gap: Floats, resid_std: Floats) -> Floats:
+    return np.divide(-gap, resid_std, out=np.zeros_like(gap), where=resid_std > 0)
 
 
 def fit_windows(y: Floats, day: Days, start: Days, stop: Days, degree: int) -> Fits:
@@ -124,8 +127,8 @@ def fit_windows(y: Floats, day: Days, start: Days, stop: Days, degree: int) -> F
     )
 
 
-def fit_series(y: Floats, day: Days, degree: int) -> Fits:
-    """Fit b series over the days of one window; each as if it were the window's alone.
+def last_z_scores(y: Floats, day: Days, degree: int) -> Floats:
+    """`Fits.z_score` of b series over the days of one window, each as if it were alone there.
 
     Parameters
     ----------
@@ -136,18 +139,13 @@ def fit_series(y: Floats, day: Days, degree: int) -> Fits:
 
     Returns
     -------
-    Fits
-        Of shape (b,).
+    numpy.ndarray
+        Shape (b,).
     """
     basis = _basis_on(day, degree)
     fit = _fit_block(y, basis)
-    total = fit.explained + fit.rss
-    return Fits(
-        gap=fit.offset + _weighted(fit.coefficients, basis.vectors[:, :, -1]),
-        slope=_weighted(fit.coefficients, basis.slopes),
-        resid_std=np.sqrt(fit.rss / (len(day) - degree - 1)),
-        r_squared=np.divide(fit.explained, total, out=np.full_like(total, np.nan), where=total > 0),
-    )
+    gap = fit.offset + _weighted(fit.coefficients, basis.vectors[:, :, -1])
+    return _z_scores(gap, np.sqrt(fit.rss / (len(day) - degree - 1)))
 
 
 def fit_curve(y: Floats, day: Days, degree: int) -> tuple[Floats, float]:

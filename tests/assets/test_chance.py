@@ -136,10 +136,10 @@ def test_the_chance_of_candles_that_were_changed_is_not_kept_for_the_old_ones(op
     known = expected(opened)
     forget(opened)
     with opened.warehouse.transaction() as cursor:
-        cursor.execute("UPDATE trading.ohlcv_1d SET close = close * 1.01, high = high * 1.02")
+        cursor.execute("UPDATE trading.ohlcv_1d SET close = close * 2, high = high * 2")
     found = expected(opened)
     with opened.warehouse.transaction() as cursor:
-        cursor.execute("UPDATE trading.ohlcv_1d SET close = close / 1.01, high = high / 1.02")
+        cursor.execute("UPDATE trading.ohlcv_1d SET close = close / 2, high = high / 2")
     forget(opened)
     assert found[pd.Timestamp(LAST)]["chance_analysis"]["n_members"] == 0
     assert known[pd.Timestamp(LAST)]["chance_analysis"]["n_members"] == 5

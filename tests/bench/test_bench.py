@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
     "channel_kernel": ["--repeat", "1"],
+    "chance": ["--repeat", "1", "--days", "1"],
     "write_indicators": ["--symbols", "2", "--days", "3", "--repeat", "1"],
     "bookkeeping": ["--symbols", "1", "--days", "1", "--repeat", "1"],
     "hourly": ["--symbols", "1", "--days", "30", "--repeat", "1"],
