@@ -210,8 +210,8 @@ def expectations(chances: pd.DataFrame, pair_counts: NDArray[np.int64] | None) -
         expected_buy_signals, expected_sell_signals (sum of the members' chances; None without
         any), expected_high_correlations, expected_linked_pairs (mean of the drawings; None without
         any), and chance_analysis: n_members with a chance, the sizes of the null, and
-        `..._standard_error` of each expected count, which is that of drawing so often and not how
-        far a day's count strays.
+        `..._standard_error` of each expected count: that of drawing so often, mirror images taken
+        for drawings of their own (they stray a little less), and not how far a day's count strays.
     """
     found: dict[str, Any] = {}
     errors: dict[str, Any] = {}
