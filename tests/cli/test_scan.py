@@ -72,7 +72,8 @@ def test_a_second_scan_of_the_day_shows_what_is_stored_and_exports_it(run, day, 
     assert {(r["source"], r["is_stored"]) for r in rows} == {("synthetic", "True")}
 
 
-def test_counts_stand_beside_what_chance_would_bring(run, day):
+@pytest.mark.usefixtures("day")
+def test_counts_stand_beside_what_chance_would_bring(run):
     summary = json.loads(run("scan", "--format", "json").out)["summary"]
     ended = run("scan", "--correlation-analysis")
     for side in ("buy", "sell"):
