@@ -1,10 +1,13 @@
 """Stage `analysis_summary`."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 
+from assets.chance import expected_counts
 from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts, links
@@ -25,7 +28,13 @@ class SummaryConfig(dg.Config):
     """Draw a chart of every BUY and SELL symbol and of the core movers, as files."""
 
 
-@stage("summary", ANALYSIS_SUMMARY, "date", deps=("signals",), inputs=("correlation_matrix",))
+@stage(
+    "summary",
+    ANALYSIS_SUMMARY,
+    "date",
+    deps=("signals", "regression_bands", "ohlcv_1d"),
+    inputs=("correlation_matrix",),
+)
 def analysis_summary(
     context: dg.AssetExecutionContext,
     config: SummaryConfig,
@@ -38,15 +47,18 @@ def analysis_summary(
     signals = warehouse.read("signals", Scope(first=scope.first, last=scope.last))
     members = signals[signals["is_member"].fillna(value=False)]
     by_day = dict(iter(members.groupby("date")))
+    chances = expected_counts(warehouse, settings, members, correlation_matrix["date"].unique())
     rows = []
     for day, pairs in correlation_matrix.groupby("date"):
         of_day = by_day.get(day, members.iloc[:0])
-        row = build(of_day, summarise_pairs(pairs), day_number(pd.Timestamp(str(day))))
+        moment = pd.Timestamp(str(day))
+        row = build(of_day, summarise_pairs(pairs), day_number(moment), chances[moment])
         hashes = (*of_day["input_hash"], *pairs["input_hash"])
         rows.append(row.assign(input_hash=combine(*hashes)))
     frame = pd.concat(rows, ignore_index=True)
     latest = frame["date"].iloc[-1]
-    _attach(context, warehouse, settings, latest, by_day.get(latest, members.iloc[:0]), config)
+    of_latest = by_day.get(latest, members.iloc[:0])
+    _attach(context, warehouse, settings, latest, of_latest, chances[latest], config)
     return with_provenance(frame, "analysis_summary", settings)
 
 
@@ -56,12 +68,15 @@ def _attach(
     settings: Settings,
     latest: pd.Timestamp,
     of_day: pd.DataFrame,
+    expected: Mapping[str, Any],
     config: SummaryConfig,
 ) -> None:
     """The picture of the latest day, and links to the charts of its symbols."""
     day = latest.date()
     source = warehouse.source_label(day)
-    picture = scan_summary(of_day, date=day, kstd=settings.kstd, source_label=source)
+    picture = scan_summary(
+        of_day, date=day, kstd=settings.kstd, expected=expected, source_label=source
+    )
     attach_picture(context, "scan", picture, latest)
     if config.symbol_charts:
         chosen = of_day[of_day["symbol"].isin(charted(of_day))]

@@ -120,8 +120,8 @@ def plain_summary(frame: pd.DataFrame) -> dict[str, Any]:
     if frame.empty:
         return {}
     row = plain_records(frame)[0]
-    for name in ("correlation_analysis", "top_buy_signals", "top_sell_signals"):
-        row[name] = json.loads(row[name])
+    for name in ("chance_analysis", "correlation_analysis", "top_buy_signals", "top_sell_signals"):
+        row[name] = None if row[name] is None else json.loads(row[name])
     return row
 
 

@@ -4,7 +4,7 @@ No run, no event, nothing stored: the same pure functions as the stages, on cand
 warehouse holds or the exchange gives.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 import numpy as np
@@ -15,6 +15,7 @@ from assets.stage import channel_params, parameters, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
 from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.chance import expectations, pair_chances, signal_chances
 from autonama_dagster.analytics.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.correlation import pairs
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
@@ -77,7 +78,9 @@ def what_if(
     on_step("correlations and summary")
     number = int(np.datetime64(day).astype(np.int64))
     matrix = pairs(members, candles, number, lookback=settings.lookback)
-    summary = analysis_summary(signals, summarise_pairs(matrix), number)
+    pair_counts = pair_chances(members, candles, number, lookback=settings.lookback)
+    chance = expectations(_chances(params, run), pair_counts)
+    summary = analysis_summary(signals, summarise_pairs(matrix), number, chance)
     charts = []
     if with_charts:
         on_step("charts")
@@ -182,6 +185,13 @@ def _signals(
     return with_provenance(frame, "signals", settings)
 
 
+def _chances(params: ChannelParams, run: RunWindows) -> pd.DataFrame:
+    """Chance of a signal of each scanned symbol that has a channel."""
+    hashes = run.hashes()
+    chances = signal_chances(run.candles, run.windows, hashes, params)
+    return pd.DataFrame({"window_hash": pd.Series(hashes, dtype="str")}).merge(chances)
+
+
 def what_if_interval(
     settings: Settings,
     interval: str,
@@ -217,11 +227,15 @@ def what_if_interval(
     fetched, frame = _frame(grid, symbols, first, grid.closes_on(step), exchange, warehouse)
     candles = Candles.by_symbol(frame, grid)
     on_step("channels, indicators and signals")
-    signals = _signals_at(settings, params, grid, day, candles, universe)
+    steps = np.array([step], dtype=np.int64)
+    run = windows_at(candles, universe["symbol"].tolist(), steps, settings.lookback)
+    signals = _signals_at(settings, params, grid, day, run, universe)
     on_step("correlations and summary")
     matrix = pairs(symbols, candles, step, lookback=settings.lookback)
+    pair_counts = pair_chances(symbols, candles, step, lookback=settings.lookback)
+    chance = expectations(_chances(params, run), pair_counts)
     number = int(np.datetime64(day).astype(np.int64))
-    summary = analysis_summary(signals, summarise_pairs(matrix), number)
+    summary = analysis_summary(signals, summarise_pairs(matrix), number, chance)
     table = f"ohlcv_{MADE_FROM.get(interval, interval)}"
     return ScanResult(
         day=day,
@@ -268,12 +282,10 @@ def _signals_at(
     params: ChannelParams,
     grid: Interval,
     day: date,
-    candles: Mapping[str, Candles],
+    run: RunWindows,
     universe: pd.DataFrame,
 ) -> pd.DataFrame:
     """Signals of the interval's last step of the day, dated with the day."""
-    steps = np.array([grid.last_step(day)], dtype=np.int64)
-    run = windows_at(candles, universe["symbol"].tolist(), steps, settings.lookback)
     # The analytics count steps as if they were days: the rows get their day here.
     dated = {"date": pd.Timestamp(day).as_unit("s")}
     bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes(), **dated)

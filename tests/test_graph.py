@@ -21,7 +21,7 @@ from autonama_dagster.settings import Settings
 SNAPSHOT = Path(__file__).parent / "snapshots" / "graph.json"
 UPDATE = ".venv/bin/python -m tests.test_graph --update"
 TABLE = "autonama/table"
-BOOKKEEPING = {"fetch_log", "quarantine"}
+BOOKKEEPING = {"fetch_log", "quarantine", "signal_chance"}
 
 
 def definitions() -> dg.Definitions:

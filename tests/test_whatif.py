@@ -10,6 +10,7 @@ from projects import project
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
+from autonama_dagster.results import stored_result
 from autonama_dagster.whatif import what_if
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
@@ -56,6 +57,21 @@ def test_the_first_n_of_the_stored_ranking_are_scanned(opened):
     assert result.signals["is_member"].all()
     assert result.summary["total_assets_analyzed"] == 8
     assert (result.stored, result.source) == (False, "synthetic")
+
+
+def test_it_expects_by_chance_what_the_stored_scan_does(opened):
+    names = ["expected_buy_signals", "expected_sell_signals", "chance_analysis"]
+    names += ["expected_high_correlations", "expected_linked_pairs"]
+    stored = stored_result(opened.warehouse, opened.settings, DAY).summary
+    cached = opened.warehouse.read("signal_chance")
+    found = ask(opened, members(opened)).summary
+    assert {n: found[n] for n in names} == {n: stored[n] for n in names}
+    assert found["expected_buy_signals"] > 0
+    # With other parameters other signals are expected, and nothing of it is stored.
+    narrow = ask(opened, members(opened), kstd=1.0).summary
+    assert narrow["expected_buy_signals"] > found["expected_buy_signals"]
+    assert narrow["expected_high_correlations"] == found["expected_high_correlations"]
+    assert opened.warehouse.read("signal_chance").equals(cached)
 
 
 def test_a_day_without_a_stored_ranking_is_ranked_in_memory(opened):

@@ -74,9 +74,9 @@ def pairs(
     residuals correlate negatively by construction: about -1/(n-1), exactly -1 for two.
     """
     names = sorted(set(members))
-    returns, digests = _returns(names, candles, day, min(lookback, RETURN_DAYS + 1))
+    returns, digests = daily_returns(names, candles, day, lookback=lookback)
     first, second = np.triu_indices(len(names), k=1)
-    columns = _correlate(returns)
+    columns = correlate(returns)
     symbols = pd.array(names, dtype="str")
     frame = pd.DataFrame(
         {
@@ -158,17 +158,32 @@ def _top(pairs: pd.DataFrame, by: str) -> list[dict[str, Any]]:
     ]
 
 
-def _returns(
-    names: Sequence[str], candles: Mapping[str, Candles], day: int, lookback: int
+def daily_returns(
+    members: Sequence[str], candles: Mapping[str, Candles], day: int, *, lookback: int
 ) -> tuple[_Floats, list[str]]:
-    """Log returns, shape (len(names), 90), NaN where there is none; and each symbol's digest."""
+    """Log returns of the members in the order of their names, and each member's digest.
+
+    Parameters
+    ----------
+    members, candles, day, lookback
+        As for `pairs`.
+
+    Returns
+    -------
+    returns
+        Shape (members, 90), the last column that of D; NaN where there is none.
+    digests
+        SHA-256 (hex) of a member's name and of its window of 91 days.
+    """
+    names = sorted(set(members))
+    reach = min(lookback, RETURN_DAYS + 1)
     returns = np.full((len(names), RETURN_DAYS), np.nan)
     digests = []
     for row, name in enumerate(names):
         used = ""
         if name in candles:
             series = candles[name]
-            window = windows(series, np.array([day]), lookback)
+            window = windows(series, np.array([day]), reach)
             later = np.arange(window.start[0] + 1, window.stop[0])
             later = later[series.day[later] - series.day[later - 1] == 1]
             ratios = series.close[later] / series.close[later - 1]
@@ -180,15 +195,29 @@ def _returns(
     return returns, digests
 
 
-def _correlate(returns: _Floats) -> dict[str, NDArray[Any]]:
-    """pearson, spearman, residual_pearson and n_obs as symmetric matrices.
+def correlate(returns: _Floats, measures: Sequence[str] = _MEASURES) -> dict[str, NDArray[Any]]:
+    """Correlations between all symbols, as symmetric matrices.
 
+    Parameters
+    ----------
+    returns
+        Shape (n, days), NaN where there is none.
+    measures
+        Of pearson, spearman and residual_pearson, those wanted.
+
+    Returns
+    -------
+    dict
+        The measures, each of shape (n, n), NaN as in `pairs`; and n_obs (int64), the common days.
+
+    Notes
+    -----
     Symbols with a return on the same days form a group: all pairs of two groups have the same
     common days and are computed at once. On most days there is one large group.
     """
     size = len(returns)
     residuals = _residuals(returns)
-    out = {name: np.full((size, size), np.nan) for name in _MEASURES}
+    out = {name: np.full((size, size), np.nan) for name in measures}
     n_obs = np.zeros((size, size), dtype=np.int64)
     groups: dict[bytes, list[int]] = {}
     for row, known in enumerate(~np.isnan(returns)):
@@ -200,13 +229,12 @@ def _correlate(returns: _Floats) -> dict[str, NDArray[Any]]:
         n_obs[block] = n_obs[mirrored] = len(common)
         if len(common) < MIN_COMMON_DAYS:
             continue
-        of_a, of_b = returns[np.ix_(a, common)], returns[np.ix_(b, common)]
-        values = (
-            _cross(of_a, of_b),
-            _cross(_ranks(of_a), _ranks(of_b)),
-            _cross(residuals[np.ix_(a, common)], residuals[np.ix_(b, common)]),
-        )
-        for name, value in zip(_MEASURES, values, strict=True):
+        for name in measures:
+            values = residuals if name == "residual_pearson" else returns
+            of_a, of_b = values[np.ix_(a, common)], values[np.ix_(b, common)]
+            if name == "spearman":
+                of_a, of_b = _ranks(of_a), _ranks(of_b)
+            value = _cross(of_a, of_b)
             out[name][block], out[name][mirrored] = value, value.T
     return {**out, "n_obs": n_obs}
 

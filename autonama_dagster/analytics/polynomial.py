@@ -81,8 +81,11 @@ class Fits:
     @property
     def z_score(self) -> Floats:
         """Last y less m, in residual standard deviations; 0 where there is no residual."""
-        scattered = self.resid_std > 0
-        return np.divide(-self.gap, self.resid_std, out=np.zeros_like(self.gap), where=scattered)
+        return _z_scores(self.gap, self.resid_std)
+
+
+def _z_scores(gap: Floats, resid_std: Floats) -> Floats:
+    return np.divide(-gap, resid_std, out=np.zeros_like(gap), where=resid_std > 0)
 
 
 def fit_windows(y: Floats, day: Days, start: Days, stop: Days, degree: int) -> Fits:
@@ -124,6 +127,27 @@ def fit_windows(y: Floats, day: Days, start: Days, stop: Days, degree: int) -> F
     )
 
 
+def last_z_scores(y: Floats, day: Days, degree: int) -> Floats:
+    """`Fits.z_score` of b series over the days of one window, each as if it were alone there.
+
+    Parameters
+    ----------
+    y
+        Shape (b, n).
+    day
+        Strictly increasing, length n, longer than degree + 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (b,).
+    """
+    basis = _basis_on(day, degree)
+    fit = _fit_block(y, basis)
+    gap = fit.offset + _weighted(fit.coefficients, basis.vectors[:, :, -1])
+    return _z_scores(gap, np.sqrt(fit.rss / (len(day) - degree - 1)))
+
+
 def fit_curve(y: Floats, day: Days, degree: int) -> tuple[Floats, float]:
     """Fit one window, length n, and draw it through its days.
 
@@ -134,12 +158,17 @@ def fit_curve(y: Floats, day: Days, degree: int) -> tuple[Floats, float]:
     resid_std
         As in `Fits`.
     """
-    n = len(day)
-    gapped = day[-1] - day[0] >= n
-    basis = _basis(day[None], degree) if gapped else _gapless_basis(n, degree)
+    basis = _basis_on(day, degree)
     fit = _fit_block(y[None], basis)
     curve = fit.offset + _weighted(fit.coefficients, basis.vectors[:, 0])
-    return curve, float(np.sqrt(fit.rss[0] / (n - degree - 1)))
+    return curve, float(np.sqrt(fit.rss[0] / (len(day) - degree - 1)))
+
+
+def _basis_on(day: Days, degree: int) -> _Basis:
+    """The basis of one window, from its days, length n; its axis b has length 1."""
+    n = len(day)
+    gapped = day[-1] - day[0] >= n
+    return _basis(day[None], degree) if gapped else _gapless_basis(n, degree)
 
 
 def _fit_block(y: Floats, basis: _Basis) -> _BlockFit:

@@ -32,6 +32,10 @@ _SIGNAL = [
     *("signal", "status", "signal_strength", "confirmations", "potential_return_pct"),
     *("target_return_pct", "band_width_pct", "risk_level", "volatility_level", "z_score"),
 ]
+_EXPECTED = [
+    *("expected_buy_signals", "expected_sell_signals"),
+    *("expected_high_correlations", "expected_linked_pairs"),
+]
 _TOP_SIGNAL = [
     *("symbol", "close", "signal_strength", "z_score", "potential_return_pct"),
     *("target_return_pct", "risk_level", "confirmations"),
@@ -146,7 +150,10 @@ def asset_analytics(
 
 
 def analysis_summary(
-    signals: pd.DataFrame, correlation: Mapping[str, Any], day: int
+    signals: pd.DataFrame,
+    correlation: Mapping[str, Any],
+    day: int,
+    chance: Mapping[str, Any],
 ) -> pd.DataFrame:
     """The row of `analysis_summary` for one day, over the members of its universe.
 
@@ -159,6 +166,8 @@ def analysis_summary(
         What `correlation.summary` returned for the day.
     day
         D in days since 1970-01-01 (UTC).
+    chance
+        What `chance.expectations` returned for the day.
 
     Returns
     -------
@@ -166,7 +175,9 @@ def analysis_summary(
         One row: date, analysis_date (UTC, D+1 00:00), total_assets_analyzed (status OK, the sum of
         buy_signals, sell_signals and hold_signals), insufficient_data, no_data,
         avg_potential_return (percent, over BUY and SELL, NaN without any), high_risk_assets (BUY
-        and SELL with risk HIGH), correlation_analysis (JSON object), top_buy_signals and
+        and SELL with risk HIGH), expected_buy_signals, expected_sell_signals,
+        expected_high_correlations and expected_linked_pairs (counts that chance would bring, NaN
+        where unknown), chance_analysis and correlation_analysis (JSON objects), top_buy_signals and
         top_sell_signals (JSON arrays of 10 objects at most, by signal_strength and |z_score|, both
         descending, then symbol).
     """
@@ -187,6 +198,8 @@ def analysis_summary(
         no_data=int((members["status"] == NO_DATA).sum()),
         avg_potential_return=float(calls["potential_return_pct"].mean()),
         high_risk_assets=int((calls["risk_level"] == "HIGH").sum()),
+        **{name: np.array([chance[name]], dtype=np.float64) for name in _EXPECTED},
+        chance_analysis=_encode(chance["chance_analysis"]),
         correlation_analysis=_encode(correlation),
         top_buy_signals=_strongest(buys),
         top_sell_signals=_strongest(sells),

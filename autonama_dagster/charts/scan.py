@@ -1,8 +1,8 @@
 """The scan of one day in one picture: every member's place in its channel, and the signals."""
 
 import datetime as dt
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,12 @@ _COLUMNS: Final = (
 
 
 def scan_summary(
-    signals: pd.DataFrame, *, date: dt.date, kstd: float, source_label: str | None = None
+    signals: pd.DataFrame,
+    *,
+    date: dt.date,
+    kstd: float,
+    expected: Mapping[str, Any],
+    source_label: str | None = None,
 ) -> bytes:
     """z-score of every member in order, BUY and SELL coloured, with counts and strongest signals.
 
@@ -74,6 +79,9 @@ def scan_summary(
         The UTC day.
     kstd
         Half width of the channel in residual standard deviations: where its edges are drawn.
+    expected
+        What `chance.expectations` returned for the day: expected_buy_signals and
+        expected_sell_signals stand under the counts; None is left out.
     source_label
         See `style.render`.
 
@@ -89,7 +97,7 @@ def scan_summary(
             "Regression channel scan",
             f"{date:%Y-%m-%d} UTC, {len(signals)} members, daily candles",
         )
-        _draw_counts(page, signals)
+        _draw_counts(page, signals, expected)
         _draw_scores(page, fitted, kstd)
         _draw_table(page, MARGIN, "BUY", signals)
         _draw_table(page, MARGIN + 620, "SELL", signals)
@@ -97,12 +105,14 @@ def scan_summary(
             _without_channel(signals),
             "Strength (0 to 100) is depth outside the channel plus agreeing confirmations; it is "
             "no probability. To far edge: from the close to the other edge of today's channel.",
+            "By chance: as many signals are expected if each member's own daily returns came in an "
+            "order that means nothing.",
         )
 
     return render(_WIDTH, _HEIGHT, draw, source_label)
 
 
-def _draw_counts(page: Page, signals: pd.DataFrame) -> None:
+def _draw_counts(page: Page, signals: pd.DataFrame, expected: Mapping[str, Any]) -> None:
     ok = signals["status"] == "OK"
     counts = {name: int((ok & (signals["signal"] == name)).sum()) for name in SIGNAL_COLOURS}
     counts |= {
@@ -111,6 +121,10 @@ def _draw_counts(page: Page, signals: pd.DataFrame) -> None:
     for i, (name, count) in enumerate(counts.items()):
         colour = SIGNAL_COLOURS.get(name, INK)
         page.figure_of(640 + 120 * i, 34, name, str(count), color=colour, fontsize=16)
+        by_chance = expected.get(f"expected_{name.lower()}_signals")
+        if by_chance is not None:
+            text = f"{by_chance:.1f} by chance"
+            page.text(640 + 120 * i, 71, text, fontsize=7.5, color=MUTED)
 
 
 def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:

@@ -65,6 +65,7 @@ def print_result(console: Console, result: ScanResult, *, with_correlation: bool
     _print_counts(console, result)
     if with_correlation and result.summary:
         print_correlation(console, result.summary["correlation_analysis"], result.interval)
+        _print_expected_pairs(console, result.summary)
     if result.failed:
         names = ", ".join(result.failed[:10]) + (", ..." if len(result.failed) > 10 else "")  # noqa: PLR2004
         console.print(
@@ -144,8 +145,8 @@ def _print_counts(console: Console, result: ScanResult) -> None:
         return
     parts = [
         f"{found['total_assets_analyzed']} analysed",
-        f"{found['buy_signals']} BUY",
-        f"{found['sell_signals']} SELL",
+        f"{found['buy_signals']} BUY{_expected(found['expected_buy_signals'])}",
+        f"{found['sell_signals']} SELL{_expected(found['expected_sell_signals'])}",
         f"{found['hold_signals']} HOLD",
         f"{found['insufficient_data']} with too little data",
         f"{found['no_data']} without data",
@@ -153,6 +154,21 @@ def _print_counts(console: Console, result: ScanResult) -> None:
     if result.quarantined:
         parts.append(f"{result.quarantined} candles quarantined")
     console.print("; ".join(parts), highlight=False)
+
+
+def _print_expected_pairs(console: Console, found: Mapping[str, Any]) -> None:
+    high, linked = found["expected_high_correlations"], found["expected_linked_pairs"]
+    if high is not None:
+        console.print(
+            f"If members had nothing in common, chance would bring {high:.1f} high correlations "
+            f"and {linked:.1f} linked pairs",
+            highlight=False,
+        )
+
+
+def _expected(count: float | None) -> str:
+    """What chance would bring beside what there is; nothing where it is unknown."""
+    return "" if count is None else f" ({count:.1f} expected by chance)"
 
 
 def _cell(value: Any) -> str:

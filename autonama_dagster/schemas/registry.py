@@ -18,7 +18,7 @@ from autonama_dagster.schemas.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_T
 from autonama_dagster.schemas.intraday import INTRADAY
 from autonama_dagster.schemas.lineage import SIGNAL_LINEAGE
 from autonama_dagster.schemas.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
-from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
+from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY, SIGNAL_CHANCE
 
 TABLES: dict[str, Table] = {
     t.name: t
@@ -33,6 +33,7 @@ TABLES: dict[str, Table] = {
         ASSET_ANALYTICS,
         ALERTS,
         ANALYSIS_SUMMARY,
+        SIGNAL_CHANCE,
         FETCH_LOG,
         QUARANTINE,
     )

@@ -1,4 +1,4 @@
-"""Table of the summary stage: one row per day over its members."""
+"""Tables of the summary stage: one row per day over its members, and what chance would bring."""
 
 from autonama_dagster.schemas.base import (
     Day,
@@ -7,6 +7,7 @@ from autonama_dagster.schemas.base import (
     Integer,
     Provenance,
     Table,
+    TableModel,
     Text,
     column,
     day,
@@ -29,6 +30,30 @@ class AnalysisSummary(Provenance):
         "Mean potential_return_pct over BUY and SELL; NULL without any.", nullable=True
     )
     high_risk_assets: Integer = column("BUY and SELL signals with risk HIGH.", ge=0)
+    expected_buy_signals: Float = column(
+        "BUY signals that chance would bring among the members with status OK: the sum of their "
+        "p_buy in `signal_chance`; NULL without any, and on rows of versions that did not have it.",
+        nullable=True,
+        ge=0,
+    )
+    expected_sell_signals: Float = column(
+        "The same for SELL signals; on the log price scale the same number.", nullable=True, ge=0
+    )
+    expected_high_correlations: Float = column(
+        "Pairs with |pearson| >= 0.7 if the members had nothing in common; NULL without any pair "
+        "that has a correlation. Near zero: what is high is the common market, not chance.",
+        nullable=True,
+        ge=0,
+    )
+    expected_linked_pairs: Float = column(
+        "The same for pairs with |residual_pearson| >= 0.5.", nullable=True, ge=0
+    )
+    chance_analysis: Text = column(
+        "How the expected counts were made: members counted, surrogates, block lengths, and the "
+        "standard error of each count, which is that of the simulation alone.",
+        nullable=True,
+        sql="jsonb",
+    )
     correlation_analysis: Text = column("Correlations of the day in short.", sql="jsonb")
     top_buy_signals: Text = column("The 10 strongest BUY signals.", sql="jsonb")
     top_sell_signals: Text = column("The 10 strongest SELL signals.", sql="jsonb")
@@ -42,3 +67,32 @@ ANALYSIS_SUMMARY = Table(
     "date",
     stamped=("run_id", "computed_at", "created_at"),
 )
+
+
+class SignalChance(TableModel):
+    """How often chance would bring a signal in a window: a cache, that may be emptied at any time.
+
+    A share of surrogates, each the window's own daily returns in shuffled blocks with a channel of
+    its own. The window's hash leads to the symbol-days it belongs to: it is the `input_hash` of
+    `regression_bands`.
+    """
+
+    window_hash: Text = column(
+        "SHA-256 over the candles of the window; the `input_hash` of its row of "
+        "`regression_bands`, and the seed of the surrogates.",
+        str_matches=r"^[0-9a-f]{64}$",
+    )
+    params_hash: Text = column(
+        "SHA-256 of the channel's parameters and of the sizes of the null.",
+        str_matches=r"^[0-9a-f]{64}$",
+    )
+    p_buy: Float = column("Share of surrogates that end with a BUY.", ge=0, le=1)
+    p_sell: Float = column("Share of surrogates that end with a SELL.", ge=0, le=1)
+    n_surrogates: Integer = column("Surrogates, mirror images included.", ge=1)
+    code_version: Text = column(
+        "Version of the analytics that computed the row; another version computes it again."
+    )
+    computed_at: Instant = instant("When the row was computed.")
+
+
+SIGNAL_CHANCE = Table("signal_chance", SignalChance, ("window_hash", "params_hash"))

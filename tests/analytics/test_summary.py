@@ -23,6 +23,13 @@ PARAMS = ChannelParams(degree=3, kstd=1.5, price_scale="linear", lookback=400)
 PROVENANCE = {"input_hash", "params_hash", "code_version", "run_id", "computed_at"}
 STAMPS = PROVENANCE | {"created_at", "updated_at"}
 NAN = math.nan
+CHANCE = {
+    "expected_buy_signals": 0.4,
+    "expected_sell_signals": 0.5,
+    "expected_high_correlations": None,
+    "expected_linked_pairs": 0.25,
+    "chance_analysis": {"n_members": 6},
+}
 
 
 def signal(symbol="BTCUSDT", **values) -> dict:
@@ -246,14 +253,19 @@ DAY_OF_SIGNALS = signals(
 
 
 def test_summary_counts_the_members_of_the_day():
-    frame = analysis_summary(DAY_OF_SIGNALS, {"n_pairs": 3, "mean_pearson": None}, DAY)
+    frame = analysis_summary(DAY_OF_SIGNALS, {"n_pairs": 3, "mean_pearson": None}, DAY, CHANCE)
     assert len(frame) == 1
     row = frame.iloc[0].to_dict()
     assert [s["symbol"] for s in json.loads(row.pop("top_buy_signals"))] == ["B1", "B2"]
     assert [s["symbol"] for s in json.loads(row.pop("top_sell_signals"))] == ["S1"]
     assert json.loads(row.pop("correlation_analysis")) == {"n_pairs": 3, "mean_pearson": None}
+    assert json.loads(row.pop("chance_analysis")) == {"n_members": 6}
+    assert math.isnan(row.pop("expected_high_correlations"))
     assert row == {
         "date": DATE,
+        "expected_buy_signals": 0.4,
+        "expected_sell_signals": 0.5,
+        "expected_linked_pairs": 0.25,
         "analysis_date": pd.Timestamp("2023-12-30", tz="UTC"),
         "total_assets_analyzed": 6,
         "buy_signals": 2,
@@ -278,7 +290,7 @@ def test_top_signals_go_by_strength_then_depth_then_symbol():
     sells = [r | {"signal": "SELL", "z_score": -r["z_score"]} for r in rows]
     expected = ["Z1", "B1", "C1", "D1", "A1", "W0", "W1", "W2", "W3", "W4"]
     for name, chosen in (("top_buy_signals", rows), ("top_sell_signals", sells)):
-        row = analysis_summary(signals(*chosen), {}, DAY).iloc[0]
+        row = analysis_summary(signals(*chosen), {}, DAY, CHANCE).iloc[0]
         assert [s["symbol"] for s in json.loads(row[name])] == expected
     assert json.loads(row["top_buy_signals"]) == []
     assert json.loads(row["top_sell_signals"])[0] == {
@@ -295,7 +307,7 @@ def test_top_signals_go_by_strength_then_depth_then_symbol():
 
 def test_a_day_without_signals_has_no_average():
     for rows in (signals(hold("H1")), signals()):
-        row = analysis_summary(rows, {}, DAY).iloc[0]
+        row = analysis_summary(rows, {}, DAY, CHANCE).iloc[0]
         assert math.isnan(row["avg_potential_return"])
         assert row["top_buy_signals"] == row["top_sell_signals"] == "[]"
         assert row["total_assets_analyzed"] == row["hold_signals"] == len(rows)
@@ -303,7 +315,7 @@ def test_a_day_without_signals_has_no_average():
 
 def test_an_unknown_return_is_left_out_of_the_average():
     linear = signal("L1", potential_return_pct=NAN, risk_level=None)
-    row = analysis_summary(signals(signal(), linear), {}, DAY).iloc[0]
+    row = analysis_summary(signals(signal(), linear), {}, DAY, CHANCE).iloc[0]
     assert row["avg_potential_return"] == 50.0
     assert json.loads(row["top_buy_signals"])[1]["potential_return_pct"] is None
 
@@ -314,7 +326,7 @@ def test_columns_are_those_of_the_tables():
     made = {
         "alerts": alerts(*given_, PARAMS),
         "asset_analytics": asset_analytics(*given_, levels(symbol), PARAMS),
-        "analysis_summary": analysis_summary(rows, {}, DAY),
+        "analysis_summary": analysis_summary(rows, {}, DAY, CHANCE),
     }
     for name, frame in made.items():
         assert set(frame) == set(TABLES[name].columns) - STAMPS
@@ -351,7 +363,7 @@ def test_real_chain_of_2023_12_29(market_data):
         assert json.loads(text) == rows[NAMES].iloc[i].to_dict()  # warm: no NaN
         assert analytics["technical_indicators"].iloc[i] == text
     pairs = correlation.pairs(members, {c.symbol: c for c in candles}, DAY, lookback=720)
-    row = analysis_summary(found, correlation.summary(pairs), DAY).iloc[0]
+    row = analysis_summary(found, correlation.summary(pairs), DAY, CHANCE).iloc[0]
     assert (row["buy_signals"], row["sell_signals"], row["hold_signals"]) == (1, 1, 3)
     assert json.loads(row["correlation_analysis"])["n_pairs"] == 10
     assert row["avg_potential_return"] == pytest.approx(

@@ -20,6 +20,7 @@ COUNTS = (
     *("total_assets_analyzed", "buy_signals", "sell_signals", "hold_signals"),
     *("insufficient_data", "no_data"),
 )
+EXPECTED = ("expected_buy_signals", "expected_sell_signals")
 PROGRAM = [sys.executable, "-c", "from autonama_dagster.cli.main import main; main()"]
 
 
@@ -178,7 +179,7 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
         asked.update(settings=settings, stored=chosen is None and base == settings)
         asked["market"] = requests.get(settings.exchange_url, timeout=10).headers
         chart = settings.results_path / "charts" / "2024-03-10" / "BTCUSDT.png"
-        summary = dict.fromkeys(COUNTS, 0)
+        summary = {**dict.fromkeys(COUNTS, 0), **dict.fromkeys(EXPECTED, 0.0)}
         return ScanResult(
             *(date(2024, 3, 10), pd.DataFrame(columns=[*EXPORTED]), summary, {}, "synthetic", True),
             seconds={"one": 1.5, "two": 2.0},

@@ -72,6 +72,39 @@ def test_a_second_scan_of_the_day_shows_what_is_stored_and_exports_it(run, day, 
     assert {(r["source"], r["is_stored"]) for r in rows} == {("synthetic", "True")}
 
 
+@pytest.mark.usefixtures("day")
+def test_counts_stand_beside_what_chance_would_bring(run):
+    summary = json.loads(run("scan", "--format", "json").out)["summary"]
+    ended = run("scan", "--correlation-analysis")
+    for side in ("buy", "sell"):
+        count, by_chance = summary[f"{side}_signals"], summary[f"expected_{side}_signals"]
+        said = f"{count} {side.upper()} ({by_chance:.1f} expected by chance)"
+        assert said in " ".join(ended.out.split())
+    assert summary["chance_analysis"]["n_members"] == 6
+    high, linked = (summary[f"expected_{n}"] for n in ("high_correlations", "linked_pairs"))
+    assert f"chance would bring {high:.1f} high correlations and {linked:.1f} linked" in ended.out
+    assert f"expected_buy_signals: {summary['expected_buy_signals']}" in run("show", "summary").out
+
+
+def test_a_summary_that_knows_no_chance_says_nothing_of_it(run, day):
+    """One that an earlier version stored: the migration leaves its new columns NULL."""
+    named = "expected_buy_signals", "expected_sell_signals", "chance_analysis"
+    named += "expected_high_correlations", "expected_linked_pairs"
+    with psycopg.connect(libpq_url(day.url), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT * FROM trading.analysis_summary")
+        nothing = ", ".join(f"{name} = NULL" for name in named)
+        connection.execute(f"UPDATE trading.analysis_summary SET {nothing}")
+        shown = run("show", "summary", "--format", "json")
+        ended = run("scan", "--correlation-analysis")
+        connection.execute("DELETE FROM trading.analysis_summary")
+        connection.execute("INSERT INTO trading.analysis_summary SELECT * FROM kept")
+        connection.execute("DROP TABLE kept")
+    assert {name: json.loads(shown.out)[name] for name in named} == dict.fromkeys(named)
+    assert ended.code == 0, ended.err
+    assert "analysed" in ended.out
+    assert "chance" not in ended.out
+
+
 def test_the_exported_numbers_are_the_stored_ones(run, day):
     document = json.loads(run("scan", "--format", "json").out)
     signals = day.warehouse.read("signals").set_index("symbol", drop=False)

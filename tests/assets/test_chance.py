@@ -1,0 +1,155 @@
+"""Expected counts of stored days: the cache changes no number, and saves the computing."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from projects import project
+
+import assets.chance
+from assets.chance import expected_counts
+from autonama_dagster.analytics.chance import N_SURROGATES
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.replay.synthetic import SyntheticMarket
+from autonama_dagster.results import stored_result
+from resources.chance_cache import keep_chances, known_chances
+
+LAST = date(2024, 3, 10)
+DAYS = [LAST - timedelta(days=1), LAST]
+
+
+@pytest.fixture(scope="module")
+def opened(postgres, tmp_path_factory):
+    with (
+        ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as server,
+        project(
+            *(tmp_path_factory.mktemp("chance"), postgres, server.url),
+            start_date=str(DAYS[0]),
+            universe_size="5",
+        ) as found,
+    ):
+        for day in DAYS:
+            found.scanner().scan(day)
+        yield found
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """How many windows each computation was asked for."""
+    asked = []
+    original = assets.chance.signal_chances
+
+    def counted(candles, windows, hashes, params):
+        asked.append(sum(len(w) for w in windows))
+        return original(candles, windows, hashes, params)
+
+    monkeypatch.setattr(assets.chance, "signal_chances", counted)
+    return asked
+
+
+def expected(opened, members=None, **changes):
+    rows = members_of(opened) if members is None else members
+    settings = opened.settings.model_copy(update=changes)
+    return expected_counts(opened.warehouse, settings, rows, [pd.Timestamp(d) for d in DAYS])
+
+
+def members_of(opened):
+    signals = opened.warehouse.read("signals")
+    return signals[signals["is_member"].fillna(value=False)].reset_index(drop=True)
+
+
+def forget(opened, condition="true"):
+    with opened.warehouse.transaction() as cursor:
+        cursor.execute(f"DELETE FROM trading.signal_chance WHERE {condition}")
+
+
+def test_a_scan_leaves_the_chance_of_each_member(opened):
+    members = members_of(opened)
+    bands = opened.warehouse.read("regression_bands").merge(members[["symbol", "date"]])
+    cached = opened.warehouse.read("signal_chance")
+    assert set(cached["window_hash"]) == set(bands.loc[bands["status"] == "OK", "input_hash"])
+    assert len(cached) == 10
+    assert set(cached["n_surrogates"]) == {N_SURROGATES}
+    summary = stored_result(opened.warehouse, opened.settings, LAST).summary
+    assert summary["expected_buy_signals"] == pytest.approx(5 * 0.07, abs=0.2)
+    assert summary["chance_analysis"]["n_members"] == 5
+
+
+def test_what_is_known_is_not_computed_again_and_is_the_same(opened, computed):
+    known = expected(opened)
+    assert computed == []
+    forget(opened)
+    assert expected(opened) == known
+    assert computed == [10]
+    assert expected(opened) == known
+    assert computed == [10]
+
+
+def test_only_what_is_missing_is_computed(opened, computed):
+    known = expected(opened)
+    one = opened.warehouse.read("signal_chance")["window_hash"].min()
+    forget(opened, f"window_hash = '{one}'")
+    assert expected(opened) == known
+    assert computed == [1]
+
+
+def test_other_parameters_have_rows_of_their_own(opened, computed):
+    known = expected(opened)
+    narrow = expected(opened, kstd=1.0)
+    day = pd.Timestamp(LAST)
+    assert narrow[day]["expected_buy_signals"] > known[day]["expected_buy_signals"]
+    assert expected(opened) == known
+    assert computed == [10]
+    assert opened.warehouse.read("signal_chance")["params_hash"].nunique() == 2
+
+
+def test_what_other_code_has_computed_is_computed_again(opened, computed):
+    known = expected(opened)
+    with opened.warehouse.transaction() as cursor:
+        cursor.execute("UPDATE trading.signal_chance SET code_version = 'old', p_buy = 1")
+    assert expected(opened) == known
+    assert computed == [10]
+    names = ("window_hash", "params_hash", "code_version")
+    rows = opened.warehouse.read("signal_chance", columns=names)
+    assert (rows["code_version"] != "old").sum() == 10
+
+
+def test_members_without_a_channel_do_not_count(opened):
+    members = members_of(opened)
+    at_last = np.flatnonzero(members["date"] == pd.Timestamp(LAST))
+    members.loc[at_last[:2], "status"] = ["INSUFFICIENT_DATA", "NO_DATA"]
+    found = expected(opened, members)
+    counted = {day: row["chance_analysis"]["n_members"] for day, row in found.items()}
+    assert counted == {pd.Timestamp(DAYS[0]): 5, pd.Timestamp(LAST): 3}
+    members["status"] = "NO_DATA"
+    assert expected(opened, members)[pd.Timestamp(LAST)]["expected_buy_signals"] is None
+
+
+def test_days_without_members_expect_nothing(opened):
+    found = expected(opened, members_of(opened).iloc[:0])
+    for row in found.values():
+        assert {v for k, v in row.items() if k != "chance_analysis"} == {None}
+
+
+def test_the_chance_of_candles_that_were_changed_is_not_kept_for_the_old_ones(opened):
+    known = expected(opened)
+    forget(opened)
+    with opened.warehouse.transaction() as cursor:
+        cursor.execute("UPDATE trading.ohlcv_1d SET close = close * 2, high = high * 2")
+    found = expected(opened)
+    with opened.warehouse.transaction() as cursor:
+        cursor.execute("UPDATE trading.ohlcv_1d SET close = close / 2, high = high / 2")
+    forget(opened)
+    assert found[pd.Timestamp(LAST)]["chance_analysis"]["n_members"] == 0
+    assert known[pd.Timestamp(LAST)]["chance_analysis"]["n_members"] == 5
+
+
+def test_rows_are_found_by_window_and_parameters(warehouse):
+    rows = pd.DataFrame({"window_hash": ["a" * 64, "b" * 64], "p_buy": 0.25, "p_sell": [0.5, 0.0]})
+    keep_chances(warehouse, rows, "c" * 64, 64)
+    keep_chances(warehouse, rows.assign(p_buy=0.75), "d" * 64, 64)
+    keep_chances(warehouse, rows.iloc[:0], "d" * 64, 64)
+    found = known_chances(warehouse, ["b" * 64, "e" * 64], "c" * 64)
+    assert found.to_dict("records") == [{"window_hash": "b" * 64, "p_buy": 0.25, "p_sell": 0.0}]
+    assert known_chances(warehouse, [], "c" * 64).empty
