@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assets.stage import channel_params, day_number
-from assets.windows import answered_candles, read_windows
 from autonama_dagster.analytics.chance import (
     N_SURROGATES,
     expectations,
@@ -20,11 +19,13 @@ from autonama_dagster.analytics.chance import (
 from autonama_dagster.analytics.channel import OK
 from autonama_dagster.analytics.correlation import RETURN_DAYS
 from autonama_dagster.analytics.hashing import params_hash, window_hashes
+from autonama_dagster.analytics.run_windows import answered_candles
 from autonama_dagster.analytics.windows import Windows
 from autonama_dagster.settings import Settings
 from resources.chance_cache import keep_chances, known_chances
 from resources.statements import Scope
 from resources.warehouse import Warehouse
+from resources.windows import read_windows
 
 
 def expected_counts(
