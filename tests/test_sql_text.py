@@ -40,7 +40,15 @@ ALLOWED = {
     "autonama_dagster/schemas/registry.py": {"what", "text", CANDLES_VIEW},  # DDL, no input
     "resources/dagster_storage.py": {"table.name", "names"},  # Dagster's tables and columns
     "resources/database.py": {"quoted"},  # an identifier, quoted by SQLAlchemy
-    "resources/statements.py": {"_columns(of)", "chosen", "conflict", "extra"},  # of the registry
+    "resources/statements.py": {  # of the registry
+        "_columns(of)",
+        "chosen",
+        "conflict",
+        "extra",
+        "qualified(kept)",
+        "replaced",
+        "keys",
+    },
 }
 
 
