@@ -5,13 +5,14 @@ Every function that writes takes the cursor of an open transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
+from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.market import QUARANTINE
 from autonama_dagster.schemas.revisions import REVISIONS
@@ -75,6 +76,34 @@ def condition(of: Table, scope: Scope) -> tuple[str, list[Any]]:
             values.append(value)
             parts.append(clause.format(f"${len(values)}"))
     return (" WHERE " + " AND ".join(parts) if parts else ""), values
+
+
+def rows_of(of: Table, scope: Scope, as_of: datetime | None) -> tuple[str, list[Any]]:
+    """What to select a scope's rows FROM, and the values to bind.
+
+    With `as_of` candles as they were known at that moment of the exchange's clock.
+
+    Raises
+    ------
+    InputError
+        `as_of` is given for a table whose replaced rows are not kept.
+    """
+    where, values = condition(of, scope)
+    if as_of is None:
+        return f"{qualified(of)}{where}", values
+    if of.name not in REVISIONS:
+        raise InputError(
+            f"table {of.name} does not keep what it held: only {', '.join(REVISIONS)} do; "
+            "leave the moment out"
+        )
+    values.append(as_of)
+    then, also = f"${len(values)}", "AND" if where else "WHERE"
+    found = (
+        f"(SELECT {_columns(of)} FROM {qualified(of)}{where} {also} fetched_at <= {then} "
+        f"UNION ALL SELECT {_columns(of)} FROM {qualified(REVISIONS[of.name])}{where} {also} "
+        f"valid_from <= {then} AND {then} < valid_to) AS known"
+    )
+    return found, values
 
 
 def replace_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table, scope: Scope) -> None:

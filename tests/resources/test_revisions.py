@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from support import NOW, STAMPS, candles
 
-from autonama_dagster.errors import DatabaseError
+from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.registry import table
 from resources.database_urls import libpq_url
 from resources.statements import Scope
@@ -123,3 +123,38 @@ def test_a_write_that_is_lost_half_way_keeps_both_or_neither(
     assert stored()["close"] == 10.0
     put(close=11.0, after=1)
     assert (len(kept()), stored()["close"]) == (1, 11.0)
+
+
+def test_a_read_as_of_a_moment_gives_what_was_known_then(put, warehouse, name):
+    for after, close in enumerate([10.0, 11.0, 12.0]):
+        put(close, after=2 * after)
+
+    def known(hours, scope=Scope(("AAA",), last=date(2024, 1, 1))):
+        return warehouse.read(name, scope, as_of=(NOW + hours * HOUR).to_pydatetime())
+
+    assert known(-1).empty
+    closes = {hours: known(hours)["close"].tolist() for hours in range(6)}
+    assert closes == {0: [10.0], 1: [10.0], 2: [11.0], 3: [11.0], 4: [12.0], 5: [12.0]}
+    whole = known(3, Scope())
+    keys = list(table(name).key)
+    assert len(whole) == 4
+    pd.testing.assert_frame_equal(whole[keys], warehouse.read(name)[keys])
+    table(name).schema.validate(whole)
+
+
+def test_candles_as_of_a_moment(warehouse):
+    for after, close in enumerate([10.0, 11.0]):
+        frame = candles(["AAA"], DAYS, close).assign(fetched_at=NOW + after * HOUR)
+        frame["fetched_at"] = frame["fetched_at"].dt.as_unit("us")
+        warehouse.write("ohlcv_1d", Batch(frame), BOTH, STAMPS)
+    days = date(2024, 1, 1), date(2024, 1, 2)
+    found = warehouse.candles(["AAA"], *days, as_of=NOW.to_pydatetime())["AAA"]
+    assert found.close.tolist() == [10.0, 10.0]
+    assert warehouse.candles(["AAA"], *days)["AAA"].close.tolist() == [11.0, 11.0]
+
+
+@pytest.mark.parametrize("other", ["signals", "ohlcv_4h", "ohlcv_1d_revisions"])
+def test_other_tables_do_not_say_what_they_held(warehouse, other):
+    with pytest.raises(InputError, match=f"table {other} does not keep what it held") as caught:
+        warehouse.read(other, as_of=NOW.to_pydatetime())
+    assert "\n" not in str(caught.value)
