@@ -15,6 +15,7 @@ from resources.warehouse import Batch
 
 DAYS = ["2024-01-01", "2024-01-02"]
 BOTH = Scope(("AAA", "BBB"), date(2024, 1, 1), date(2024, 1, 2))
+FIRST = Scope(("AAA",), last=date(2024, 1, 1))
 HOUR = pd.Timedelta(hours=1)
 
 
@@ -57,7 +58,7 @@ def kept(warehouse, name):
 @pytest.fixture
 def stored(warehouse, name):
     """AAA's first candle."""
-    return lambda: warehouse.read(name, Scope(("AAA",), last=date(2024, 1, 1))).iloc[0]
+    return lambda: warehouse.read(name, FIRST).iloc[0]
 
 
 def test_a_first_write_and_the_same_again_replace_nothing(put, kept, stored):
@@ -129,7 +130,7 @@ def test_a_read_as_of_a_moment_gives_what_was_known_then(put, warehouse, name):
     for after, close in enumerate([10.0, 11.0, 12.0]):
         put(close, after=2 * after)
 
-    def known(hours, scope=Scope(("AAA",), last=date(2024, 1, 1))):
+    def known(hours, scope=FIRST):
         return warehouse.read(name, scope, as_of=(NOW + hours * HOUR).to_pydatetime())
 
     assert known(-1).empty
