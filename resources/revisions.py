@@ -121,7 +121,31 @@ def _differ(old: Any, new: Any) -> bool:
     return bool(old != new) and not (pd.isna(old) and pd.isna(new))
 
 
+@dataclass(frozen=True)
+class Revised:
+    """Daily candles that were replaced: whose, of which days, and when the last one was."""
+
+    symbols: tuple[str, ...]
+    first: date
+    last: date
+    newest: datetime
+
+
 def count(warehouse: Warehouse) -> int:
     """How many daily candles were replaced so far; it only grows."""
     found = warehouse.query(f"SELECT count(*) AS n FROM {qualified(REVISIONS['ohlcv_1d'])}")
     return int(found.column("n")[0].as_py())
+
+
+def revised(warehouse: Warehouse, since: datetime | None) -> Revised | None:
+    """Daily candles that were replaced at `since` or later (None: ever); None where none was."""
+    found = warehouse.query(
+        "SELECT symbol, min(date) AS first, max(date) AS last, max(valid_to) AS newest "
+        f"FROM {qualified(REVISIONS['ohlcv_1d'])} "
+        "WHERE $1::timestamptz IS NULL OR valid_to >= $1 GROUP BY symbol ORDER BY symbol",
+        (since,),
+    ).to_pydict()
+    if not found["symbol"]:
+        return None
+    first, last, newest = min(found["first"]), max(found["last"]), max(found["newest"])
+    return Revised(tuple(found["symbol"]), first, last, newest)
