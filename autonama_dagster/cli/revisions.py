@@ -22,7 +22,7 @@ EXAMPLES = """\b
 Examples:
   autonama revisions --since 2026-01-01
   autonama revisions --since 2026-01-31T00:05:00Z --symbols BTCUSDT,ETHUSDT
-  autonama revisions --since 2026-01-01 --format csv > changes.csv
+  autonama revisions --since 2026-01-01 --format csv
 """
 CSV_HEAD = (
     "table", "symbol", "date", "open_time", "changed_at", "old_source", "new_source", "column",

@@ -41,7 +41,10 @@ def test_every_candle_has_the_call_whose_range_holds_it(daemon):
         assert origin["source"] == "replay-recorded"
         asked = parse_qs(urlsplit(origin["call"].removeprefix("GET ")).query)
         assert asked["symbol"] == ["BTCUSDT"]
-        days = [datetime.fromtimestamp(int(asked[n][0]) / 1000, UTC).date() for n in ("startTime", "endTime")]
+        days = [
+            datetime.fromtimestamp(int(asked[n][0]) / 1000, UTC).date()
+            for n in ("startTime", "endTime")
+        ]
         assert days[0] <= day <= days[1]
         assert origin["first"] <= str(day) <= origin["last"]
 
