@@ -8,11 +8,11 @@ import dagster as dg
 import pandas as pd
 
 from assets.chance import expected_counts
+from assets.input_hashes import summary_hash
 from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
-from autonama_dagster.analytics.hashing import combine
 from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.charts.scan import scan_summary
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
@@ -53,8 +53,7 @@ def analysis_summary(
         of_day = by_day.get(day, members.iloc[:0])
         moment = pd.Timestamp(str(day))
         row = build(of_day, summarise_pairs(pairs), day_number(moment), chances[moment])
-        hashes = (*of_day["input_hash"], *pairs["input_hash"])
-        rows.append(row.assign(input_hash=combine(*hashes)))
+        rows.append(row.assign(input_hash=summary_hash(of_day, pairs)))
     frame = pd.concat(rows, ignore_index=True)
     latest = frame["date"].iloc[-1]
     of_latest = by_day.get(latest, members.iloc[:0])

@@ -3,7 +3,8 @@
 import dagster as dg
 import pandas as pd
 
-from assets.stage import channel_params, run_scope, stage, with_provenance
+from assets.parameters import channel_params
+from assets.stage import run_scope, stage, with_provenance
 from autonama_dagster.analytics.levels import compute
 from autonama_dagster.analytics.summary import asset_analytics as build
 from autonama_dagster.schemas.decision import ASSET_ANALYTICS

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from assets.stage import channel_params, day_number
+from assets.parameters import channel_params
+from assets.stage import day_number
 from autonama_dagster.analytics.chance import (
     N_SURROGATES,
     expectations,

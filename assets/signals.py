@@ -3,8 +3,9 @@
 import dagster as dg
 import pandas as pd
 
-from assets.stage import channel_params, run_scope, stage, with_provenance
-from autonama_dagster.analytics.hashing import combine
+from assets.input_hashes import signal_hashes
+from assets.parameters import channel_params
+from assets.stage import run_scope, stage, with_provenance
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.decision import SIGNALS_TABLE
@@ -38,21 +39,10 @@ def signals(
     universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last))
     params = channel_params(settings)
     frame = decide(regression_bands, indicators, universe, kstd=params.kstd)
-    frame = frame.assign(input_hash=input_hashes(frame, regression_bands, universe))
+    frame = frame.assign(input_hash=signal_hashes(frame, regression_bands, universe))
     if len(frame) <= MAX_ANNOTATED:
         _annotate(context, frame)
     return with_provenance(frame, "signals", settings)
-
-
-def input_hashes(frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFrame) -> list[str]:
-    """Hash of the window (bands and indicators share it) and of the symbol's universe row."""
-    ranked = universe.set_index(["symbol", "date"])["input_hash"]
-    keys = pd.MultiIndex.from_frame(frame[["symbol", "date"]])
-    windows = bands.set_index(["symbol", "date"])["input_hash"].reindex(keys)
-    return [
-        combine(window, *(() if pd.isna(row) else (row,)))
-        for window, row in zip(windows, ranked.reindex(keys), strict=True)
-    ]
 
 
 def _annotate(context: dg.AssetExecutionContext, frame: pd.DataFrame) -> None:

@@ -10,8 +10,9 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from assets.signals import input_hashes
-from assets.stage import channel_params, parameters, with_provenance
+from assets.input_hashes import signal_hashes
+from assets.parameters import channel_params, parameters
+from assets.stage import with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
 from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.candles import Candles
@@ -181,7 +182,7 @@ def _signals(
     bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes())
     indicators = compute(run.candles, run.windows)
     frame = decide(bands, indicators, universe, kstd=params.kstd)
-    frame = frame.assign(input_hash=input_hashes(frame, bands, universe))
+    frame = frame.assign(input_hash=signal_hashes(frame, bands, universe))
     return with_provenance(frame, "signals", settings)
 
 
@@ -294,7 +295,7 @@ def _signals_at(
     frame = decide(bands, indicators, universe, kstd=params.kstd)
     made_with = parameters("signals", settings) | {"interval": grid.name}
     return frame.assign(
-        input_hash=input_hashes(frame, bands, universe),
+        input_hash=signal_hashes(frame, bands, universe),
         params_hash=params_hash(made_with),
         code_version=code_version(),
     )

@@ -18,6 +18,7 @@ from autonama_dagster.schemas.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_T
 from autonama_dagster.schemas.intraday import INTRADAY
 from autonama_dagster.schemas.lineage import SIGNAL_LINEAGE
 from autonama_dagster.schemas.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
+from autonama_dagster.schemas.revisions import REVISIONS
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY, SIGNAL_CHANCE
 
 TABLES: dict[str, Table] = {
@@ -26,6 +27,7 @@ TABLES: dict[str, Table] = {
         UNIVERSE,
         OHLCV_1D,
         *INTRADAY,
+        *REVISIONS.values(),
         INDICATORS_TABLE,
         REGRESSION_BANDS,
         SIGNALS_TABLE,
@@ -43,6 +45,7 @@ TABLES: dict[str, Table] = {
 INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ohlcv_1d": (("date",),),
     **{t.name: (("date",),) for t in INTRADAY},
+    **{t.name: (("valid_to",),) for t in REVISIONS.values()},
     "indicators": (("date",),),
     "regression_bands": (("date",),),
     "signals": (("date",),),
