@@ -24,7 +24,7 @@ ANNOTATED = (
     SIGNALS_TABLE,
     "date_symbol",
     deps=("universe", "ohlcv_1d"),
-    inputs=("regression_bands", "indicators"),
+    inputs=("regression_bands", "indicators", "data_quality"),
 )
 def signals(
     context: dg.AssetExecutionContext,
@@ -32,27 +32,28 @@ def signals(
     settings: dg.ResourceParam[Settings],
     regression_bands: pd.DataFrame,
     indicators: pd.DataFrame,
+    data_quality: pd.DataFrame,
 ) -> pd.DataFrame:
     """BUY, SELL or HOLD for every registered symbol and day, with what confirms it."""
     scope = run_scope(context)
     universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last))
     params = channel_params(settings)
-    frame = decide(regression_bands, indicators, universe, kstd=params.kstd)
-    frame = frame.assign(input_hash=input_hashes(frame, regression_bands, universe))
+    frame = decide(regression_bands, indicators, universe, data_quality, kstd=params.kstd)
+    hashes = input_hashes(frame, regression_bands, universe, data_quality)
+    frame = frame.assign(input_hash=hashes)
     if len(frame) <= MAX_ANNOTATED:
         _annotate(context, frame)
     return with_provenance(frame, "signals", settings)
 
 
-def input_hashes(frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFrame) -> list[str]:
-    """Hash of the window (bands and indicators share it) and of the symbol's universe row."""
-    ranked = universe.set_index(["symbol", "date"])["input_hash"]
+def input_hashes(frame: pd.DataFrame, *inputs: pd.DataFrame) -> list[str]:
+    """Hash over each row's inputs: window (bands and indicators share it), ranking, quality.
+
+    An input without a row for the symbol and day is left out.
+    """
     keys = pd.MultiIndex.from_frame(frame[["symbol", "date"]])
-    windows = bands.set_index(["symbol", "date"])["input_hash"].reindex(keys)
-    return [
-        combine(window, *(() if pd.isna(row) else (row,)))
-        for window, row in zip(windows, ranked.reindex(keys), strict=True)
-    ]
+    columns = [i.set_index(["symbol", "date"])["input_hash"].reindex(keys) for i in inputs]
+    return [combine(*(h for h in row if pd.notna(h))) for row in zip(*columns, strict=True)]
 
 
 def _annotate(context: dg.AssetExecutionContext, frame: pd.DataFrame) -> None:

@@ -15,6 +15,7 @@ from assets.analysis_summary import analysis_summary
 from assets.asset_analytics import asset_analytics
 from assets.checks import budget_check, continuity_check, freshness_check, schema_check
 from assets.correlation_matrix import correlation_matrix
+from assets.data_quality import data_quality
 from assets.indicators import indicators
 from assets.ohlcv import ohlcv_1d, ohlcv_1d_history
 from assets.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
@@ -46,6 +47,7 @@ STAGES: tuple[Stage, ...] = (
     ohlcv_1h,
     ohlcv_4h,
     ohlcv_1w,
+    data_quality,
     indicators,
     regression_bands,
     signals,

@@ -10,8 +10,9 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
+from assets.evidence import evidence, read_evidence
 from assets.signals import input_hashes
-from assets.stage import channel_params, parameters, with_provenance
+from assets.stage import channel_params, parameters, quality_limits, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
 from assets.windows import RunWindows, windows_at, windows_of
 from autonama_dagster.analytics.aggregation import aggregate
@@ -22,6 +23,7 @@ from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM, Interval
+from autonama_dagster.analytics.quality import Evidence, judge
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
@@ -73,7 +75,8 @@ def what_if(
     fetched, candles, source = _candles(members, first, day, exchange, warehouse)
     on_step("channels, indicators and signals")
     run = windows_of(candles, members, day, day, settings.lookback)
-    signals = _signals(settings, params, run, universe)
+    beside = _evidence(fetched, members, first, day, warehouse)
+    signals = _signals(settings, params, run, universe, beside)
     on_step("correlations and summary")
     number = int(np.datetime64(day).astype(np.int64))
     matrix = pairs(members, candles, number, lookback=settings.lookback)
@@ -172,13 +175,29 @@ def _quarantined(
     return len(fetched.rejected) + warehouse.quarantined_candles(stored, day, table)
 
 
+def _evidence(
+    fetched: Fetched, members: Sequence[str], first: date, day: date, warehouse: Warehouse
+) -> dict[str, Evidence]:
+    """What is known beside the candles: of those just fetched, and of those that are stored."""
+    asked = set(fetched.log["symbol"])
+    rejected = fetched.rejected.rename(columns={"reason": "said"}).assign(kind="kept_out")
+    stored = read_evidence(warehouse, [m for m in members if m not in asked], first, day)
+    return {**evidence(rejected, {}), **stored}
+
+
 def _signals(
-    settings: Settings, params: ChannelParams, run: RunWindows, universe: pd.DataFrame
+    settings: Settings,
+    params: ChannelParams,
+    run: RunWindows,
+    universe: pd.DataFrame,
+    beside: Mapping[str, Evidence],
 ) -> pd.DataFrame:
     bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes())
     indicators = compute(run.candles, run.windows)
-    frame = decide(bands, indicators, universe, kstd=params.kstd)
-    frame = frame.assign(input_hash=input_hashes(frame, bands, universe))
+    limits = quality_limits(settings)
+    quality = judge(run.candles, run.windows, run.known, beside, limits, settings.lookback)
+    frame = decide(bands, indicators, universe, quality, kstd=params.kstd)
+    frame = frame.assign(input_hash=input_hashes(frame, bands, universe, quality))
     return with_provenance(frame, "signals", settings)
 
 
@@ -279,7 +298,9 @@ def _signals_at(
     bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes(), **dated)
     indicators = compute(run.candles, run.windows).assign(**dated)
     indicators["volatility_30d_pct"] *= grid.steps_per_day**0.5
-    frame = decide(bands, indicators, universe, kstd=params.kstd)
+    # The ledger's rules are about days.
+    unjudged = bands[["symbol", "date"]].assign(window_severity=None)
+    frame = decide(bands, indicators, universe, unjudged, kstd=params.kstd)
     made_with = parameters("signals", settings) | {"interval": grid.name}
     return frame.assign(
         input_hash=input_hashes(frame, bands, universe),

@@ -228,6 +228,7 @@ def _draw_tags(axes: Axes, scale: Scale, signal: Mapping[str, Any]) -> None:
 def _draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
     reasons = {
         "INSUFFICIENT_DATA": "INSUFFICIENT_DATA: too few candles for a channel",
+        "QUARANTINED": "QUARANTINED: the window holds a fault, see data_quality",
         "NO_DATA": f"NO_DATA: no candle on {pd.Timestamp(signal['date']):%Y-%m-%d}",
     }
     axes.text(

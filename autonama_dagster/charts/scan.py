@@ -107,12 +107,16 @@ def scan_summary(
 def _draw_counts(page: Page, signals: pd.DataFrame) -> None:
     ok = signals["status"] == "OK"
     counts = {name: int((ok & (signals["signal"] == name)).sum()) for name in SIGNAL_COLOURS}
+    rare = ["QUARANTINED"] if (signals["status"] == "QUARANTINED").any() else []
     counts |= {
-        name: int((signals["status"] == name).sum()) for name in ("INSUFFICIENT_DATA", "NO_DATA")
+        name: int((signals["status"] == name).sum())
+        for name in ("INSUFFICIENT_DATA", "NO_DATA", *rare)
     }
     for i, (name, count) in enumerate(counts.items()):
         colour = SIGNAL_COLOURS.get(name, INK)
-        page.figure_of(640 + 120 * i, 34, name, str(count), color=colour, fontsize=16)
+        page.figure_of(
+            640 - 120 * len(rare) + 120 * i, 34, name, str(count), color=colour, fontsize=16
+        )
 
 
 def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.analysis import (
     CORRELATION_MATRIX,
+    DATA_QUALITY,
     INDICATORS_TABLE,
     REGRESSION_BANDS,
 )
@@ -25,6 +26,7 @@ TABLES: dict[str, Table] = {
         UNIVERSE,
         OHLCV_1D,
         *INTRADAY,
+        DATA_QUALITY,
         INDICATORS_TABLE,
         REGRESSION_BANDS,
         SIGNALS_TABLE,
@@ -41,6 +43,7 @@ TABLES: dict[str, Table] = {
 INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ohlcv_1d": (("date",),),
     **{t.name: (("date",),) for t in INTRADAY},
+    "data_quality": (("date",),),
     "indicators": (("date",),),
     "regression_bands": (("date",),),
     "signals": (("date",),),

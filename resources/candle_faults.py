@@ -1,0 +1,59 @@
+"""What the database knows of a candle beside the candle itself: for the quality ledger."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import pandas as pd
+
+from autonama_dagster.schemas.base import SCHEMA
+from resources.exchange.base import CONFLICT
+from resources.warehouse import Warehouse
+
+
+def candle_faults(
+    warehouse: Warehouse, symbols: Sequence[str], first: date, last: date
+) -> pd.DataFrame:
+    """Faults of daily candles that the table of candles does not show.
+
+    Returns
+    -------
+    pandas.DataFrame
+        symbol, date (datetime64[s]), kind and said (str): "kept_out", with the reason; "forming",
+        with the time of the fetch; "conflicting", with the failed fetch's message, until the day is
+        answered.
+    """
+    arrow = warehouse.query(
+        f"""
+        SELECT symbol, date, 'kept_out' AS kind, reason AS said
+        FROM {SCHEMA}.quarantine
+        WHERE table_name = 'ohlcv_1d' AND symbol = ANY($1) AND date BETWEEN $2 AND $3
+        UNION ALL
+        SELECT symbol, date, 'forming',
+               to_char(fetched_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        FROM {SCHEMA}.ohlcv_1d
+        WHERE symbol = ANY($1) AND date BETWEEN $2 AND $3
+          AND fetched_at < (date + 1)::timestamp AT TIME ZONE 'UTC'
+        UNION ALL
+        SELECT f.symbol, f.day, 'conflicting', f.message
+        FROM (
+            SELECT DISTINCT symbol, message, substring(message FROM $4)::date AS day
+            FROM {SCHEMA}.fetch_log
+            WHERE interval = '1d' AND outcome = 'failed' AND symbol = ANY($1) AND message ~ $4
+        ) AS f
+        WHERE f.day BETWEEN $2 AND $3
+          AND NOT EXISTS (
+              SELECT FROM {SCHEMA}.fetch_log AS g
+              WHERE g.symbol = f.symbol AND g.interval = '1d' AND g.outcome <> 'failed'
+                AND f.day BETWEEN g.from_date AND g.to_date
+          )
+        ORDER BY 1, 2, 3, 4
+        """,
+        (
+            list(symbols),
+            first,
+            last,
+            f"{CONFLICT} 1d candles of ([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})",
+        ),
+    )
+    frame: pd.DataFrame = arrow.to_pandas()
+    return frame.assign(date=pd.to_datetime(frame["date"]).astype("datetime64[s]"))
