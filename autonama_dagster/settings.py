@@ -60,12 +60,12 @@ class Settings(BaseSettings):
         description="Pairs with hourly and 15-minute candles, e.g. BTCUSDT,ETHUSDT; default none.",
     )
 
-    quality_jump_ratio: Annotated[float, Field(gt=1, le=100)] = Field(
+    quality_jump_ratio: Annotated[float, Field(ge=1.1, le=100)] = Field(
         default=2.0,
         description="Price jump: a close more than this times the close before or less than one "
         "such part of it, or a wick as far from the candle's body.",
     )
-    quality_open_gap_pct: Annotated[float, Field(gt=0, le=200)] = Field(
+    quality_open_gap_pct: Annotated[float, Field(ge=0.1, le=200)] = Field(
         default=10.0,
         description="Price jump: an open further than this from the close of the day before.",
     )
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         description="Quote volume / volume may lie so far outside low to high before it is a "
         "warning.",
     )
-    quality_churn_pct: Annotated[float, Field(gt=0, le=100)] = Field(
+    quality_churn_pct: Annotated[float, Field(ge=0, le=100)] = Field(
         default=10.0,
         description="Members that may change from one day to the next before it is a warning.",
     )
