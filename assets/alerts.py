@@ -3,7 +3,8 @@
 import dagster as dg
 import pandas as pd
 
-from assets.stage import channel_params, stage, with_provenance
+from assets.parameters import channel_params
+from assets.stage import stage, with_provenance
 from autonama_dagster.analytics.summary import alerts as build
 from autonama_dagster.schemas.decision import ALERTS
 from autonama_dagster.settings import Settings

@@ -5,11 +5,11 @@ from datetime import timedelta
 import dagster as dg
 import pandas as pd
 
+from assets.input_hashes import summary_hash
 from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
-from autonama_dagster.analytics.hashing import combine
 from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.charts.scan import scan_summary
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
@@ -42,8 +42,7 @@ def analysis_summary(
     for day, pairs in correlation_matrix.groupby("date"):
         of_day = by_day.get(day, members.iloc[:0])
         row = build(of_day, summarise_pairs(pairs), day_number(pd.Timestamp(str(day))))
-        hashes = (*of_day["input_hash"], *pairs["input_hash"])
-        rows.append(row.assign(input_hash=combine(*hashes)))
+        rows.append(row.assign(input_hash=summary_hash(of_day, pairs)))
     frame = pd.concat(rows, ignore_index=True)
     latest = frame["date"].iloc[-1]
     _attach(context, warehouse, settings, latest, by_day.get(latest, members.iloc[:0]), config)

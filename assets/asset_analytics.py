@@ -3,7 +3,8 @@
 import dagster as dg
 import pandas as pd
 
-from assets.stage import channel_params, run_scope, stage, with_provenance
+from assets.parameters import channel_params
+from assets.stage import run_scope, stage, with_provenance
 from assets.windows import read_windows
 from autonama_dagster.analytics.levels import compute
 from autonama_dagster.analytics.summary import asset_analytics as build

@@ -3,7 +3,8 @@
 import dagster as dg
 import pandas as pd
 
-from assets.stage import channel_params, run_scope, stage, with_provenance
+from assets.parameters import channel_params
+from assets.stage import run_scope, stage, with_provenance
 from assets.windows import read_windows, warn_of_unknown_windows
 from autonama_dagster.analytics.channel import fit_channels
 from autonama_dagster.schemas.analysis import REGRESSION_BANDS

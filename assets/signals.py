@@ -3,8 +3,9 @@
 import dagster as dg
 import pandas as pd
 
-from assets.stage import channel_params, run_scope, stage, with_provenance
-from autonama_dagster.analytics.hashing import combine
+from assets.input_hashes import signal_hashes
+from assets.parameters import channel_params
+from assets.stage import run_scope, stage, with_provenance
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.decision import SIGNALS_TABLE
@@ -39,21 +40,11 @@ def signals(
     universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last))
     params = channel_params(settings)
     frame = decide(regression_bands, indicators, universe, data_quality, kstd=params.kstd)
-    hashes = input_hashes(frame, regression_bands, universe, data_quality)
+    hashes = signal_hashes(frame, regression_bands, universe, data_quality)
     frame = frame.assign(input_hash=hashes)
     if len(frame) <= MAX_ANNOTATED:
         _annotate(context, frame)
     return with_provenance(frame, "signals", settings)
-
-
-def input_hashes(frame: pd.DataFrame, *inputs: pd.DataFrame) -> list[str]:
-    """Hash over each row's inputs: window (bands and indicators share it), ranking, quality.
-
-    An input without a row for the symbol and day is left out.
-    """
-    keys = pd.MultiIndex.from_frame(frame[["symbol", "date"]])
-    columns = [i.set_index(["symbol", "date"])["input_hash"].reindex(keys) for i in inputs]
-    return [combine(*(h for h in row if pd.notna(h))) for row in zip(*columns, strict=True)]
 
 
 def _annotate(context: dg.AssetExecutionContext, frame: pd.DataFrame) -> None:

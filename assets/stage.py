@@ -9,17 +9,14 @@ import functools
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from autonama_dagster.analytics.channel import ChannelParams
+from assets.parameters import parameters
 from autonama_dagster.analytics.hashing import code_version, params_hash
-from autonama_dagster.analytics.quality_rules import QualityLimits
-from autonama_dagster.analytics.universe import load_exclusions
-from autonama_dagster.errors import InputError
 from autonama_dagster.partitions import PartitionSet, rectangle
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import sql_type
@@ -104,50 +101,6 @@ def stage(
 def run_scope(context: dg.AssetExecutionContext) -> Scope:
     """Symbols and days of the run's partitions."""
     return Scope(*rectangle(context.partition_keys))
-
-
-def channel_params(settings: Settings) -> ChannelParams:
-    """The channel's parameters as configured.
-
-    Raises
-    ------
-    InputError
-        They do not go together: the window is shorter than the degree needs.
-    """
-    try:
-        return ChannelParams(
-            degree=settings.degree,
-            kstd=settings.kstd,
-            price_scale=settings.price_scale,
-            lookback=settings.lookback,
-        )
-    except ValueError as error:
-        raise InputError(f"{error}; choose more days or a lower degree") from None
-
-
-def quality_limits(settings: Settings) -> QualityLimits:
-    """Thresholds of the rules of data quality as configured."""
-    return QualityLimits(
-        jump_ratio=settings.quality_jump_ratio,
-        open_gap_pct=settings.quality_open_gap_pct,
-        stale_days=settings.quality_stale_days,
-        volume_pct=settings.quality_volume_pct,
-        vwap_pct=settings.quality_vwap_pct,
-    )
-
-
-def parameters(asset: str, settings: Settings) -> dict[str, Any]:
-    """The parameters whose hash the rows of an analytic table carry."""
-    if asset == "universe":
-        lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
-        return {"universe_size": settings.universe_size, **lists}
-    if asset in {"indicators", "correlation_matrix"}:
-        return {"lookback": settings.lookback}
-    limits = asdict(quality_limits(settings))
-    if asset == "data_quality":
-        return {"lookback": settings.lookback, **limits}
-    channel = asdict(channel_params(settings))
-    return channel if asset == "regression_bands" else {**channel, **limits}
 
 
 def day_number(day: pd.Timestamp) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from assets.stage import channel_params
+from assets.parameters import channel_params
 from assets.windows import Answered, RunWindows, windows_of
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import channel_curve, fit_channels

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
-import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +13,9 @@ from autonama_dagster.analytics.hashing import window_hashes
 from autonama_dagster.analytics.windows import Windows, windows
 from resources.statements import Scope
 from resources.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 Answered = Mapping[str, Sequence[tuple[date, date]]]
 
@@ -87,7 +90,7 @@ def windows_at(
     return RunWindows(candles, made, [np.ones(len(days), dtype=bool)] * len(made))
 
 
-def warn_of_unknown_windows(context: dg.AssetExecutionContext, run: RunWindows) -> None:
+def warn_of_unknown_windows(context: "dg.AssetExecutionContext", run: RunWindows) -> None:
     """Say on the materialisation and in the log how many rows wait for candles not asked for."""
     if count := run.unknown():
         context.add_output_metadata({"unknown_windows": count})

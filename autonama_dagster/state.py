@@ -5,19 +5,12 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from assets.stage import parameters
-from autonama_dagster.analytics.hashing import code_version, params_hash
+from assets.parameters import versions
 from autonama_dagster.partitions import register
 from autonama_dagster.planner import State
 from autonama_dagster.settings import Settings
 from resources import ledger
-from resources.ledger import Versions
 from resources.warehouse import Warehouse
-
-
-def versions(asset: str, settings: Settings) -> Versions:
-    """What rows of the asset's table are made with as configured."""
-    return Versions(params_hash(parameters(asset, settings)), code_version())
 
 
 def read_state(

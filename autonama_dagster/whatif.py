@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from assets.evidence import evidence, read_evidence
-from assets.signals import input_hashes
-from assets.stage import channel_params, parameters, quality_limits, with_provenance
+from assets.input_hashes import signal_hashes
+from assets.parameters import channel_params, parameters, quality_limits
+from assets.stage import with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
 from assets.windows import RunWindows, windows_at, windows_of
 from autonama_dagster.analytics.aggregation import aggregate
@@ -182,7 +183,7 @@ def _evidence(
     asked = set(fetched.log["symbol"])
     rejected = fetched.rejected.rename(columns={"reason": "said"}).assign(kind="kept_out")
     stored = read_evidence(warehouse, [m for m in members if m not in asked], first, day)
-    return {**evidence(rejected, {}), **stored}
+    return {**evidence(rejected), **stored}
 
 
 def _signals(
@@ -197,7 +198,7 @@ def _signals(
     limits = quality_limits(settings)
     quality = judge(run.candles, run.windows, run.known, beside, limits, settings.lookback)
     frame = decide(bands, indicators, universe, quality, kstd=params.kstd)
-    frame = frame.assign(input_hash=input_hashes(frame, bands, universe, quality))
+    frame = frame.assign(input_hash=signal_hashes(frame, bands, universe, quality))
     return with_provenance(frame, "signals", settings)
 
 
@@ -299,11 +300,11 @@ def _signals_at(
     indicators = compute(run.candles, run.windows).assign(**dated)
     indicators["volatility_30d_pct"] *= grid.steps_per_day**0.5
     # The ledger's rules are about days.
-    unjudged = bands[["symbol", "date"]].assign(window_severity=None)
+    unjudged = bands[["symbol", "date", "input_hash"]].iloc[:0].assign(window_severity="")
     frame = decide(bands, indicators, universe, unjudged, kstd=params.kstd)
     made_with = parameters("signals", settings) | {"interval": grid.name}
     return frame.assign(
-        input_hash=input_hashes(frame, bands, universe),
+        input_hash=signal_hashes(frame, bands, universe, unjudged),
         params_hash=params_hash(made_with),
         code_version=code_version(),
     )

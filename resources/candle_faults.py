@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import date
 
 import pandas as pd
+import pyarrow as pa
 
+from autonama_dagster.analytics.candles import CANDLE_FLOATS
 from autonama_dagster.schemas.base import SCHEMA
 from resources.exchange.base import CONFLICT
 from resources.warehouse import Warehouse
@@ -55,5 +57,35 @@ def candle_faults(
             f"{CONFLICT} 1d candles of ([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})",
         ),
     )
+    return _dated(arrow)
+
+
+def other_versions(
+    warehouse: Warehouse, symbols: Sequence[str], first: date, last: date
+) -> pd.DataFrame:
+    """Closed daily candles that were replaced by another source's: each source's last version.
+
+    Returns
+    -------
+    pandas.DataFrame
+        symbol, date (datetime64[s]), source, the numbers of a candle and row_hash.
+    """
+    numbers = ", ".join(f'r."{name}"' for name in CANDLE_FLOATS)
+    arrow = warehouse.query(
+        f"""
+        SELECT DISTINCT ON (r.symbol, r.date, r.source)
+               r.symbol, r.date, r.source, {numbers}, r.row_hash
+        FROM {SCHEMA}.ohlcv_1d_revisions AS r
+        JOIN {SCHEMA}.ohlcv_1d AS c USING (symbol, date)
+        WHERE r.symbol = ANY($1) AND r.date BETWEEN $2 AND $3 AND r.source <> c.source
+          AND r.fetched_at >= (r.date + 1)::timestamp AT TIME ZONE 'UTC'
+        ORDER BY r.symbol, r.date, r.source, r.revision DESC
+        """,
+        (list(symbols), first, last),
+    )
+    return _dated(arrow)
+
+
+def _dated(arrow: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = arrow.to_pandas()
     return frame.assign(date=pd.to_datetime(frame["date"]).astype("datetime64[s]"))

@@ -155,6 +155,7 @@ def _logged(
             "outcome": "failed" if failure else "ok" if candles else "empty",
             "candles": candles,
             "message": failure,
+            "origins": None,
         }
 
     if isinstance(answer, SymbolFetchError):
@@ -168,10 +169,14 @@ def _logged(
 def _log(rows: list[dict[str, object]]) -> pd.DataFrame:
     columns = (
         "symbol", "interval", "from_date", "to_date", "asked_at", "outcome", "candles", "message",
+        "origins",
     )  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(columns))
     return frame.assign(
-        **{c: frame[c].astype("str") for c in ("symbol", "interval", "outcome", "message")},
+        **{
+            c: frame[c].astype("str")
+            for c in ("symbol", "interval", "outcome", "message", "origins")
+        },
         from_date=pd.to_datetime(frame["from_date"]).astype("datetime64[s]"),
         to_date=pd.to_datetime(frame["to_date"]).astype("datetime64[s]"),
         asked_at=pd.to_datetime(frame["asked_at"], utc=True).astype("datetime64[us, UTC]"),

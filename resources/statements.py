@@ -5,15 +5,17 @@ Every function that writes takes the cursor of an open transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
+from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.market import QUARANTINE
+from autonama_dagster.schemas.revisions import REVISIONS
 from resources.days import midnight
 from resources.frames import split, to_arrow
 
@@ -42,7 +44,9 @@ def qualified(of: Table) -> str:
 def ordered(of: Table, column: str) -> str:
     """A column as ORDER BY wants it."""
     # Byte order everywhere: a server's own collation must not change the order of rows.
-    return f'"{column}" COLLATE "C"' if of.sql_type(column) is None else f'"{column}"'
+    is_text = isinstance(of.schema.columns[column].dtype.type, pd.StringDtype)
+    is_text = is_text and of.sql_type(column) is None
+    return f'"{column}" COLLATE "C"' if is_text else f'"{column}"'
 
 
 def _columns(of: Table) -> str:
@@ -74,6 +78,34 @@ def condition(of: Table, scope: Scope) -> tuple[str, list[Any]]:
     return (" WHERE " + " AND ".join(parts) if parts else ""), values
 
 
+def rows_of(of: Table, scope: Scope, as_of: datetime | None) -> tuple[str, list[Any]]:
+    """What to select a scope's rows FROM, and the values to bind.
+
+    With `as_of` candles as they were known at that moment of the exchange's clock.
+
+    Raises
+    ------
+    InputError
+        `as_of` is given for a table whose replaced rows are not kept.
+    """
+    where, values = condition(of, scope)
+    if as_of is None:
+        return f"{qualified(of)}{where}", values
+    if of.name not in REVISIONS:
+        raise InputError(
+            f"table {of.name} does not keep what it held: only {', '.join(REVISIONS)} do; "
+            "leave the moment out"
+        )
+    values.append(as_of)
+    then, also = f"${len(values)}", "AND" if where else "WHERE"
+    found = (
+        f"(SELECT {_columns(of)} FROM {qualified(of)}{where} {also} fetched_at <= {then} "
+        f"UNION ALL SELECT {_columns(of)} FROM {qualified(REVISIONS[of.name])}{where} {also} "
+        f"valid_from <= {then} AND {then} < valid_to) AS known"
+    )
+    return found, values
+
+
 def replace_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table, scope: Scope) -> None:
     """Put the rows in the place of the scope's; see `Table.keep_absent` for candles."""
     where, values = condition(of, scope)
@@ -101,14 +133,40 @@ def _append(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
 
 
 def merge_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
-    """Insert rows, replacing those of the same key that differ in what the exchange said."""
+    """Insert rows, replacing those of the same key that differ in what the exchange said.
+
+    Where the table has one for them, replaced rows are kept as revisions.
+    """
     if not arrow.num_rows:
         return
     others = [c for c in of.columns if c not in of.key]
-    updates = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
-    changed = " WHERE t.row_hash <> excluded.row_hash" if "row_hash" in others else ""
+    given = {c: f'excluded."{c}"' for c in others}
     _stage(cursor, of, arrow)
+    if of.name in REVISIONS:
+        # Sources' clocks differ; what is known never goes back in time, so that every moment has
+        # one version of a candle.
+        given["fetched_at"] = 'greatest(t."fetched_at", excluded."fetched_at")'
+        _keep_replaced(cursor, of, REVISIONS[of.name])
+    updates = ", ".join(f'"{c}" = {value}' for c, value in given.items())
+    changed = " WHERE t.row_hash <> excluded.row_hash" if "row_hash" in others else ""
     _drain(cursor, of, f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}")
+
+
+def _keep_replaced(cursor: dbapi.Cursor, of: Table, kept: Table) -> None:
+    """Copy the rows that the staged ones will replace into the table of revisions."""
+    keys = ", ".join(of.key)
+    replaced = ", ".join(f't."{c}"' for c in of.columns)
+    cursor.execute(
+        f"""
+        INSERT INTO {qualified(kept)} ({_columns(of)}, revision, valid_from, valid_to)
+        SELECT {replaced}, coalesce(max(r.revision), 0) + 1,
+               t.fetched_at, greatest(t.fetched_at, max(s.fetched_at))
+        FROM {STAGE} AS s JOIN {qualified(of)} AS t USING ({keys})
+        LEFT JOIN {qualified(kept)} AS r USING ({keys})
+        WHERE t.row_hash <> s.row_hash
+        GROUP BY {replaced}
+        """
+    )
 
 
 def _stage(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pandas as pd
@@ -26,12 +26,12 @@ from resources.frames import empty_rejected, split, to_arrow, to_frame
 from resources.statements import (
     EVERYTHING,
     Scope,
-    condition,
     merge_rows,
     ordered,
     qualified,
     quarantine_rows,
     replace_rows,
+    rows_of,
     select_list,
 )
 
@@ -151,28 +151,43 @@ class Warehouse:
             return cursor.fetch_arrow_table()
 
     def read(
-        self, name: str, scope: Scope = EVERYTHING, columns: Sequence[str] | None = None
+        self,
+        name: str,
+        scope: Scope = EVERYTHING,
+        columns: Sequence[str] | None = None,
+        *,
+        as_of: datetime | None = None,
     ) -> pd.DataFrame:
-        """Rows of a table in its key's order, in the dtypes of its model."""
+        """Rows of a table in its key's order, in the dtypes of its model.
+
+        With `as_of` the candles that were known at that moment of the exchange's clock.
+
+        Raises
+        ------
+        SchemaError
+            Unknown table or column.
+        InputError
+            `as_of` is given for a table whose replaced rows are not kept.
+        """
         of = table(name)
         chosen = tuple(columns or of.columns)
         if unknown := set(chosen) - set(of.columns):
             raise SchemaError(f"table {name} has no column {', '.join(sorted(unknown))}")
-        where, values = condition(of, scope)
+        rows, values = rows_of(of, scope, as_of)
         order = ", ".join(ordered(of, k) for k in of.key) or "1"
-        arrow = self.query(
-            f"SELECT {select_list(of, chosen)} FROM {qualified(of)}{where} ORDER BY {order}",
-            values,
-        )
+        arrow = self.query(f"SELECT {select_list(of, chosen)} FROM {rows} ORDER BY {order}", values)
         return to_frame(of, arrow)
 
-    def candles(self, symbols: Sequence[str], first: date, last: date) -> dict[str, Candles]:
-        """Daily candles of the symbols from `first` to `last`, both included.
+    def candles(
+        self, symbols: Sequence[str], first: date, last: date, *, as_of: datetime | None = None
+    ) -> dict[str, Candles]:
+        """Daily candles of the symbols from `first` to `last`, both included; see `read`.
 
         A symbol without candles is absent from the result.
         """
         columns = ("symbol", "date", *CANDLE_FLOATS, "row_hash")
-        return Candles.by_symbol(self.read("ohlcv_1d", Scope(tuple(symbols), first, last), columns))
+        scope = Scope(tuple(symbols), first, last)
+        return Candles.by_symbol(self.read("ohlcv_1d", scope, columns, as_of=as_of))
 
     def write(self, name: str, batch: Batch, scope: Scope, stamps: dict[str, Any]) -> Written:
         """Replace the scope's rows in one transaction, bad rows going to `quarantine`.

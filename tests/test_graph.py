@@ -16,12 +16,13 @@ from assets.stage import GROUPS
 from autonama_dagster.definitions import STAGES, build_defs
 from autonama_dagster.jobs import JOBS
 from autonama_dagster.schemas.registry import TABLES
+from autonama_dagster.schemas.revisions import REVISIONS
 from autonama_dagster.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "graph.json"
 UPDATE = ".venv/bin/python -m tests.test_graph --update"
 TABLE = "autonama/table"
-BOOKKEEPING = {"fetch_log", "quarantine"}
+BOOKKEEPING = {"fetch_log", "quarantine", *(t.name for t in REVISIONS.values())}
 
 
 def definitions() -> dg.Definitions:

@@ -26,7 +26,7 @@ STATEMENT = re.compile(
 # constant of ours; the places where that is so are few and named.
 NAMES = {
     "SCHEMA", "qualified(of)", "qualified(table(name))", "qualified(QUARANTINE)", "STAGE", "where",
-    "order", "select_list(of, chosen)",
+    "order", "select_list(of, chosen)", "rows",
 }  # fmt: skip
 
 
@@ -40,7 +40,15 @@ ALLOWED = {
     "autonama_dagster/schemas/registry.py": {"what", "text", CANDLES_VIEW},  # DDL, no input
     "resources/dagster_storage.py": {"table.name", "names"},  # Dagster's tables and columns
     "resources/database.py": {"quoted"},  # an identifier, quoted by SQLAlchemy
-    "resources/statements.py": {"_columns(of)", "chosen", "conflict", "extra"},  # of the registry
+    "resources/statements.py": {  # of the registry
+        "_columns(of)",
+        "chosen",
+        "conflict",
+        "extra",
+        "qualified(kept)",
+        "replaced",
+        "keys",
+    },
 }
 
 

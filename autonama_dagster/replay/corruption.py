@@ -134,18 +134,27 @@ _NONSENSE: Mapping[str, Mapping[int, str]] = {
 }
 
 
-def _spoil(rows: Rows, fault: Fault, _step_ms: int, now_ms: int) -> Rows:
+def _of_day(rows: Rows, fault: Fault, now_ms: int) -> Rows:
+    """The candles of the fault's day, or of a day from the last one that closed on."""
     start = _day_start_ms(fault)
     if start is None:
         closed = [row[0] for row in rows if row[6] < now_ms]
         start = closed[-1] if closed else now_ms
-    for row in rows:
-        if not start <= row[0] < start + DAY_MS:
-            continue
+    return [row for row in rows if start <= row[0] < start + DAY_MS]
+
+
+def _spoil(rows: Rows, fault: Fault, _step_ms: int, now_ms: int) -> Rows:
+    for row in _of_day(rows, fault, now_ms):
         if fault.value == "high-below-low":
             row[_HIGH], row[_LOW] = row[_LOW], row[_HIGH]
         for column, text in _NONSENSE.get(fault.value, {}).items():
             row[column] = text
+    return rows
+
+
+def _revise(rows: Rows, fault: Fault, _step_ms: int, now_ms: int) -> Rows:
+    for row in _of_day(rows, fault, now_ms):
+        row[_CLOSE] = row[_HIGH]
     return rows
 
 
@@ -159,5 +168,6 @@ _ROW_CHANGES: Mapping[str, Callable[[Rows, Fault, int, int], Rows]] = {
     "missing-days": _drop_days,
     "late-candle": _drop_latest,
     "bad-values": _spoil,
+    "revised-candle": _revise,
     "microseconds": _microseconds,
 }

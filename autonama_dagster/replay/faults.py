@@ -56,6 +56,9 @@ KINDS: Mapping[str, Kind] = {
     "bad-values": Kind(
         "nonsense (`value`) in the candle of `date`, or in the last one", ("value", "date"), KLINES
     ),
+    "revised-candle": Kind(
+        "the candle of `date`, or the last one, closes at its high", ("date",), KLINES
+    ),
     "microseconds": Kind("times in microseconds", paths=KLINES),
     "clock": Kind("the server's time is `seconds` ahead, behind if negative", ("seconds",), CLOCKS),
 }
@@ -80,7 +83,7 @@ class Fault:
     requests, minutes
         How long a `late-candle` is late.
     date, days
-        Which days are missing or bad.
+        Which days are missing, bad or revised.
     value
         One of `BAD_VALUES`.
 

@@ -100,6 +100,12 @@ class FetchLog(TableModel):
     )
     candles: Integer = column("Candles received, bad ones included.", ge=0)
     message: Text = column("Why it failed.", nullable=True)
+    origins: Text = column(
+        "Calls and files the candles came from, as a JSON array: each with its source, the first "
+        "and last day of its candles, and the call, or the file and its SHA-256.",
+        nullable=True,
+        sql="jsonb",
+    )
     run_id: Text = column("Dagster run that asked.")
 
 

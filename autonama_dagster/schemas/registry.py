@@ -18,6 +18,7 @@ from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_TABLE
 from autonama_dagster.schemas.intraday import INTRADAY
 from autonama_dagster.schemas.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
+from autonama_dagster.schemas.revisions import REVISIONS
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 
 TABLES: dict[str, Table] = {
@@ -27,6 +28,7 @@ TABLES: dict[str, Table] = {
         OHLCV_1D,
         *INTRADAY,
         DATA_QUALITY,
+        *REVISIONS.values(),
         INDICATORS_TABLE,
         REGRESSION_BANDS,
         SIGNALS_TABLE,
@@ -44,6 +46,7 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ohlcv_1d": (("date",),),
     **{t.name: (("date",),) for t in INTRADAY},
     "data_quality": (("date",),),
+    **{t.name: (("valid_to",),) for t in REVISIONS.values()},
     "indicators": (("date",),),
     "regression_bands": (("date",),),
     "signals": (("date",),),

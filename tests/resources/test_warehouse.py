@@ -194,6 +194,7 @@ def test_fetches_and_rejected_rows_are_written_with_the_candles(warehouse):
             "outcome": pd.Series(["ok", "failed"], dtype="str"),
             "candles": [2, 0],
             "message": pd.Series([None, "timed out"], dtype="str"),
+            "origins": pd.Series([None, None], dtype="str"),
         }
     )
     rejected = pd.DataFrame(

@@ -1,0 +1,295 @@
+"""Which stored rows are not what the present candles give: their input hashes, made again.
+
+A row is stale when its `input_hash` is another one than a run would give it now. Rows that were
+made with other parameters or by other code are not compared: a backfill makes them anew anyway.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from assets.evidence import judged
+from assets.input_hashes import signal_hashes, summary_hash
+from assets.parameters import versions
+from assets.windows import answered_candles, known_days, read_windows
+from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
+from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
+from autonama_dagster.schemas.registry import table
+from autonama_dagster.settings import Settings
+from resources.exchange.base import SymbolInfo
+from resources.statements import Scope
+from resources.warehouse import Warehouse
+
+DAY = timedelta(days=1)
+OF_SYMBOLS = (
+    *("data_quality", "indicators", "regression_bands", "signals", "asset_analytics", "alerts"),
+)
+OF_DAYS = ("correlation_matrix", "analysis_summary")
+ANALYTIC = ("universe", *OF_SYMBOLS, *OF_DAYS)
+DAYS_AT_ONCE = 60  # of the pairs that are in memory: 300,000 rows of 100 members
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Stale rows.
+
+    Attributes
+    ----------
+    rows
+        Keys of the stale rows by table; a table without any is absent.
+    n_outdated
+        Rows that were made with other parameters or by other code, which are not compared.
+    n_unanswered
+        Rows of `universe` that are not compared, because not all candles they were made from were
+        asked for to be stored.
+    """
+
+    rows: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    n_outdated: int = 0
+    n_unanswered: int = 0
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """Days with a stale row, in order."""
+        found = {day for keys in self.rows.values() for day in keys["date"].dt.date}
+        return tuple(sorted(found))
+
+    def symbols(self, name: str) -> list[str]:
+        """Symbols of a table's stale rows, in order; none where the table is by day."""
+        keys = self.rows.get(name, pd.DataFrame())
+        columns = [c for c in ("symbol", "symbol_a", "symbol_b") if c in keys]
+        return sorted({symbol for c in columns for symbol in keys[c]})
+
+    def symbols_by_day(self) -> dict[date, frozenset[str]]:
+        """Symbols with a stale row of their own, by day."""
+        keys = [self.rows[name][["date", "symbol"]] for name in OF_SYMBOLS if name in self.rows]
+        if not keys:
+            return {}
+        of_days = pd.concat(keys).groupby("date")["symbol"]
+        return {pd.Timestamp(str(day)).date(): frozenset(names) for day, names in of_days}
+
+
+class Comparison:
+    """Compares what may have been made from some candles with what a run would make of them now.
+
+    Parameters
+    ----------
+    warehouse
+        The project's tables.
+    settings
+        The configured parameters.
+    symbols
+        Whose candles are looked at.
+    first, last
+        Days of these candles; rows of later days are compared as far as a window reaches.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        settings: Settings,
+        symbols: Sequence[str],
+        first: date,
+        last: date,
+    ) -> None:
+        self._warehouse = warehouse
+        self._settings = settings
+        self._symbols = tuple(sorted(symbols))
+        self._first = max(first, settings.start_date)
+        self._last = last
+        self._n_outdated = 0
+        self._n_unanswered = 0
+
+    def all_tables(self) -> Stale:
+        """Stale rows of every analytic table."""
+        return self._found({**self._of_universe(), **self._of_symbols(), **self._of_days()})
+
+    def tables_of_symbols(self) -> Stale:
+        """Stale rows of `OF_SYMBOLS`."""
+        return self._found(self._of_symbols())
+
+    def tables_of_days(self) -> Stale:
+        """Stale rows of `OF_DAYS`, as if the tables of symbols had been made again."""
+        return self._found(self._of_days())
+
+    def _found(self, rows: Mapping[str, pd.DataFrame]) -> Stale:
+        filled = {name: keys for name, keys in rows.items() if len(keys)}
+        return Stale(filled, self._n_outdated, self._n_unanswered)
+
+    def _scope(self, days: int) -> Scope:
+        """Days whose window of so many days holds one of the candles."""
+        latest = self._warehouse.latest_day("regression_bands") or self._first - DAY
+        return Scope(self._symbols, self._first, min(self._last + (days - 1) * DAY, latest))
+
+    def _stored(self, name: str, scope: Scope) -> pd.DataFrame:
+        """Keys and hashes of a table's rows of the present versions."""
+        of = table(name)
+        columns = (*of.key, "input_hash", "params_hash", "code_version")
+        frame = self._warehouse.read(name, scope, columns)
+        made = versions(name, self._settings)
+        is_current = frame["params_hash"].eq(made.params_hash)
+        is_current &= frame["code_version"].eq(made.code_version)
+        self._n_outdated += int((~is_current).sum())
+        return frame.loc[is_current, [*of.key, "input_hash"]].reset_index(drop=True)
+
+    def _of_universe(self) -> dict[str, pd.DataFrame]:
+        scope = self._scope(WINDOW_DAYS + 1)
+        if _is_empty(scope):
+            return {}
+        stored = self._stored("universe", scope)
+        stored = stored[stored["symbol"].isin(self._symbols)]
+        answered = self._warehouse.fetched_ranges("1d", self._symbols)
+        days = _numbers(scope)
+        known = {
+            s: set(days[known_days(answered.get(s, ()), days, WINDOW_DAYS + 1)].tolist())
+            for s in self._symbols
+        }
+        is_known = [
+            number in known[symbol]
+            for symbol, number in zip(stored["symbol"], _day_numbers(stored), strict=True)
+        ]
+        self._n_unanswered += len(stored) - sum(is_known)
+        candles = self._warehouse.candles(
+            self._symbols, self._first - WINDOW_DAYS * DAY, _end(scope)
+        )
+        infos = [SymbolInfo(s, s.removesuffix("USDT"), "USDT") for s in self._symbols]
+        # The hash is of a symbol's own candles alone: whom it is ranked among does not matter.
+        expected = rank(infos, candles, days, universe_size=1, is_complete=True)
+        return {"universe": _different(stored[is_known], expected)}
+
+    def _expected_signals(self, scope: Scope) -> pd.DataFrame:
+        """symbol, date, window, quality, has_candle and input_hash of every symbol and day."""
+        run = read_windows(self._warehouse, scope, self._settings.lookback)
+        quality = judged(self._warehouse, self._settings, scope, run)
+        days = pd.to_datetime(_numbers(scope), unit="D").astype("datetime64[s]")
+        frame = pd.DataFrame(
+            {
+                "symbol": np.repeat(self._symbols, len(days)),
+                "date": np.tile(days, len(self._symbols)),
+                "window": run.hashes(),
+                "quality": quality["input_hash"],
+                "has_candle": run.has_candle(),
+            }
+        ).astype({"symbol": "str", "window": "str"})
+        ranked = ("symbol", "date", "input_hash")
+        universe = self._warehouse.read("universe", scope, ranked)
+        bands = frame.rename(columns={"window": "input_hash"})
+        return frame.assign(
+            input_hash=pd.Series(signal_hashes(frame, bands, universe, quality), dtype="str")
+        )
+
+    def _of_symbols(self) -> dict[str, pd.DataFrame]:
+        scope = self._scope(self._settings.lookback)
+        if _is_empty(scope):
+            return {}
+        signals = self._expected_signals(scope)
+        windows = signals.assign(input_hash=signals["window"])
+        expected = {
+            "data_quality": signals.assign(input_hash=signals["quality"]),
+            "indicators": windows[windows["has_candle"]],
+            "regression_bands": windows,
+            **dict.fromkeys(("signals", "asset_analytics", "alerts"), signals),
+        }
+        return {name: _different(self._stored(name, scope), expected[name]) for name in expected}
+
+    def _of_days(self) -> dict[str, pd.DataFrame]:
+        scope = self._scope(self._settings.lookback)
+        if _is_empty(scope):
+            return {}
+        pairs_scope = self._scope(min(self._settings.lookback, RETURN_DAYS + 1))
+        expected = dict(self._expected_pairs(pairs_scope))
+        found = []
+        summaries = self._stored("analysis_summary", Scope(first=scope.first, last=scope.last))
+        hashes = summaries.set_index("date")["input_hash"].to_dict()
+        stale_days = []
+        members = self._expected_members(scope)
+        for begin, end in _parts(scope):
+            part = Scope(first=begin, last=end)
+            stored = self._stored("correlation_matrix", part)
+            for key, of_day in stored.groupby("date"):
+                day = pd.Timestamp(str(key))
+                now = expected.get(day, of_day)
+                different = _different(of_day, now)
+                is_ours = different["symbol_a"].isin(self._symbols)
+                found.append(different[is_ours | different["symbol_b"].isin(self._symbols)])
+                if day not in hashes or day not in members:
+                    continue
+                if summary_hash(members[day], now) != hashes[day]:
+                    stale_days.append(day)
+        none = pd.DataFrame({"date": pd.Series(dtype="datetime64[s]")})
+        return {
+            "correlation_matrix": pd.concat(found, ignore_index=True) if found else none,
+            "analysis_summary": none.reindex(range(len(stale_days))).assign(date=stale_days),
+        }
+
+    def _expected_members(self, scope: Scope) -> dict[pd.Timestamp, pd.DataFrame]:
+        """The members' signals of every day that has one of the symbols among them.
+
+        Those of the symbols as they would be made now, all others as they are stored.
+        """
+        columns = ("symbol", "date", "is_member", "input_hash")
+        stored = self._warehouse.read("signals", Scope(None, scope.first, scope.last), columns)
+        stored = stored[stored["is_member"].fillna(value=False).astype(bool)]
+        ours = self._expected_signals(scope)[["symbol", "date", "input_hash"]]
+        merged = stored.merge(ours, on=["symbol", "date"], how="left", suffixes=("", "_now"))
+        merged["input_hash"] = merged["input_hash_now"].fillna(merged["input_hash"])
+        return {
+            pd.Timestamp(str(day)): of_day
+            for day, of_day in merged.groupby("date")
+            if of_day["symbol"].isin(self._symbols).any()
+        }
+
+    def _expected_pairs(self, scope: Scope) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
+        """All pairs of every day that has one of the symbols among its members."""
+        columns = ("date", "symbol", "is_member")
+        universe = self._warehouse.read("universe", Scope(None, scope.first, scope.last), columns)
+        members = universe[universe["is_member"]]
+        names = members["symbol"].unique().tolist()
+        candles = self._warehouse.candles(names, self._first - RETURN_DAYS * DAY, _end(scope))
+        answered = self._warehouse.fetched_ranges("1d", names)
+        lookback = self._settings.lookback
+        reach = min(RETURN_DAYS + 1, lookback)
+        for day, of_day in members.groupby("date")["symbol"]:
+            if of_day.isin(self._symbols).any():
+                number = (pd.Timestamp(str(day)) - pd.Timestamp(0)).days
+                known = answered_candles(candles, answered, number, reach)
+                yield pd.Timestamp(str(day)), pairs(list(of_day), known, number, lookback=lookback)
+
+
+def _different(stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
+    """Keys of the stored rows that have another hash than expected, or are not expected."""
+    keys = [c for c in stored.columns if c != "input_hash"]
+    wanted = expected[[*keys, "input_hash"]]
+    merged = stored.merge(wanted, on=keys, how="left", suffixes=("", "_now"))
+    is_same = merged["input_hash"].eq(merged["input_hash_now"]).fillna(value=False)
+    return merged.loc[~is_same.astype(bool), keys].reset_index(drop=True)
+
+
+def _is_empty(scope: Scope) -> bool:
+    return not scope.symbols or scope.first is None or scope.first > _end(scope)
+
+
+def _end(scope: Scope) -> date:
+    assert scope.last is not None  # noqa: S101
+    return scope.last
+
+
+def _numbers(scope: Scope) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The scope's days as the analytics count them."""
+    return np.arange(np.datetime64(scope.first), np.datetime64(scope.last) + 1).astype(np.int64)
+
+
+def _day_numbers(frame: pd.DataFrame) -> list[int]:
+    numbers: list[int] = frame["date"].to_numpy("datetime64[D]").astype(np.int64).tolist()
+    return numbers
+
+
+def _parts(scope: Scope) -> Iterator[tuple[date, date]]:
+    begin = scope.first
+    assert begin is not None  # noqa: S101
+    while begin <= _end(scope):
+        yield begin, min(begin + (DAYS_AT_ONCE - 1) * DAY, _end(scope))
+        begin += DAYS_AT_ONCE * DAY
