@@ -31,6 +31,14 @@ def quiet(n=N, seed=1):
     return replace(candles, volume=volume, quote_volume=volume * candles.close)
 
 
+def rising(factor=1.0):
+    """Closes that rise by 0.1 % a day, and by `factor` on day 80."""
+    closes = 10.0 * np.exp(np.arange(N) * 1e-3)
+    closes[80:] *= factor
+    candles = of_closes(closes)
+    return replace(candles, volume=np.ones(N), quote_volume=candles.close)
+
+
 def changed(candles, at, **values):
     """The candles with other numbers in one of them."""
     columns = {name: getattr(candles, name).copy() for name in values}
@@ -141,21 +149,16 @@ def test_a_day_without_a_trade():
     ("factor", "is_jump"), [(1.9, False), (2.1, True), (0.52, False), (0.48, True)]
 )
 def test_a_close_beyond_twice_or_half_of_the_one_before_jumps(factor, is_jump):
-    closes = np.full(N, 10.0) * np.exp(np.arange(N) * 1e-3)
-    closes[80:] *= factor
-    candles = of_closes(closes)
-    assert found(rows(candles)) == ({80: ["price_jump"]} if is_jump else {})
+    assert found(rows(rising(factor))) == ({80: ["price_jump"]} if is_jump else {})
 
 
 @pytest.mark.parametrize("wick", [{"high": 30.0}, {"low": 0.01}])
 def test_a_wick_beyond_twice_the_body_jumps(wick):
-    closes = np.full(N, 10.0) * np.exp(np.arange(N) * 1e-3)
-    assert found(rows(changed(of_closes(closes), 80, **wick))) == {80: ["price_jump"]}
+    assert found(rows(changed(rising(), 80, **wick))) == {80: ["price_jump"]}
 
 
 def test_an_open_that_does_not_continue_the_close_before_jumps():
-    closes = np.full(N, 10.0) * np.exp(np.arange(N) * 1e-3)
-    candles = of_closes(closes)
+    candles = rising()
     far = changed(candles, 80, open=candles.open[80] * 1.15, high=candles.open[80] * 1.15)
     frame = rows(far)
     assert found(frame) == {80: ["price_jump"]}
@@ -226,11 +229,6 @@ def test_evidence_enters_the_input_hash_of_the_windows_that_hold_it():
     hours = Evidence(hours=part(candles, slice(30, 31)))
     plain = rows(candles)["input_hash"]
     for beside in (evidence, hours):
-        is_same = (
-            rows(candles, evidence=beside)["input_hash"]
-            == rows(candles, evidence=replace(beside, findings=beside.findings))["input_hash"]
-        )
-        assert is_same.all()
         assert (rows(candles, evidence=beside)["input_hash"] != plain).loc[:89].all()
     other = rows(candles, evidence=Evidence(tuple(forming({FIRST_DAY + 30: "y"}))))["input_hash"]
     differs = other != rows(candles, evidence=evidence)["input_hash"]
