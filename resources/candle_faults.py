@@ -89,3 +89,62 @@ def other_versions(
 def _dated(arrow: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = arrow.to_pandas()
     return frame.assign(date=pd.to_datetime(frame["date"]).astype("datetime64[s]"))
+
+
+def recent_findings(warehouse: Warehouse, days: int) -> pd.DataFrame:
+    """Findings of the quality ledger on its latest days.
+
+    Returns
+    -------
+    pandas.DataFrame
+        rule, severity, symbol and date of each, the latest first.
+    """
+    arrow = warehouse.query(
+        f"""
+        SELECT f.rule, q.details -> f.rule ->> 'severity' AS severity, q.symbol, q.date
+        FROM {SCHEMA}.data_quality AS q, unnest(q.findings) AS f (rule)
+        WHERE q.date > (SELECT max(date) FROM {SCHEMA}.data_quality) - $1::integer
+        ORDER BY q.date DESC, q.symbol
+        """,
+        (days,),
+    )
+    frame: pd.DataFrame = arrow.to_pandas()
+    return frame
+
+
+def recent_members(warehouse: Warehouse, days: int) -> dict[date, frozenset[str]]:
+    """Members of the latest days of the universe, in the order of days."""
+    arrow = warehouse.query(
+        f"""
+        SELECT date, array_agg(symbol) AS symbols
+        FROM {SCHEMA}.universe
+        WHERE is_member AND date > (SELECT max(date) FROM {SCHEMA}.universe) - $1::integer
+        GROUP BY date ORDER BY date
+        """,
+        (days,),
+    )
+    found = arrow.to_pydict()
+    return {d: frozenset(s) for d, s in zip(found["date"], found["symbols"], strict=True)}
+
+
+def recent_coverage(warehouse: Warehouse, days: int) -> pd.DataFrame:
+    """Members of the latest days of `signals`, and how many of them have data.
+
+    Returns
+    -------
+    pandas.DataFrame
+        date, members, judged (status other than NO_DATA), absent (their names), in order of days.
+    """
+    arrow = warehouse.query(
+        f"""
+        SELECT date, count(*) AS members, count(*) FILTER (WHERE status <> 'NO_DATA') AS judged,
+               coalesce(string_agg(symbol, ', ' ORDER BY symbol)
+                        FILTER (WHERE status = 'NO_DATA'), '') AS absent
+        FROM {SCHEMA}.signals
+        WHERE is_member AND date > (SELECT max(date) FROM {SCHEMA}.signals) - $1::integer
+        GROUP BY date ORDER BY date
+        """,
+        (days,),
+    )
+    frame: pd.DataFrame = arrow.to_pandas()
+    return frame
