@@ -81,7 +81,7 @@ def test_audusdt_2020_11_13_in_the_table_is_an_error(market_data):
 def test_lunausdt_misses_17_days_and_is_another_coin_afterwards(market_data):
     frame = ledger(market_data, "LUNAUSDT", last="2022-06-30")
     assert frame.loc["2022-05-14":"2022-05-30", "findings"].map(lambda f: f == ["gap"]).sum() == 17
-    assert frame.loc["2022-05-31", "findings"] == ["gap", "break"]
+    assert {"gap", "break"} <= set(frame.loc["2022-05-31", "findings"])
     assert details(frame, "2022-05-31")["break"]["open_ratio"] > 10_000
     crash = frame.loc["2022-05-09":"2022-05-13", "findings"]
     assert crash.map(lambda f: "price_jump" in f).sum() >= 4
@@ -147,7 +147,7 @@ def test_an_outage_of_hours_is_no_fault_of_the_day(market_data, symbol):
 
 def test_a_day_made_of_other_hours_is_found(market_data):
     good, _ = parsed(market_data, "BTCUSDT", "1h")
-    good = good[good["open_time"] != pd.Timestamp("2021-05-19 12:00", tz="UTC")]  # the day's low
+    good = good[good["open_time"] != pd.Timestamp("2021-05-19 13:00", tz="UTC")]  # the day's low
     made = good.assign(source="binance", fetched_at=pd.Timestamp("2026-01-01", tz="UTC"))
     hours = Candles.from_frame(aggregate(made, INTERVALS["1h"], DAILY, SOURCES))
     candles = Candles.from_frame(parsed(market_data, "BTCUSDT")[0])
