@@ -30,6 +30,7 @@ from autonama_dagster.jobs import build_jobs
 from autonama_dagster.notifications import failed_run_alert
 from autonama_dagster.partitions import build_partitions
 from autonama_dagster.retention import retention_job, retention_schedule
+from autonama_dagster.revision_sensor import revision_sensor
 from autonama_dagster.schedules import daily_universe
 from autonama_dagster.sensors import scan_sensor
 from autonama_dagster.settings import Settings, load_settings
@@ -88,7 +89,11 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
         ],
         jobs=[*scan_jobs, backfill_job, retention_job],
         schedules=[daily_universe(settings), retention_schedule(settings)],
-        sensors=[scan_sensor(settings, scan_jobs), failed_run_alert(settings)],
+        sensors=[
+            scan_sensor(settings, scan_jobs),
+            revision_sensor(settings, scan_jobs),
+            failed_run_alert(settings),
+        ],
         resources={
             "settings": settings,
             "warehouse": warehouse,

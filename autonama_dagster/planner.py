@@ -182,6 +182,25 @@ def rectangles(
     ]
 
 
+def stale_steps(
+    stale: Mapping[date, Collection[str]], registered: Sequence[str], assets: tuple[str, ...]
+) -> list[Step]:
+    """Make exactly these symbols' rows of these days again, oldest first, in runs that fit."""
+    days = sorted(day for day, symbols in stale.items() if symbols)
+    steps = []
+    for _, group in groupby(
+        enumerate(days), key=lambda pair: (pair[1] - pair[0] * DAY, frozenset(stale[pair[1]]))
+    ):
+        alike = {day: stale[day] for _, day in group}
+        for first, last, symbols in rectangles(alike, registered, set().union(*alike.values())):
+            fits = max(1, ROWS_AT_ONCE // len(symbols))
+            steps += [
+                Step("symbols_job", *part, symbols, assets=assets)
+                for part in chunks(first, last, fits)
+            ]
+    return sorted(steps, key=lambda step: step.first)
+
+
 def neighbours(registered: Sequence[str], chosen: Collection[str]) -> Iterator[tuple[str, ...]]:
     """Chosen symbols, grouped as they follow one another in the order of registration."""
     for is_chosen, group in groupby(registered, key=lambda symbol: symbol in chosen):

@@ -17,6 +17,7 @@ from autonama_dagster.planner import Step
 from resources.days import DUE
 
 DAY_TAG = "autonama/day"
+REVISIONS_TAG = "autonama/revisions"
 STEP_TAG = "autonama/step"
 ATTEMPT_TAG = "autonama/attempt"
 # Before the second, third, ... attempt. After the last the day is left as it is.
@@ -121,8 +122,11 @@ def wanted(
     return Decision(is_settled=is_settled)
 
 
-def run_request(step: Step, day: date, attempt: int) -> dg.RunRequest:
-    """The step as a run; its key is the step, its range and the attempt."""
+def run_request(step: Step, day: date | str, attempt: int, tag: str = DAY_TAG) -> dg.RunRequest:
+    """The step as a run; its key is the step, its range and the attempt.
+
+    Attempts are counted by the day of a scan, or by what else the tag says.
+    """
     tags = range_tags(step)
     key = f"{day}:{phase(step)}:{tags[RANGE_START_TAG]}..{tags[RANGE_END_TAG]}:{attempt}"
     return dg.RunRequest(
@@ -131,7 +135,7 @@ def run_request(step: Step, day: date, attempt: int) -> dg.RunRequest:
         run_config=run_config(step),
         tags={
             **tags,
-            DAY_TAG: day.isoformat(),
+            tag: str(day),
             STEP_TAG: phase(step),
             ATTEMPT_TAG: str(attempt),
         },
@@ -139,9 +143,11 @@ def run_request(step: Step, day: date, attempt: int) -> dg.RunRequest:
     )
 
 
-def read_attempts(instance: dg.DagsterInstance, day: date) -> dict[str, Attempts]:
+def read_attempts(
+    instance: dg.DagsterInstance, day: date | str, tag: str = DAY_TAG
+) -> dict[str, Attempts]:
     """Ended attempts at the day's steps, by phase; one succeeds when all its runs do."""
-    records = instance.get_run_records(dg.RunsFilter(tags={DAY_TAG: day.isoformat()}))
+    records = instance.get_run_records(dg.RunsFilter(tags={tag: str(day)}))
     found: dict[str, Attempts] = {}
     # Dagster itself starts a lost run again: of the runs over one range the latest counts.
     ended: dict[tuple[str, int], dict[str, bool]] = {}

@@ -1,5 +1,6 @@
 """Candles from an exchange as frames: asked for in one batch, parsed, with the log of it."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -10,7 +11,7 @@ from autonama_dagster.analytics.candles import parse
 from autonama_dagster.analytics.intervals import INTERVALS, Interval
 from autonama_dagster.errors import InputError, SymbolFetchError
 from resources.days import midnight
-from resources.exchange.base import Exchange, Klines, KlinesRequest
+from resources.exchange.base import Exchange, Klines, KlinesRequest, from_ms
 from resources.frames import empty_rejected
 
 Progress = Callable[[int, int], None]
@@ -143,9 +144,10 @@ def _logged(
     """Rows of the log for one symbol: its answer, and the day whose candle is late."""
 
     def row(begin: date, end: date, failure: str | None = None) -> dict[str, object]:
-        candles = 0
+        given = None
         if isinstance(answer, Klines):
-            candles = len(answer.within(midnight(begin), midnight(end + DAY)).rows)
+            given = answer.within(midnight(begin), midnight(end + DAY))
+        candles = len(given.rows) if given else 0
         return {
             "symbol": symbol,
             "interval": interval,
@@ -155,7 +157,7 @@ def _logged(
             "outcome": "failed" if failure else "ok" if candles else "empty",
             "candles": candles,
             "message": failure,
-            "origins": None,
+            "origins": _origins(given) if given else None,
         }
 
     if isinstance(answer, SymbolFetchError):
@@ -164,6 +166,24 @@ def _logged(
         return [row(first, last)]
     late = row(last, last, f"{symbol}: no candle of {last} yet: it is asked for again")
     return [row(first, last - DAY), late] if first < last else [late]
+
+
+def _origins(answer: Klines) -> str | None:
+    """The answer's origins as JSON, each with the days of its candles; None without any candle."""
+    found = []
+    for origin in answer.origins:
+        times = [r.open_time for r in answer.rows if origin.start_ms <= r.open_time < origin.end_ms]
+        if times:
+            about = {"call": origin.call, "file": origin.file, "sha256": origin.sha256}
+            found.append(
+                {
+                    "source": origin.source,
+                    **{name: text for name, text in about.items() if text},
+                    "first": from_ms(times[0]).date().isoformat(),
+                    "last": from_ms(times[-1]).date().isoformat(),
+                }
+            )
+    return json.dumps(found) if found else None
 
 
 def _log(rows: list[dict[str, object]]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from resources.exchange.memo import MemoExchange
 from resources.instance import open_instance
 from resources.warehouse import Warehouse
 
-VOLATILE = {"run_id", "computed_at", "created_at", "updated_at", "quarantined_at"}
+VOLATILE = {"run_id", "computed_at", "created_at", "updated_at", "quarantined_at", "origins"}
 
 
 @dataclass

@@ -51,9 +51,9 @@ class Daemon:
     def instance(self):
         return self.project.instance
 
-    def tick(self):
+    def tick(self, name="scan_sensor"):
         """The runs that the sensor asks for; `skipped` says why there are none."""
-        sensor = self.repository.get_sensor_def("scan_sensor")
+        sensor = self.repository.get_sensor_def(name)
         with dg.build_sensor_context(
             instance=self.instance,
             cursor=self.cursor,

@@ -22,7 +22,8 @@ Examples:
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("scan", "Scan a day: universe, candles, channels, signals, summary."),
     "backfill": ("backfill", "Fill a rectangle of days and symbols."),
-    "show": ("show", "Show stored signals, alerts, summaries or correlations."),
+    "show": ("show", "Show stored signals, alerts, summaries, correlations or candles."),
+    "revisions": ("revisions", "List candles that changed, and the rows that makes stale."),
     "demo": ("demo", "Scan a synthetic market, offline."),
     "up": ("up", "Open the Dagster UI with its daemon."),
     "status": ("status", "Say what is fresh, what is missing, what ran; exit code 1 if unwell."),

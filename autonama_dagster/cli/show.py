@@ -10,7 +10,7 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from autonama_dagster.cli.days import parse_day
+from autonama_dagster.cli.days import parse_day, parse_moment
 from autonama_dagster.cli.render import (
     SYNTHETIC_NOTE,
     print_correlation,
@@ -20,6 +20,7 @@ from autonama_dagster.cli.render import (
 )
 from autonama_dagster.errors import InputError
 from autonama_dagster.results import by_strength, plain_records, plain_summary
+from autonama_dagster.schemas.revisions import REVISIONS
 from autonama_dagster.settings import load_settings
 from resources.database import ready_url
 from resources.statements import Scope
@@ -30,6 +31,7 @@ TABLES = {
     "alerts": "alerts",
     "summary": "analysis_summary",
     "correlation": "correlation_matrix",
+    **{name: name for name in REVISIONS},
 }
 EXAMPLES = """\b
 Examples:
@@ -37,6 +39,7 @@ Examples:
   autonama show alerts --date 2023-12-29 --min-return 20
   autonama show summary --format json
   autonama show correlation
+  autonama show ohlcv_1d --date 2023-12-29 --as-of 2023-12-30T00:10:00Z
 """
 TOP = 25
 
@@ -50,20 +53,36 @@ TOP = 25
     "--signal", type=click.Choice(["BUY", "SELL", "HOLD"], case_sensitive=False), help="Only these."
 )
 @click.option("--min-return", type=float, help="Only potential returns of at least this percent.")
+@click.option(
+    "--as-of",
+    metavar="TIME",
+    help="Candles as they were known then, by the exchange's clock; e.g. 2023-12-30T00:10:00Z.",
+)
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 def show(
-    what: str, day: str | None, signal: str | None, min_return: float | None, form: str
+    what: str,
+    day: str | None,
+    signal: str | None,
+    min_return: float | None,
+    as_of: str | None,
+    form: str,
 ) -> None:
-    """Show stored signals, alerts, the summary or the correlations of a day."""
-    if what in {"summary", "correlation"} and (signal or min_return is not None):
+    """Show stored signals, alerts, the summary, the correlations or the candles of a day.
+
+    What candles were before the exchange gave others is kept: --as-of shows what a moment knew.
+    """
+    if as_of is not None and what not in REVISIONS:
+        raise InputError(f"--as-of does not apply to {what}: only {', '.join(REVISIONS)}")
+    if what not in {"signals", "alerts"} and (signal or min_return is not None):
         raise InputError(f"--signal and --min-return do not apply to {what}; leave them out")
     if min_return is not None and not math.isfinite(min_return):
         raise InputError(f"--min-return {min_return}: give a number of percent, e.g. 20")
     wanted = None if day is None else parse_day(day)
+    moment = None if as_of is None else parse_moment("--as-of", as_of)
     settings = load_settings()
     with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
         target = _day(warehouse, TABLES[what], wanted)
-        frame = warehouse.read(TABLES[what], Scope(first=target, last=target))
+        frame = warehouse.read(TABLES[what], Scope(first=target, last=target), as_of=moment)
         is_synthetic = warehouse.source_label(target) == "synthetic"
     if what in {"signals", "alerts"}:
         frame = _filtered(frame, signal, min_return)
@@ -73,6 +92,9 @@ def show(
     console = stdout_console()
     if is_synthetic:
         console.print(SYNTHETIC_NOTE, style="bold yellow")
+    if frame.empty and moment is not None:
+        console.print(f"no candle of {target} was known at {as_of}; give a later --as-of")
+        return
     if frame.empty:
         console.print(f"no {what} of {target} fit; try without --signal or --min-return")
         return
@@ -118,6 +140,9 @@ def _print(console: Console, what: str, frame: pd.DataFrame, day: date) -> None:
                  "potential_return", "signal_strength", "risk_level", "confirmations"]  # fmt: skip
         ordered = frame.sort_values(["signal_strength", "symbol"], ascending=[False, True])
         print_records(console, plain_records(ordered[names]), f"Alerts of {day}")
+    elif what in REVISIONS:
+        names = [str(c) for c in frame if c not in {"date", "row_hash", "run_id"}]
+        print_records(console, plain_records(frame[names]), f"{what} of {day}")
     elif what == "summary":
         found = plain_summary(frame)
         for name, value in found.items():

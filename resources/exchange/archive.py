@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self, TypeVar
 
-from autonama_dagster.analytics.candles import RawKline
 from autonama_dagster.errors import ExchangeError, SymbolFetchError
 from resources.exchange.archive_files import (
     DAILY,
     MONTHLY,
+    CandleFile,
     HttpStore,
     LocalStore,
     candle_files,
@@ -125,27 +125,26 @@ class ArchiveExchange:
         RequestCancelledError
             `stop` was set before the answer was complete.
         """
-        rows: list[RawKline] = []
+        read: list[CandleFile] = []
         for files in candle_files(request, now):
             month = self.read(files.monthly, request.symbol, stop) if files.monthly else None
-            if month is None:
-                month = [
-                    row
-                    for path in files.daily
-                    for row in self.read(path, request.symbol, stop) or []
-                ]
-            rows += month
+            if month is not None:
+                read.append(month)
+                continue
+            days = (self.read(path, request.symbol, stop) for path in files.daily)
+            read += [day for day in days if day is not None]
         return Klines(
             request.symbol,
             request.interval,
             request.start,
             request.end,
-            closed_rows(rows, request, now),
+            closed_rows([row for file in read for row in file.rows], request, now),
             "archive",
             now,
+            origins=tuple(file.origin for file in read),
         )
 
-    def read(self, path: str, symbol: str, stop: threading.Event) -> list[RawKline] | None:
+    def read(self, path: str, symbol: str, stop: threading.Event) -> CandleFile | None:
         """Rows of one file, checked against its checksum; None where the archive has no such file.
 
         Raises

@@ -24,7 +24,7 @@ from autonama_dagster.errors import (
     InputError,
     OutageError,
 )
-from resources.exchange.base import KlinesRequest, from_ms
+from resources.exchange.base import KlinesRequest, Origin, from_ms
 
 MONTHLY: Final = "data/spot/monthly/klines/"
 DAILY: Final = "data/spot/daily/klines/"
@@ -168,7 +168,21 @@ def _parse_listing(body: bytes, prefix: str, host: str) -> tuple[list[str], str]
     return names, (root.findtext("{*}NextMarker") or "") if is_truncated else ""
 
 
-def read_candles(store: FileStore, path: str, symbol: str) -> list[RawKline] | None:
+class CandleFile(NamedTuple):
+    """Rows of a file, and the checksum it was checked against."""
+
+    path: str
+    sha256: str
+    rows: list[RawKline]
+
+    @property
+    def origin(self) -> Origin:
+        """The file as the origin of its candles."""
+        times = [row.open_time for row in self.rows] or [0]
+        return Origin(min(times), max(times) + 1, "archive", file=self.path, sha256=self.sha256)
+
+
+def read_candles(store: FileStore, path: str, symbol: str) -> CandleFile | None:
     """Rows of one zip file, checked against its `.CHECKSUM`; None where there is no file.
 
     Raises
@@ -183,12 +197,13 @@ def read_candles(store: FileStore, path: str, symbol: str) -> list[RawKline] | N
     checksum = (store.read(f"{path}.CHECKSUM") or b"").split()
     if not checksum:
         raise BadAnswerError(f"{symbol}: {name}.CHECKSUM is missing: fetch it again")
-    if hashlib.sha256(content).hexdigest().encode() != checksum[0].lower():
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256.encode() != checksum[0].lower():
         raise BadAnswerError(f"{symbol}: {name} does not match its CHECKSUM: fetch it again")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             text = archive.read(archive.namelist()[0]).decode("ascii")
-        return [raw_kline(row) for row in _rows_without_header(text)]
+        return CandleFile(path, sha256, [raw_kline(row) for row in _rows_without_header(text)])
     except _UNREADABLE as error:
         raise BadAnswerError(f"{symbol}: {name} cannot be read ({error}): fetch it again") from None
 

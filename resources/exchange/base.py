@@ -94,6 +94,28 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the candles with open time in [start_ms, end_ms) came from: a call, or a file.
+
+    Attributes
+    ----------
+    source
+        One of `SOURCES`.
+    call
+        The call without its host; empty for a file.
+    file, sha256
+        Path within the archive and the checksum it was checked against; empty for a call.
+    """
+
+    start_ms: int
+    end_ms: int
+    source: str
+    call: str = ""
+    file: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Klines:
     """One answer: the closed candles of a range, as the exchange printed them.
 
@@ -110,6 +132,8 @@ class Klines:
     exceptions
         Ranges whose candles come from another source than `source`, where an answer is put
         together from several.
+    origins
+        Calls and files the candles came from.
     """
 
     symbol: str
@@ -120,6 +144,7 @@ class Klines:
     source: str
     asked_at: datetime
     exceptions: tuple[Span, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
     def within(self, start: datetime, end: datetime) -> "Klines":
         """The part of this answer with open time in [start, end)."""

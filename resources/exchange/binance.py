@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
+from urllib.parse import urlencode
 
 from autonama_dagster.analytics.candles import RawKline, raw_kline
 from autonama_dagster.errors import (
@@ -17,6 +18,7 @@ from resources.exchange.base import (
     SOURCES,
     Klines,
     KlinesRequest,
+    Origin,
     Progress,
     SymbolInfo,
     closed_rows,
@@ -189,12 +191,20 @@ class BinanceExchange:
             `stop` was set before the answer was complete.
         """
         rows: list[RawKline] = []
-        sources: list[str] = []
+        origins: list[Origin] = []
         cursor: int | None = request.start_ms
         while cursor is not None:
-            page, source, cursor = self._page(request, cursor, now, stop)
+            page, source, following = self._page(request, cursor, now, stop)
             rows += page
-            sources.append(source)
+            origins.append(
+                Origin(
+                    cursor,
+                    following or request.end_ms,
+                    source,
+                    call=f"GET /api/v3/klines?{urlencode(_page_parameters(request, cursor))}",
+                )
+            )
+            cursor = following
         if not rows and self._trades(request.symbol, stop):
             self._confirm_empty(request, now, stop)
         return Klines(
@@ -203,8 +213,9 @@ class BinanceExchange:
             request.start,
             request.end,
             closed_rows(rows, request, now),
-            farthest_source(sources),
+            farthest_source(origin.source for origin in origins),
             now,
+            origins=tuple(origins),
         )
 
     def _trades(self, symbol: str, stop: threading.Event) -> bool:
@@ -255,18 +266,23 @@ class BinanceExchange:
             return closed, source, following if following < request.end_ms else None
 
         return self._client.get(
-            lambda client: client.get_klines(
-                symbol=request.symbol,
-                interval=request.interval,
-                startTime=cursor,
-                endTime=request.end_ms - 1,
-                limit=PAGE,
-            ),
+            lambda client: client.get_klines(**_page_parameters(request, cursor)),
             _KLINES_WEIGHT,
             read,
             f"{request.symbol} {request.interval}",
             stop,
         )
+
+
+def _page_parameters(request: KlinesRequest, cursor: int) -> dict[str, str | int]:
+    """What a page of candles from `cursor` on is asked with."""
+    return {
+        "symbol": request.symbol,
+        "interval": request.interval,
+        "startTime": cursor,
+        "endTime": request.end_ms - 1,
+        "limit": PAGE,
+    }
 
 
 @contextmanager

@@ -122,7 +122,8 @@ class CombinedExchange:
             return None
         path = monthly_file(part.symbol, part.interval, part.start.date())
         try:
-            rows = closed_rows(self._archive.read(path, part.symbol, stop) or (), part, now)
+            file = self._archive.read(path, part.symbol, stop)
+            rows = closed_rows(file.rows if file else (), part, now)
         except BadAnswerError as error:
             logger.warning("%s; until then the month comes from %s", error, self._rest.name)
             return None
@@ -130,10 +131,18 @@ class CombinedExchange:
             self._leave_aside(error)
             return None
         steps = range(part.start_ms, part.end_ms, INTERVALS[part.interval] // _MS)
-        if [row.open_time for row in rows] != list(steps):
+        if file is None or [row.open_time for row in rows] != list(steps):
             return None
-        source = self._archive.name
-        return Klines(part.symbol, part.interval, part.start, part.end, rows, source, now)
+        return Klines(
+            part.symbol,
+            part.interval,
+            part.start,
+            part.end,
+            rows,
+            self._archive.name,
+            now,
+            origins=(file.origin,),
+        )
 
     def _forgotten(
         self, request: KlinesRequest, now: datetime, stop: threading.Event, refusal: Exception
@@ -214,4 +223,5 @@ def _joined(request: KlinesRequest, parts: Sequence[Klines], now: datetime) -> K
             for part in parts
             if part.source != source
         ),
+        tuple(origin for part in parts for origin in part.origins),
     )

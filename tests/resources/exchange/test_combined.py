@@ -1,4 +1,6 @@
+import hashlib
 import itertools
+import json
 import logging
 from datetime import timedelta
 
@@ -118,7 +120,25 @@ def test_candles_of_a_frame_name_their_own_source(combine, connect):
     is_closed_month = found.frame["date"] < "2024-02-01"
     assert set(found.frame.loc[is_closed_month, "source"]) == {"archive"}
     assert set(found.frame.loc[~is_closed_month, "source"]) == {"binance"}
-    pd.testing.assert_frame_equal(found.log, plain.log)
+    pd.testing.assert_frame_equal(
+        found.log.drop(columns="origins"), plain.log.drop(columns="origins")
+    )
+
+
+def test_the_log_says_which_files_and_calls_the_candles_came_from(combine, mirror):
+    found = fetch_daily(combine(), BY_SYMBOL, FIRST.date(), END.date()).log.set_index("symbol")
+    *files, call = json.loads(found.loc["BTCUSDT", "origins"])
+    assert [(f["source"], f["first"], f["last"]) for f in files] == [
+        ("archive", "2023-11-01", "2023-11-30"),
+        ("archive", "2023-12-01", "2023-12-31"),
+        ("archive", "2024-01-01", "2024-01-31"),
+    ]
+    for file in files:
+        content = (mirror.folder / file["file"]).read_bytes()
+        assert file["sha256"] == hashlib.sha256(content).hexdigest()
+    assert call["source"] == "binance"
+    assert call["call"].startswith("GET /api/v3/klines?symbol=BTCUSDT&interval=1d&startTime=17067")
+    assert (call["first"], call["last"]) == ("2024-02-01", "2024-02-09")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,185 @@
+"""`autonama revisions`: candles that changed, and the rows that makes stale."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autonama_dagster.cli.days import parse_moment
+from autonama_dagster.errors import InputError
+from autonama_dagster.settings import load_settings
+
+if TYPE_CHECKING:
+    from autonama_dagster.staleness import Stale
+    from resources.revisions import Change
+
+EXAMPLES = """\b
+Examples:
+  autonama revisions --since 2026-01-01
+  autonama revisions --since 2026-01-31T00:05:00Z --symbols BTCUSDT,ETHUSDT
+  autonama revisions --since 2026-01-01 --format csv
+"""
+CSV_HEAD = (
+    "table", "symbol", "date", "open_time", "changed_at", "old_source", "new_source", "column",
+    "old", "new",
+)  # fmt: skip
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "--since", required=True, metavar="DATE|TIME", help="First moment, by the exchange's clock."
+)
+@click.option("--symbols", metavar="A,B", help="These pairs (default: all).")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table")
+def revisions(since: str, symbols: str | None, form: str) -> None:
+    """List the candles that the exchange gave again with other values, and what hangs on them.
+
+    Stale is a stored row whose input hash is not what the present candles give: rows of the changed
+    symbols from the first changed day on, the rankings, pairs and summaries among them. The last
+    lines are the commands that make them again.
+
+    As csv: the changes alone, a line for each column that changed.
+    """
+    from autonama_dagster.staleness import Comparison, Stale  # noqa: PLC0415
+    from resources.database import ready_url  # noqa: PLC0415
+    from resources.revisions import changes  # noqa: PLC0415
+    from resources.warehouse import Warehouse  # noqa: PLC0415
+
+    moment = parse_moment("--since", since)
+    chosen = [s.strip().upper() for s in symbols.split(",") if s.strip()] if symbols else None
+    if chosen == []:
+        raise InputError("--symbols names no pair; write it like BTCUSDT,ETHUSDT")
+    settings = load_settings()
+    with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
+        found = changes(warehouse, moment, chosen)
+        daily = [c for c in found if c.table == "ohlcv_1d"]
+        stale = Stale()
+        if daily and form != "csv":
+            days = [c.date for c in daily]
+            names = {c.symbol for c in daily}
+            stale = Comparison(
+                warehouse, settings, sorted(names), min(days), max(days)
+            ).all_tables()
+    if form == "csv":
+        _write_csv(found)
+    elif form == "json":
+        click.echo(json.dumps(document(found, stale), indent=2))
+    else:
+        for line in (*_changes_text(found, since), *_stale_text(stale)):
+            click.echo(line)
+
+
+def document(found: Sequence["Change"], stale: "Stale") -> dict[str, Any]:
+    """Changes and stale rows as one JSON document."""
+    return {
+        "changes": [
+            {
+                "table": c.table,
+                "symbol": c.symbol,
+                "date": c.date.isoformat(),
+                "open_time": c.open_time.isoformat() if c.open_time else None,
+                "changed_at": c.changed_at.isoformat(),
+                "source": dict(zip(("old", "new"), c.sources, strict=True)),
+                "columns": {
+                    name: {"old": _plain(old), "new": _plain(new)}
+                    for name, (old, new) in c.columns.items()
+                },
+            }
+            for c in found
+        ],
+        "stale": {
+            name: {
+                "rows": len(keys),
+                "days": sorted({day.isoformat() for day in keys["date"].dt.date}),
+                "symbols": stale.symbols(name),
+            }
+            for name, keys in stale.rows.items()
+        },
+        "outdated_rows": stale.n_outdated,
+        "unanswered_rankings": stale.n_unanswered,
+        "commands": commands(stale),
+    }
+
+
+def commands(stale: "Stale") -> list[str]:
+    """Command lines that make the stale rows again, in their order."""
+    lines = []
+    if "universe" in stale.rows:
+        days = stale.rows["universe"]["date"].dt.date
+        lines.append(_backfill(min(days), max(days), "--assets universe"))
+    names = [name for name in stale.rows if name != "universe"]
+    if names:
+        days = [day for name in names for day in stale.rows[name]["date"].dt.date]
+        symbols = sorted({s for n in names if n != "correlation_matrix" for s in stale.symbols(n)})
+        whose = f"--symbols {','.join(symbols)} " if symbols else ""
+        lines.append(_backfill(min(days), max(days), f"{whose}--assets {','.join(names)}"))
+    return lines
+
+
+def _backfill(first: date, last: date, rest: str) -> str:
+    return f"autonama backfill --from {first} --to {last} {rest} --again"
+
+
+def _changes_text(found: Sequence["Change"], since: str) -> list[str]:
+    if not found:
+        return [f"no candle changed since {since}"]
+    lines = [f"{len(found)} candles changed since {since}:"]
+    for c in found:
+        opens = f"{c.open_time:%Y-%m-%d %H:%M}" if c.open_time else f"{c.date}"
+        values = ", ".join(f"{name} {_text(o)} -> {_text(n)}" for name, (o, n) in c.columns.items())
+        lines.append(
+            f"  {c.symbol} {c.table.removeprefix('ohlcv_')} {opens}, "
+            f"at {c.changed_at:%Y-%m-%d %H:%M:%S} UTC, {' -> '.join(c.sources)}: "
+            f"{values or 'the same numbers, printed otherwise'}"
+        )
+    return lines
+
+
+def _stale_text(stale: "Stale") -> list[str]:
+    lines = []
+    if stale.n_unanswered:
+        lines.append(
+            f"{stale.n_unanswered} rows of universe were not compared: not all candles of their "
+            "30 days are stored"
+        )
+    if stale.n_outdated:
+        lines.append(
+            f"{stale.n_outdated} rows were made with other parameters or by another version and "
+            "were not compared: `autonama backfill` makes them anew"
+        )
+    if not stale.rows:
+        return [*lines, "no row is stale"]
+    lines.append("stale rows:")
+    for name, keys in stale.rows.items():
+        days = keys["date"].dt.date
+        names = stale.symbols(name)
+        whose = f", {len(names)} symbols" if names else ""
+        lines.append(
+            f"  {name}: {len(keys):,} rows, {days.nunique()} days from {min(days)} to "
+            f"{max(days)}{whose}"
+        )
+    return [*lines, "make them again:", *(f"  {line}" for line in commands(stale))]
+
+
+def _write_csv(found: Sequence["Change"]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(CSV_HEAD)
+    for c in found:
+        opens = c.open_time.isoformat() if c.open_time else ""
+        head = (c.table, c.symbol, c.date, opens, c.changed_at.isoformat(), *c.sources)
+        for name, (old, new) in c.columns.items() or [("", (None, None))]:
+            writer.writerow([*head, name, _plain(old), _plain(new)])
+
+
+def _plain(value: Any) -> Any:
+    """A number as JSON can hold it: NaN is None."""
+    return None if value is None or value != value else value  # noqa: PLR0124
+
+
+def _text(value: float) -> str:
+    return "-" if _plain(value) is None else f"{value:.12g}"

@@ -1,0 +1,93 @@
+"""The sensor that makes the rows again that changed candles have made stale."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from autonama_dagster.backfill import ANALYTIC, SUMMARY
+from autonama_dagster.partitions import SYMBOL_DIMENSION
+from autonama_dagster.planner import Step, stale_steps, stretches, summary_steps
+from autonama_dagster.requests import (
+    REVISIONS_TAG,
+    read_attempts,
+    read_in_flight,
+    run_request,
+    wanted,
+)
+from autonama_dagster.settings import Settings
+from autonama_dagster.staleness import Comparison
+from resources.revisions import Revised, count, revised
+from resources.warehouse import Warehouse
+
+SECONDS = 60
+# Clocks of two sources differ: a change may be stored that says it is so much older than the last.
+OVERLAP = timedelta(days=3)
+
+
+def revision_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
+    """The sensor; it is off until somebody turns it on."""
+
+    @dg.sensor(
+        name="revision_sensor",
+        jobs=jobs,
+        minimum_interval_seconds=SECONDS,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description=(
+            "Asks for exactly the rows that changed daily candles have made stale: the symbols' "
+            "rows first, then the correlations and summaries of their days. Rankings stay as they "
+            "are. The cursor says which changes are done with."
+        ),
+    )
+    def tick(
+        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.SensorResult | dg.SkipReason:
+        done = json.loads(context.cursor or '{"count": 0, "until": null}')
+        known = count(warehouse)
+        if known == done["count"]:
+            return dg.SkipReason("no daily candle has changed since")
+        since = datetime.fromisoformat(done["until"]) - OVERLAP if done["until"] else None
+        found = revised(warehouse, since)
+        if found is None:
+            return dg.SkipReason("no daily candle has changed since")
+        registered = context.instance.get_dynamic_partitions(SYMBOL_DIMENSION)
+        subject = f"{known} until {found.newest.isoformat()}"
+        attempts = read_attempts(context.instance, subject, REVISIONS_TAG)
+        in_flight = read_in_flight(context.instance, registered)
+        for steps in _phases(settings, warehouse, found, registered):
+            decision = wanted(steps, attempts, in_flight, datetime.now(UTC))
+            if decision.steps:
+                return dg.SensorResult(
+                    run_requests=[
+                        run_request(step, subject, decision.attempt, REVISIONS_TAG)
+                        for step in decision.steps
+                    ]
+                )
+            if not decision.is_settled:
+                return dg.SkipReason("what is stale is being made, or waits for its next attempt")
+        return dg.SensorResult(
+            skip_reason=dg.SkipReason("nothing is stale that has attempts left"),
+            cursor=json.dumps({"count": known, "until": found.newest.isoformat()}),
+        )
+
+    return tick
+
+
+def _phases(
+    settings: Settings, warehouse: Warehouse, found: Revised, registered: Sequence[str]
+) -> Iterator[list[Step]]:
+    """Steps for the symbols' rows, then for the days'; looked up when the ones before are done."""
+    symbols = [s for s in found.symbols if s in set(registered)]
+    comparison = Comparison(warehouse, settings, symbols, found.first, found.last)
+    of_symbols = comparison.tables_of_symbols().symbols_by_day()
+    if steps := stale_steps(of_symbols, registered, ANALYTIC):
+        yield steps
+    days = comparison.tables_of_days().days
+    if steps := [
+        step
+        for first, last in stretches(days)
+        for step in summary_steps((first, last), settings.universe_size, SUMMARY)
+    ]:
+        yield steps
