@@ -164,6 +164,8 @@ def test_an_open_that_does_not_continue_the_close_before_jumps():
     assert found(frame) == {80: ["price_jump"]}
     assert set(seen(frame, 80)["price_jump"]) == {"severity", "open_gap_pct"}
     assert found(rows(far, limits=QualityLimits(open_gap_pct=20.0))) == {}
+    after_a_gap = found(rows(without(far, 79)))
+    assert after_a_gap == {79: ["gap"], 80: ["gap"]}, "nobody knows what it continues"
 
 
 def test_a_break_is_named_on_its_day_and_taints_no_later_window():
