@@ -85,7 +85,6 @@ def test_lunausdt_misses_17_days_and_is_another_coin_afterwards(market_data):
     assert details(frame, "2022-05-31")["break"]["open_ratio"] > 10_000
     crash = frame.loc["2022-05-09":"2022-05-13", "findings"]
     assert crash.map(lambda f: "price_jump" in f).sum() >= 4
-    assert frame.loc["2022-06-01", "window_severity"] == "OK", "the window begins at the new coin"
 
 
 @pytest.mark.parametrize(
@@ -100,6 +99,12 @@ def test_a_pair_that_was_away_for_months_has_a_gap_and_a_break(market_data, symb
     )
     assert abs(longest["gap"]["missing_days"] - missing) <= 3
     assert "break" in longest
+
+
+def test_the_window_that_begins_at_a_break_is_not_tainted_by_it(market_data):
+    frame = ledger(market_data, "FTTUSDT", last="2023-09-30")
+    assert frame.loc["2023-09-23", ["severity", "window_severity"]].tolist() == ["WARNING"] * 2
+    assert frame.loc["2023-09-24", "window_severity"] == "OK"
 
 
 @pytest.mark.parametrize("base", ["COCOS", "BTCST", "DREP", "SUN", "VIDT", "BNX", "QUICK"])
