@@ -34,13 +34,13 @@ def schema_check(asset: str, of: Table) -> dg.AssetChecksDefinition:
     def check(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
         latest = warehouse.latest_day(of.name)
         if latest is None:
-            return _result(passed=True, rows=0)
+            return check_result(passed=True, rows=0)
         frame = warehouse.read(of.name, Scope(first=latest, last=latest))
         try:
             reasons = split(of, frame)[1]["reason"].tolist()
         except SchemaError as error:  # the table itself is not what the model says
             reasons = [str(error)]
-        return _result(
+        return check_result(
             passed=not reasons,
             latest_day=str(latest),
             rows=len(frame),
@@ -72,7 +72,7 @@ def freshness_check() -> dg.AssetChecksDefinition:
         registered = context.instance.get_dynamic_partitions("symbol")
         last = warehouse.last_candles(registered)
         stale = sorted(s for s, seen in last.items() if day - RECENT < seen < day)
-        return _result(
+        return check_result(
             passed=not stale,
             day=str(day),
             registered=len(registered),
@@ -100,7 +100,7 @@ def continuity_check() -> dg.AssetChecksDefinition:
         registered = context.instance.get_dynamic_partitions("symbol")
         gaps = warehouse.candle_gaps(registered)
         unanswered = gaps[~gaps["is_answered"]]
-        return _result(
+        return check_result(
             passed=unanswered.empty,
             gaps=len(gaps),
             gaps_the_exchange_has_too=int(gaps["is_answered"].sum()),
@@ -141,8 +141,22 @@ def budget_check() -> dg.AssetChecksDefinition:
     return check
 
 
-def _result(*, passed: bool, bad: list[str] | None = None, **metadata: Any) -> dg.AssetCheckResult:
+def check_result(
+    *,
+    passed: bool,
+    bad: list[str] | None = None,
+    check_name: str | None = None,
+    asset_key: str | None = None,
+    **metadata: Any,
+) -> dg.AssetCheckResult:
+    """A result that warns; the names are needed where one step answers several checks."""
     shown: dict[str, Any] = {k: v for k, v in metadata.items() if v is not None}
     if bad:
         shown["bad"] = "\n".join(bad)
-    return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=shown)
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        check_name=check_name,
+        asset_key=asset_key,
+        metadata=shown,
+    )

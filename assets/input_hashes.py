@@ -5,23 +5,25 @@ import pandas as pd
 from autonama_dagster.analytics.hashing import combine
 
 
-def signal_hashes(frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFrame) -> list[str]:
-    """Hash of the window (bands and indicators share it) and of the symbol's universe row.
+def signal_hashes(
+    frame: pd.DataFrame, bands: pd.DataFrame, universe: pd.DataFrame, quality: pd.DataFrame
+) -> list[str]:
+    """Hash of the window (bands and indicators share it), of the symbol's ranking and its quality.
 
     Parameters
     ----------
     frame
         symbol and date of the wanted rows.
-    bands, universe
-        symbol, date and input_hash; every wanted row is among the bands.
+    bands, universe, quality
+        symbol, date and input_hash; every wanted row is among the bands, of the others one that is
+        absent is left out.
     """
-    ranked = universe.set_index(["symbol", "date"])["input_hash"]
     keys = pd.MultiIndex.from_frame(frame[["symbol", "date"]])
-    windows = bands.set_index(["symbol", "date"])["input_hash"].reindex(keys)
-    return [
-        combine(window, *(() if pd.isna(row) else (row,)))
-        for window, row in zip(windows, ranked.reindex(keys), strict=True)
+    columns = [
+        of.set_index(["symbol", "date"])["input_hash"].reindex(keys)
+        for of in (bands, universe, quality)
     ]
+    return [combine(*(h for h in row if pd.notna(h))) for row in zip(*columns, strict=True)]
 
 
 def summary_hash(signals: pd.DataFrame, pairs: pd.DataFrame) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from autonama_dagster.analytics.channel import ChannelParams
 from autonama_dagster.analytics.hashing import code_version, params_hash
+from autonama_dagster.analytics.quality_rules import QualityLimits
 from autonama_dagster.analytics.universe import load_exclusions
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
@@ -30,6 +31,17 @@ def channel_params(settings: Settings) -> ChannelParams:
         raise InputError(f"{error}; choose more days or a lower degree") from None
 
 
+def quality_limits(settings: Settings) -> QualityLimits:
+    """Thresholds of the rules of data quality as configured."""
+    return QualityLimits(
+        jump_ratio=settings.quality_jump_ratio,
+        open_gap_pct=settings.quality_open_gap_pct,
+        stale_days=settings.quality_stale_days,
+        volume_pct=settings.quality_volume_pct,
+        vwap_pct=settings.quality_vwap_pct,
+    )
+
+
 def parameters(asset: str, settings: Settings) -> dict[str, Any]:
     """The parameters whose hash the rows of an analytic table carry."""
     if asset == "universe":
@@ -37,7 +49,11 @@ def parameters(asset: str, settings: Settings) -> dict[str, Any]:
         return {"universe_size": settings.universe_size, **lists}
     if asset in {"indicators", "correlation_matrix"}:
         return {"lookback": settings.lookback}
-    return asdict(channel_params(settings))
+    limits = asdict(quality_limits(settings))
+    if asset == "data_quality":
+        return {"lookback": settings.lookback, **limits}
+    channel = asdict(channel_params(settings))
+    return channel if asset == "regression_bands" else {**channel, **limits}
 
 
 def versions(asset: str, settings: Settings) -> Versions:

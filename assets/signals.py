@@ -25,7 +25,7 @@ ANNOTATED = (
     SIGNALS_TABLE,
     "date_symbol",
     deps=("universe", "ohlcv_1d"),
-    inputs=("regression_bands", "indicators"),
+    inputs=("regression_bands", "indicators", "data_quality"),
 )
 def signals(
     context: dg.AssetExecutionContext,
@@ -33,13 +33,15 @@ def signals(
     settings: dg.ResourceParam[Settings],
     regression_bands: pd.DataFrame,
     indicators: pd.DataFrame,
+    data_quality: pd.DataFrame,
 ) -> pd.DataFrame:
     """BUY, SELL or HOLD for every registered symbol and day, with what confirms it."""
     scope = run_scope(context)
     universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last))
     params = channel_params(settings)
-    frame = decide(regression_bands, indicators, universe, kstd=params.kstd)
-    frame = frame.assign(input_hash=signal_hashes(frame, regression_bands, universe))
+    frame = decide(regression_bands, indicators, universe, data_quality, kstd=params.kstd)
+    hashes = signal_hashes(frame, regression_bands, universe, data_quality)
+    frame = frame.assign(input_hash=hashes)
     if len(frame) <= MAX_ANNOTATED:
         _annotate(context, frame)
     return with_provenance(frame, "signals", settings)

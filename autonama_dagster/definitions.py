@@ -15,9 +15,11 @@ from assets.analysis_summary import analysis_summary
 from assets.asset_analytics import asset_analytics
 from assets.checks import budget_check, continuity_check, freshness_check, schema_check
 from assets.correlation_matrix import correlation_matrix
+from assets.data_quality import data_quality
 from assets.indicators import indicators
 from assets.ohlcv import ohlcv_1d, ohlcv_1d_history
 from assets.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
+from assets.quality_checks import churn_check, coverage_check, ledger_checks
 from assets.regression_bands import regression_bands
 from assets.signals import signals
 from assets.stage import Stage
@@ -47,6 +49,7 @@ STAGES: tuple[Stage, ...] = (
     ohlcv_1h,
     ohlcv_4h,
     ohlcv_1w,
+    data_quality,
     indicators,
     regression_bands,
     signals,
@@ -79,7 +82,11 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     scan_jobs = build_jobs()
     return dg.Definitions(
         assets=assets,
-        asset_checks=[*checks, freshness_check(), continuity_check(), budget_check()],
+        asset_checks=[
+            *checks,
+            *(freshness_check(), continuity_check(), budget_check()),
+            *(ledger_checks(), churn_check(), coverage_check()),
+        ],
         jobs=[*scan_jobs, backfill_job, retention_job],
         schedules=[daily_universe(settings), retention_schedule(settings)],
         sensors=[

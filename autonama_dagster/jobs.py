@@ -23,7 +23,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "history_job": ("symbol", ("ohlcv_1d_history",)),
     "symbols_job": (
         "date_symbol",
-        ("ohlcv_1d", "indicators", "regression_bands", "signals", "asset_analytics", "alerts"),
+        (
+            *("ohlcv_1d", "data_quality", "indicators", "regression_bands", "signals"),
+            *("asset_analytics", "alerts"),
+        ),
     ),
     "summary_job": ("date", ("correlation_matrix", "analysis_summary")),
     "intraday_job": ("date_symbol", ("ohlcv_15m", "ohlcv_1h", "ohlcv_4h", "ohlcv_1w")),

@@ -17,10 +17,10 @@ from resources.statements import Scope
 from resources.warehouse import RANKING, Warehouse
 
 EXPORTED = (
-    "symbol", "date", "signal", "status", "close", "fitted_price", "lower_band", "upper_band",
-    "z_score", "potential_return_pct", "target_return_pct", "band_width_pct", "signal_strength",
-    "risk_level", "volatility_level", "trend", "confirmations", "is_member", "universe_rank",
-    "input_hash", "params_hash", "code_version",
+    "symbol", "date", "signal", "status", "quality", "close", "fitted_price", "lower_band",
+    "upper_band", "z_score", "potential_return_pct", "target_return_pct", "band_width_pct",
+    "signal_strength", "risk_level", "volatility_level", "trend", "confirmations", "is_member",
+    "universe_rank", "input_hash", "params_hash", "code_version",
 )  # fmt: skip
 
 

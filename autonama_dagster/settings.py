@@ -60,6 +60,36 @@ class Settings(BaseSettings):
         description="Pairs with hourly and 15-minute candles, e.g. BTCUSDT,ETHUSDT; default none.",
     )
 
+    quality_jump_ratio: Annotated[float, Field(ge=1.1, le=100)] = Field(
+        default=2.0,
+        description="Price jump: a close more than this times the close before or less than one "
+        "such part of it, or a wick as far from the candle's body.",
+    )
+    quality_open_gap_pct: Annotated[float, Field(ge=0.1, le=200)] = Field(
+        default=10.0,
+        description="Price jump: an open further than this from the close of the day before.",
+    )
+    quality_stale_days: Annotated[int, Field(ge=2, le=30)] = Field(
+        default=3, description="Stale: days in a row with the same open, high, low and close."
+    )
+    quality_volume_pct: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=5.0,
+        description="Volumes of two sources of a candle may differ so much before it is a warning.",
+    )
+    quality_vwap_pct: Annotated[float, Field(ge=0, le=50)] = Field(
+        default=1.0,
+        description="Quote volume / volume may lie so far outside low to high before it is a "
+        "warning.",
+    )
+    quality_churn_pct: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=10.0,
+        description="Members that may change from one day to the next before it is a warning.",
+    )
+    quality_coverage_pct: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=95.0,
+        description="Members that must have a candle and a whole window on a day.",
+    )
+
     exchange: Literal["binance", "archive", "binance+archive"] = Field(
         default="binance",
         description="Where candles come from: the REST API, the bulk archive's files, or closed "

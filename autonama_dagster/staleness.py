@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
+from assets.evidence import judged
 from assets.input_hashes import signal_hashes, summary_hash
 from assets.parameters import versions
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
@@ -24,7 +25,9 @@ from resources.warehouse import Warehouse
 from resources.windows import read_windows
 
 DAY = timedelta(days=1)
-OF_SYMBOLS = ("indicators", "regression_bands", "signals", "asset_analytics", "alerts")
+OF_SYMBOLS = (
+    *("data_quality", "indicators", "regression_bands", "signals", "asset_analytics", "alerts"),
+)
 OF_DAYS = ("correlation_matrix", "analysis_summary")
 ANALYTIC = ("universe", *OF_SYMBOLS, *OF_DAYS)
 DAYS_AT_ONCE = 60  # of the pairs that are in memory: 300,000 rows of 100 members
@@ -159,14 +162,16 @@ class Comparison:
         return {"universe": _different(stored[is_known], expected)}
 
     def _expected_signals(self, scope: Scope) -> pd.DataFrame:
-        """symbol, date, window, has_candle and input_hash of every symbol and day."""
+        """symbol, date, window, quality, has_candle and input_hash of every symbol and day."""
         run = read_windows(self._warehouse, scope, self._settings.lookback)
+        quality = judged(self._warehouse, self._settings, scope, run)
         days = pd.to_datetime(_numbers(scope), unit="D").astype("datetime64[s]")
         frame = pd.DataFrame(
             {
                 "symbol": np.repeat(self._symbols, len(days)),
                 "date": np.tile(days, len(self._symbols)),
                 "window": run.hashes(),
+                "quality": quality["input_hash"],
                 "has_candle": run.has_candle(),
             }
         ).astype({"symbol": "str", "window": "str"})
@@ -174,7 +179,7 @@ class Comparison:
         universe = self._warehouse.read("universe", scope, ranked)
         bands = frame.rename(columns={"window": "input_hash"})
         return frame.assign(
-            input_hash=pd.Series(signal_hashes(frame, bands, universe), dtype="str")
+            input_hash=pd.Series(signal_hashes(frame, bands, universe, quality), dtype="str")
         )
 
     def _of_symbols(self) -> dict[str, pd.DataFrame]:
@@ -184,6 +189,7 @@ class Comparison:
         signals = self._expected_signals(scope)
         windows = signals.assign(input_hash=signals["window"])
         expected = {
+            "data_quality": signals.assign(input_hash=signals["quality"]),
             "indicators": windows[windows["has_candle"]],
             "regression_bands": windows,
             **dict.fromkeys(("signals", "asset_analytics", "alerts"), signals),

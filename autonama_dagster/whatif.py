@@ -4,14 +4,15 @@ No run, no event, nothing stored: the same pure functions as the stages, on cand
 warehouse holds or the exchange gives.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
+from assets.evidence import evidence, read_evidence
 from assets.input_hashes import signal_hashes
-from assets.parameters import channel_params, parameters
+from assets.parameters import channel_params, parameters, quality_limits
 from assets.stage import with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
 from autonama_dagster.analytics.aggregation import aggregate
@@ -23,6 +24,7 @@ from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM, Interval
+from autonama_dagster.analytics.quality import Evidence, judge
 from autonama_dagster.analytics.run_windows import RunWindows, windows_at, windows_of
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
@@ -75,7 +77,8 @@ def what_if(
     fetched, candles, source = _candles(members, first, day, exchange, warehouse)
     on_step("channels, indicators and signals")
     run = windows_of(candles, members, day, day, settings.lookback)
-    signals = _signals(settings, params, run, universe)
+    beside = _evidence(fetched, members, first, day, warehouse)
+    signals = _signals(settings, params, run, universe, beside)
     on_step("correlations and summary")
     number = int(np.datetime64(day).astype(np.int64))
     matrix = pairs(members, candles, number, lookback=settings.lookback)
@@ -176,13 +179,29 @@ def _quarantined(
     return len(fetched.rejected) + warehouse.quarantined_candles(stored, day, table)
 
 
+def _evidence(
+    fetched: Fetched, members: Sequence[str], first: date, day: date, warehouse: Warehouse
+) -> dict[str, Evidence]:
+    """What is known beside the candles: of those just fetched, and of those that are stored."""
+    asked = set(fetched.log["symbol"])
+    rejected = fetched.rejected.rename(columns={"reason": "said"}).assign(kind="kept_out")
+    stored = read_evidence(warehouse, [m for m in members if m not in asked], first, day)
+    return {**evidence(rejected), **stored}
+
+
 def _signals(
-    settings: Settings, params: ChannelParams, run: RunWindows, universe: pd.DataFrame
+    settings: Settings,
+    params: ChannelParams,
+    run: RunWindows,
+    universe: pd.DataFrame,
+    beside: Mapping[str, Evidence],
 ) -> pd.DataFrame:
     bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes())
     indicators = compute(run.candles, run.windows)
-    frame = decide(bands, indicators, universe, kstd=params.kstd)
-    frame = frame.assign(input_hash=signal_hashes(frame, bands, universe))
+    limits = quality_limits(settings)
+    quality = judge(run.candles, run.windows, run.known, beside, limits, settings.lookback)
+    frame = decide(bands, indicators, universe, quality, kstd=params.kstd)
+    frame = frame.assign(input_hash=signal_hashes(frame, bands, universe, quality))
     return with_provenance(frame, "signals", settings)
 
 
@@ -292,10 +311,12 @@ def _signals_at(
     bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes(), **dated)
     indicators = compute(run.candles, run.windows).assign(**dated)
     indicators["volatility_30d_pct"] *= grid.steps_per_day**0.5
-    frame = decide(bands, indicators, universe, kstd=params.kstd)
+    # The ledger's rules are about days.
+    unjudged = bands[["symbol", "date", "input_hash"]].iloc[:0].assign(window_severity="")
+    frame = decide(bands, indicators, universe, unjudged, kstd=params.kstd)
     made_with = parameters("signals", settings) | {"interval": grid.name}
     return frame.assign(
-        input_hash=signal_hashes(frame, bands, universe),
+        input_hash=signal_hashes(frame, bands, universe, unjudged),
         params_hash=params_hash(made_with),
         code_version=code_version(),
     )

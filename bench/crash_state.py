@@ -24,7 +24,7 @@ VOLATILE = frozenset(
 )
 SHOWN = 3  # differing rows of a table that are named
 BY_DAY = ("universe", "correlation_matrix", "analysis_summary")
-EVERY_SYMBOL = ("signals", "asset_analytics", "alerts")
+EVERY_SYMBOL = ("data_quality", "signals", "asset_analytics", "alerts")
 WHERE_TRADED = ("indicators", "regression_bands")
 HISTORY = "ohlcv_1d_history"
 

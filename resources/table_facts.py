@@ -16,7 +16,8 @@ from autonama_dagster.schemas.registry import TABLES
 
 # Tables in which every member of a day has a row once the day is complete.
 BY_MEMBER: Final = (
-    "ohlcv_1d", "indicators", "regression_bands", "signals", "asset_analytics", "alerts",
+    "ohlcv_1d", "data_quality", "indicators", "regression_bands", "signals",
+    "asset_analytics", "alerts",
 )  # fmt: skip
 _BY_DAY: Final = ("universe", "correlation_matrix", "analysis_summary")
 _LOOK_BACK: Final = 30  # days in which the latest complete one is searched

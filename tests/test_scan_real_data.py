@@ -44,12 +44,12 @@ def test_100_members_are_stored_with_a_row_in_every_table(scanned):
     universe = of_day(scanned, "universe")
     members = set(universe.loc[universe["is_member"], "symbol"])
     assert len(members) == 100
-    for name in ("ohlcv_1d", "signals", "regression_bands", "alerts", "asset_analytics"):
+    for name in ("ohlcv_1d", "data_quality", "signals", "regression_bands", "alerts"):
         assert set(of_day(scanned, name)["symbol"]) == members, name
     assert len(of_day(scanned, "correlation_matrix")) == 100 * 99 // 2
     summary = of_day(scanned, "analysis_summary").iloc[0]
     counted = ["buy_signals", "sell_signals", "hold_signals", "insufficient_data", "no_data"]
-    assert summary[counted].sum() == 100
+    assert summary[[*counted, "quarantined"]].sum() == 100
 
 
 def test_the_forming_candle_is_nowhere(scanned):

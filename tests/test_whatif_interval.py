@@ -102,9 +102,9 @@ def test_volatility_is_annualised_by_the_interval(ask, market_data, monkeypatch)
     expected = last.diff().std() * np.sqrt(365 * 24) * 100
     seen = {}
 
-    def spy(bands, indicators, universe, *, kstd):
+    def spy(bands, indicators, universe, quality, *, kstd):
         seen["volatility"] = indicators["volatility_30d_pct"].iloc[0]
-        return decide(bands, indicators, universe, kstd=kstd)
+        return decide(bands, indicators, universe, quality, kstd=kstd)
 
     from autonama_dagster import whatif  # noqa: PLC0415
 

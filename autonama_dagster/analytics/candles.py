@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Self, cast
 
 import numpy as np
@@ -287,6 +287,11 @@ class Candles:
 
     def __len__(self) -> int:
         return len(self.day)
+
+    def part(self, where: NDArray[np.bool_]) -> Self:
+        """The candles where a mask of length n holds."""
+        columns = ("day", *CANDLE_FLOATS, "row_hash")
+        return replace(self, **{name: getattr(self, name)[where] for name in columns})
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:

@@ -20,6 +20,7 @@ class RunWindows:
 
     candles: Sequence[Candles]
     windows: Sequence[Windows]
+    known: Sequence[NDArray[np.bool_]]  # whether all of each day's lookback was answered
 
     def hashes(self) -> NDArray[np.str_]:
         """Hash of every window, symbol by symbol, day by day."""
@@ -56,9 +57,9 @@ def windows_of(
     run = windows_at(found, symbols, days, lookback)
     if answered is None:
         return run
-    pairs = zip(symbols, run.windows, strict=True)
-    made = [_only_known(w, known_days(answered.get(s, ()), days, lookback)) for s, w in pairs]
-    return RunWindows(run.candles, made)
+    known = [known_days(answered.get(s, ()), days, lookback) for s in symbols]
+    made = [_only_known(w, k) for w, k in zip(run.windows, known, strict=True)]
+    return RunWindows(run.candles, made, known)
 
 
 def windows_at(
@@ -66,7 +67,8 @@ def windows_at(
 ) -> RunWindows:
     """Windows of every symbol and given day, or step of the candles' interval."""
     candles = [found[s] if s in found else _no_candles(s) for s in symbols]
-    return RunWindows(candles, [windows(c, days, lookback) for c in candles])
+    made = [windows(c, days, lookback) for c in candles]
+    return RunWindows(candles, made, [np.ones(len(days), dtype=bool)] * len(made))
 
 
 def answered_candles(

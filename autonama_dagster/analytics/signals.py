@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.channel import OK
+from autonama_dagster.analytics.channel import NO_DATA, OK
 from autonama_dagster.errors import SchemaError
 
+QUARANTINED = "QUARANTINED"
 OVERSOLD_RSI = 30.0
 OVERBOUGHT_RSI = 70.0
 HIGH_VOLUME_RATIO = 1.5
@@ -39,6 +40,8 @@ CONFIRMATIONS = {
 _KEY = ["symbol", "date"]
 _INDICATORS = ["rsi_14", "macd_hist", "volume_ratio_20", "ema_21", "ema_50", "volatility_30d_pct"]
 
+_OF_CHANNEL = ("fitted_price", "upper_band", "lower_band", "z_score")
+
 _SIDES = ("BUY", "SELL")
 
 _Floats = NDArray[np.float64]
@@ -46,7 +49,12 @@ _Flags = NDArray[np.bool_]
 
 
 def decide(
-    bands: pd.DataFrame, indicators: pd.DataFrame, universe: pd.DataFrame, *, kstd: float
+    bands: pd.DataFrame,
+    indicators: pd.DataFrame,
+    universe: pd.DataFrame,
+    quality: pd.DataFrame,
+    *,
+    kstd: float,
 ) -> pd.DataFrame:
     """Decide every (symbol, day): BUY below the channel, SELL above, HOLD within or on its edge.
 
@@ -76,21 +84,26 @@ def decide(
         may be absent and counts as NaNs.
     universe
         date, symbol, rank, is_member.
+    quality
+        symbol, date, window_severity; a row may be absent.
     kstd
         Half width of the channel in residual standard deviations, the one of `bands`.
 
     Returns
     -------
     pandas.DataFrame
-        One row per row of `bands`, in its order: symbol, date, signal, status, close, fitted_price,
-        upper_band, lower_band, z_score, potential_return_pct, band_width_pct, target_return_pct,
-        risk_level, volatility_level, trend, confirmations (lists of str), signal_strength,
-        is_member (boolean; NA where `universe` has no row for the date, False where it has some but
-        none for the symbol), universe_rank (Int64).
+        One row per row of `bands`, in its order: symbol, date, signal, status, quality
+        (window_severity), close, fitted_price, upper_band, lower_band, z_score,
+        potential_return_pct, band_width_pct, target_return_pct, risk_level, volatility_level,
+        trend, confirmations (lists of str), signal_strength, is_member (boolean; NA where
+        `universe` has no row for the date, False where it has some but none for the symbol),
+        universe_rank (Int64).
 
     Notes
     -----
     A status other than OK means HOLD with strength 0, NaN returns and risk, no confirmations.
+    Where window_severity is ERROR, the status is QUARANTINED, unless there is no candle (NO_DATA),
+    and the channel's columns are NaN too: they were made from numbers that cannot be trusted.
     A lower band at or below zero, which only the linear scale knows, is no price: nothing can close
     below it, and band_width_pct and target_return_pct are NaN. Likewise a SELL's
     potential_return_pct where the upper band is at or below zero.
@@ -98,15 +111,15 @@ def decide(
     Raises
     ------
     SchemaError
-        If `indicators` or `universe` holds a (symbol, date) twice.
+        If `indicators`, `universe` or `quality` holds a (symbol, date) twice.
     """
-    bands = bands.reset_index(drop=True)
+    bands = _quarantined(bands.reset_index(drop=True), quality)
+    is_ok = (bands["status"] == OK).to_numpy()
     beside = match_rows(bands, indicators, _INDICATORS)
     column = {name: beside[name].to_numpy(dtype=np.float64) for name in _INDICATORS}
     close, upper, lower = (
         bands[name].to_numpy(dtype=np.float64) for name in ("close", "upper_band", "lower_band")
     )
-    is_ok = (bands["status"] == OK).to_numpy()
     is_buy, is_sell = is_ok & (close < lower), is_ok & (close > upper)
     potential, width, target = _returns(is_ok, is_buy, is_sell, close, upper, lower)
     trend = _trend(close, column["ema_21"], column["ema_50"])
@@ -117,6 +130,7 @@ def decide(
         "date": bands["date"],
         "signal": _text([is_buy, is_sell], ["BUY", "SELL"], default="HOLD"),
         "status": bands["status"],
+        "quality": bands["quality"],
         "close": close,
         "fitted_price": bands["fitted_price"],
         "upper_band": upper,
@@ -132,6 +146,17 @@ def decide(
         "signal_strength": _strength(is_buy, is_sell, z_score, flags, kstd),
     }
     return pd.DataFrame(decided | _membership(bands, universe))
+
+
+def _quarantined(bands: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
+    """The bands with the quality of each window, and without the numbers of those at fault."""
+    found = match_rows(bands, quality, ["window_severity"])["window_severity"].astype("str")
+    is_bad = (found == "ERROR") & (bands["status"] != NO_DATA)
+    return bands.assign(
+        quality=found,
+        status=bands["status"].mask(is_bad, QUARANTINED),
+        **{name: bands[name].mask(is_bad) for name in _OF_CHANNEL},
+    )
 
 
 def match_rows(left: pd.DataFrame, right: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

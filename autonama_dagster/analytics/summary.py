@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from autonama_dagster.analytics.channel import INSUFFICIENT_DATA, NO_DATA, OK, ChannelParams
 from autonama_dagster.analytics.indicators import INDICATORS
-from autonama_dagster.analytics.signals import match_rows
+from autonama_dagster.analytics.signals import QUARANTINED, match_rows
 
 TOP = 10
 INTERVAL = "1d"
@@ -173,7 +173,7 @@ def analysis_summary(
     -------
     pandas.DataFrame
         One row: date, analysis_date (UTC, D+1 00:00), total_assets_analyzed (status OK, the sum of
-        buy_signals, sell_signals and hold_signals), insufficient_data, no_data,
+        buy_signals, sell_signals and hold_signals), insufficient_data, quarantined, no_data,
         avg_potential_return (percent, over BUY and SELL, NaN without any), high_risk_assets (BUY
         and SELL with risk HIGH), expected_buy_signals, expected_sell_signals,
         expected_high_correlations and expected_linked_pairs (counts that chance would bring, NaN
@@ -195,6 +195,7 @@ def analysis_summary(
         sell_signals=len(sells),
         hold_signals=len(analyzed) - len(calls),
         insufficient_data=int((members["status"] == INSUFFICIENT_DATA).sum()),
+        quarantined=int((members["status"] == QUARANTINED).sum()),
         no_data=int((members["status"] == NO_DATA).sum()),
         avg_potential_return=float(calls["potential_return_pct"].mean()),
         high_risk_assets=int((calls["risk_level"] == "HIGH").sum()),

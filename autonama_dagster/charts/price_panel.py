@@ -246,8 +246,8 @@ def draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
     """Say over the panel why a day whose status is not OK has no channel."""
     reasons = {
         "INSUFFICIENT_DATA": "INSUFFICIENT_DATA: too few candles for a channel",
+        "QUARANTINED": "QUARANTINED: the window holds a fault, see data_quality",
         "NO_DATA": f"NO_DATA: no candle on {pd.Timestamp(signal['date']):%Y-%m-%d}",
-        "QUARANTINED": "QUARANTINED: the candles did not pass their quality checks",
     }
     axes.text(
         0.01, 0.97, reasons[signal["status"]], transform=axes.transAxes, va="top", fontsize=9,

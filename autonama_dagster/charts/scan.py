@@ -115,16 +115,18 @@ def scan_summary(
 def _draw_counts(page: Page, signals: pd.DataFrame, expected: Mapping[str, Any]) -> None:
     ok = signals["status"] == "OK"
     counts = {name: int((ok & (signals["signal"] == name)).sum()) for name in SIGNAL_COLOURS}
+    rare = ["QUARANTINED"] if (signals["status"] == "QUARANTINED").any() else []
     counts |= {
-        name: int((signals["status"] == name).sum()) for name in ("INSUFFICIENT_DATA", "NO_DATA")
+        name: int((signals["status"] == name).sum())
+        for name in ("INSUFFICIENT_DATA", "NO_DATA", *rare)
     }
     for i, (name, count) in enumerate(counts.items()):
         colour = SIGNAL_COLOURS.get(name, INK)
-        page.figure_of(640 + 120 * i, 34, name, str(count), color=colour, fontsize=16)
+        x = 640 - 120 * len(rare) + 120 * i
+        page.figure_of(x, 34, name, str(count), color=colour, fontsize=16)
         by_chance = expected.get(f"expected_{name.lower()}_signals")
         if by_chance is not None:
-            text = f"{by_chance:.1f} by chance"
-            page.text(640 + 120 * i, 71, text, fontsize=7.5, color=MUTED)
+            page.text(x, 71, f"{by_chance:.1f} by chance", fontsize=7.5, color=MUTED)
 
 
 def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from autonama_dagster.receipts import Link, Receipt
     from resources.dagster_facts import Run
-    from resources.receipts import Link, Receipt
 
 EXAMPLES = """\b
 Examples:
@@ -40,15 +40,15 @@ def explain(symbol: str, day: str | None, form: str) -> int:
 
     The exit code is 0 where all of them match and 1 where one does not.
     """
+    from autonama_dagster.receipts import latest_day, read_receipt  # noqa: PLC0415
     from resources.database import ready_url  # noqa: PLC0415
-    from resources.receipts import latest_day, read_receipt  # noqa: PLC0415
     from resources.warehouse import Warehouse  # noqa: PLC0415
 
     wanted = None if day is None else parse_day(day)
     settings = load_settings()
     with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
         name = symbol.upper()
-        receipt = read_receipt(warehouse, name, wanted or latest_day(warehouse, name))
+        receipt = read_receipt(warehouse, settings, name, wanted or latest_day(warehouse, name))
     runs = _runs(settings, receipt)
     if form == "json":
         click.echo(json.dumps(document(receipt, runs, settings), indent=2))
@@ -82,8 +82,8 @@ def document(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> 
         "changed_candle": _suspects(receipt),
         "rows": {name: _row(row) for name, row in receipt.rows.items()},
         "window": _plain(asdict(receipt.window)),
-        "parameters": dict(receipt.parameters) | {"is_match": receipt.is_parameters_match},
-        "code_version": {"stored": receipt.stored_code, "present": receipt.present_code},
+        "parameters": dict(receipt.parameters),
+        "made_with": {"stored": asdict(receipt.stored), "present": asdict(receipt.present)},
         "runs": [
             {
                 "table": name,
@@ -241,11 +241,13 @@ def _print_made_with(
     console: "Console", receipt: "Receipt", runs: dict[str, "Run"], settings: Settings
 ) -> None:
     made = ", ".join(f"{name} {value}" for name, value in receipt.parameters.items())
-    doubt = "" if receipt.is_parameters_match else " [bold red]DO NOT MATCH their hash[/]"
-    console.print(f"parameters: {made}{doubt}", highlight=False)
-    same = receipt.stored_code == receipt.present_code
-    present = "" if same else f"; this is {receipt.present_code}"
-    console.print(f"code: {receipt.stored_code}{present}", highlight=False)
+    stored, present = receipt.stored, receipt.present
+    differs = "" if stored.params_hash == present.params_hash else "; not the present settings"
+    console.print(f"parameters: {made}{differs}", highlight=False)
+    differs = (
+        "" if stored.code_version == present.code_version else f"; this is {present.code_version}"
+    )
+    console.print(f"code: {stored.code_version}{differs}", highlight=False)
     for run_id in dict.fromkeys(receipt.run_ids.values()):
         tables = ", ".join(name for name, of in receipt.run_ids.items() if of == run_id)
         run = runs.get(run_id)

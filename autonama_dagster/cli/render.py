@@ -151,6 +151,8 @@ def _print_counts(console: Console, result: ScanResult) -> None:
         f"{found['insufficient_data']} with too little data",
         f"{found['no_data']} without data",
     ]
+    if found["quarantined"]:
+        parts.append(f"{found['quarantined']} quarantined")
     if result.quarantined:
         parts.append(f"{result.quarantined} candles quarantined")
     console.print("; ".join(parts), highlight=False)

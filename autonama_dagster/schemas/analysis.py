@@ -13,12 +13,14 @@ from autonama_dagster.schemas.base import (
     Table,
     TableModel,
     Text,
+    TextList,
     column,
     day,
     symbol_column,
 )
 
 STATUSES = ("OK", "INSUFFICIENT_DATA", "NO_DATA")
+QUALITY = ("OK", "INFO", "WARNING", "ERROR")
 
 
 class _IndicatorKey(Provenance):
@@ -73,6 +75,30 @@ class RegressionBands(Provenance):
     window_start: Day = day("Day of the window's first candle.", nullable=True)
 
 
+class DataQuality(Provenance):
+    """What is wrong with each symbol's day, and how far its window can be trusted."""
+
+    symbol: Text = symbol_column()
+    date: Day = day("UTC day.")
+    severity: Text = column(
+        "Of the day itself: OK, INFO, WARNING or ERROR; NULL where its window is not fetched "
+        "entirely.",
+        nullable=True,
+        isin=list(QUALITY),
+    )
+    window_severity: Text = column(
+        "The worst over the window that ends on the day; ERROR keeps it from being judged.",
+        nullable=True,
+        isin=list(QUALITY),
+    )
+    findings: TextList = column("Rules that found something on the day.", sql="text[]")
+    details: Text = column(
+        "By rule: its severity and what was seen; NULL without findings.",
+        nullable=True,
+        sql="jsonb",
+    )
+
+
 class CorrelationMatrix(Provenance):
     """Correlations of daily log returns over 90 days between the members of each day, a < b."""
 
@@ -102,6 +128,13 @@ INDICATORS_TABLE = Table(
 REGRESSION_BANDS = Table(
     "regression_bands",
     RegressionBands,
+    ("symbol", "date"),
+    "date_symbol",
+    stamped=("run_id", "computed_at"),
+)
+DATA_QUALITY = Table(
+    "data_quality",
+    DataQuality,
     ("symbol", "date"),
     "date_symbol",
     stamped=("run_id", "computed_at"),

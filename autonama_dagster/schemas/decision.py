@@ -1,6 +1,6 @@
 """Tables of the decision stage: signals, and the two per-symbol summary tables."""
 
-from autonama_dagster.schemas.analysis import STATUSES
+from autonama_dagster.schemas.analysis import QUALITY, STATUSES
 from autonama_dagster.schemas.base import (
     Day,
     Float,
@@ -21,6 +21,7 @@ from autonama_dagster.schemas.base import (
 SIGNALS = ("BUY", "SELL", "HOLD")
 LEVELS = ("LOW", "MEDIUM", "HIGH")
 TRENDS = ("BULLISH", "BEARISH", "NEUTRAL")
+JUDGED = (*STATUSES, "QUARANTINED")
 
 
 class Signals(Provenance):
@@ -32,7 +33,15 @@ class Signals(Provenance):
         "BUY: close below the channel; SELL: above; HOLD: within, or no judgement.",
         isin=list(SIGNALS),
     )
-    status: Text = column("OK, INSUFFICIENT_DATA or NO_DATA.", isin=list(STATUSES))
+    status: Text = column(
+        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window holds a fault.",
+        isin=list(JUDGED),
+    )
+    quality: Text = column(
+        "Worst finding of `data_quality` in the window that ends on the day.",
+        nullable=True,
+        isin=list(QUALITY),
+    )
     close: Float = column("Close of the day in USDT.", nullable=True, gt=0)
     fitted_price: Float = column("Centre of the channel on the day.", nullable=True)
     upper_band: Float = column("Upper edge of the channel on the day.", nullable=True)
@@ -81,7 +90,10 @@ class AssetAnalytics(Provenance):
     symbol: Text = symbol_column()
     date: Day = day("UTC day.")
     analysis_date: Instant = instant("When the day had closed: the next day 00:00 UTC.")
-    status: Text = column("OK, INSUFFICIENT_DATA or NO_DATA.", isin=list(STATUSES))
+    status: Text = column(
+        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window holds a fault.",
+        isin=list(JUDGED),
+    )
     current_price: Float = column("Close of the day in USDT.", nullable=True, sql="money", gt=0)
     price_change_24h: Float = column("Change of the close in percent.", nullable=True)
     volatility: Float = column("30-day volatility in percent a year.", nullable=True)
@@ -108,7 +120,10 @@ class Alerts(Provenance):
     date: Day = day("UTC day.")
     interval: Text = column("Candle interval.", isin=["1d"])
     signal: Text = column("BUY, SELL or HOLD.", isin=list(SIGNALS))
-    status: Text = column("OK, INSUFFICIENT_DATA or NO_DATA.", isin=list(STATUSES))
+    status: Text = column(
+        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window holds a fault.",
+        isin=list(JUDGED),
+    )
     current_price: Float = column("Close of the day in USDT.", nullable=True, sql="money", gt=0)
     upper_band: Float = column("Upper edge of the channel.", nullable=True, sql="money")
     lower_band: Float = column("Lower edge of the channel.", nullable=True, sql="money")

@@ -1,6 +1,6 @@
 """The view `signal_lineage`: each signal with what it is made of, its hashes computed anew in SQL.
 
-The hashes are those of `analytics.candles.digests`, `analytics.hashing` and `assets.signals`, and
+The hashes are those of `analytics.candles.digests`, `analytics.hashing` and `assets.input_hashes`, and
 the window is that of `analytics.windows`: a test holds both together.
 """
 
@@ -11,7 +11,7 @@ from autonama_dagster.analytics.windows import MAX_OVERNIGHT_RATIO
 _NUMBERS = " || ".join(f"float8send(coalesce(w.{name}, 'NaN'))" for name in CANDLE_FLOATS)
 
 SIGNAL_LINEAGE = f"""
-SELECT s.symbol, s.date, s.signal, s.status, s.signal_strength, s.confirmations,
+SELECT s.symbol, s.date, s.signal, s.status, s.quality, s.signal_strength, s.confirmations,
        s.close, s.fitted_price, s.lower_band, s.upper_band, s.z_score,
        u.rank AS universe_rank, u.is_member,
        w.window_start, w.window_end, w.candles, w.missing_days, w.last_break,
@@ -19,7 +19,7 @@ SELECT s.symbol, s.date, s.signal, s.status, s.signal_strength, s.confirmations,
        a.polynomial_regression AS channel,
        s.params_hash, s.code_version, s.computed_at,
        s.run_id AS signal_run_id, b.run_id AS bands_run_id, i.run_id AS indicators_run_id,
-       u.run_id AS universe_run_id,
+       u.run_id AS universe_run_id, q.run_id AS quality_run_id,
        b.input_hash AS stored_window_hash, w.window_hash,
        b.input_hash = w.window_hash AND i.input_hash IS NOT DISTINCT FROM
            CASE WHEN i.symbol IS NULL THEN NULL ELSE w.window_hash END AS is_window_match,
@@ -28,6 +28,7 @@ SELECT s.symbol, s.date, s.signal, s.status, s.signal_strength, s.confirmations,
 FROM trading.signals AS s
 JOIN trading.regression_bands AS b USING (symbol, date)
 JOIN trading.asset_analytics AS a USING (symbol, date)
+LEFT JOIN trading.data_quality AS q USING (symbol, date)
 LEFT JOIN trading.indicators AS i USING (symbol, date)
 LEFT JOIN trading.universe AS u USING (symbol, date)
 CROSS JOIN LATERAL (
@@ -61,7 +62,7 @@ CROSS JOIN LATERAL (
 ) AS w
 CROSS JOIN LATERAL (
     SELECT encode(sha256(convert_to(
-        concat_ws(E'\\n', w.window_hash, u.input_hash), 'UTF8'
+        concat_ws(E'\\n', w.window_hash, u.input_hash, q.input_hash), 'UTF8'
     )), 'hex') AS input_hash
 ) AS h
 """  # noqa: S608  (numbers and names of this module alone)

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.analysis import (
     CORRELATION_MATRIX,
+    DATA_QUALITY,
     INDICATORS_TABLE,
     REGRESSION_BANDS,
 )
@@ -27,6 +28,7 @@ TABLES: dict[str, Table] = {
         UNIVERSE,
         OHLCV_1D,
         *INTRADAY,
+        DATA_QUALITY,
         *REVISIONS.values(),
         INDICATORS_TABLE,
         REGRESSION_BANDS,
@@ -45,6 +47,7 @@ TABLES: dict[str, Table] = {
 INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ohlcv_1d": (("date",),),
     **{t.name: (("date",),) for t in INTRADAY},
+    "data_quality": (("date",),),
     **{t.name: (("valid_to",),) for t in REVISIONS.values()},
     "indicators": (("date",),),
     "regression_bands": (("date",),),

@@ -25,6 +25,7 @@ class AnalysisSummary(Provenance):
     sell_signals: Integer = column("Members with SELL.", ge=0)
     hold_signals: Integer = column("Members with status OK and HOLD.", ge=0)
     insufficient_data: Integer = column("Members with too few candles.", ge=0)
+    quarantined: Integer = column("Members whose window holds a fault.", ge=0)
     no_data: Integer = column("Members without a candle on the day.", ge=0)
     avg_potential_return: Float = column(
         "Mean potential_return_pct over BUY and SELL; NULL without any.", nullable=True

@@ -162,6 +162,9 @@ class Klines:
         return next(found, self.source)
 
 
+CONFLICT: Final = "two different"
+"""How the failure of an answer with two versions of one candle begins."""
+
 Progress = Callable[[int, int], None]
 """Called with (requests done, requests in all) in the caller's thread."""
 
@@ -255,7 +258,7 @@ def closed_rows(
             continue
         if kept.setdefault(row.open_time, row) != row:
             raise BadAnswerError(
-                f"{request.symbol}: two different {request.interval} candles of "
+                f"{request.symbol}: {CONFLICT} {request.interval} candles of "
                 f"{from_ms(row.open_time):%Y-%m-%d %H:%M} in one answer: try again later"
             )
     return tuple(kept[time] for time in sorted(kept))

@@ -33,6 +33,14 @@ NO_UNIVERSE = pd.DataFrame(
     }
 )
 
+NO_QUALITY = pd.DataFrame(
+    {
+        "date": pd.Series(dtype="datetime64[s]"),
+        "symbol": pd.Series(dtype="str"),
+        "window_severity": pd.Series(dtype="str"),
+    }
+)
+
 
 def band(symbol="BTCUSDT", date=DATE, **values) -> dict:
     row = {
@@ -53,10 +61,16 @@ def empty_band(status: str, close: float = math.nan) -> dict:
     return band(status=status, close=close, **gone)
 
 
-def decided(*bands, universe=NO_UNIVERSE, kstd=2.0, **indicators) -> pd.DataFrame:
+def decided(
+    *bands, universe=NO_UNIVERSE, quality=NO_QUALITY, kstd=2.0, **indicators
+) -> pd.DataFrame:
     frame = pd.DataFrame([*bands])
     rows = frame[["symbol", "date"]].assign(**(QUIET | indicators))
-    return decide(frame, rows, universe, kstd=kstd)
+    return decide(frame, rows, universe, quality, kstd=kstd)
+
+
+def of_severity(severity, symbol="BTCUSDT"):
+    return pd.DataFrame({"symbol": [symbol], "date": [DATE], "window_severity": [severity]})
 
 
 def one(*, universe=NO_UNIVERSE, kstd=2.0, indicators=None, **values) -> pd.Series:
@@ -262,7 +276,7 @@ def test_no_judgement_is_a_hold_without_numbers(row):
 
 def test_a_day_without_indicators_has_neither_trend_nor_volatility():
     none = pd.DataFrame({"symbol": [], "date": [], **{name: [] for name in QUIET}})
-    row = decide(pd.DataFrame([band(**BUY)]), none, NO_UNIVERSE, kstd=2.0).iloc[0]
+    row = decide(pd.DataFrame([band(**BUY)]), none, NO_UNIVERSE, NO_QUALITY, kstd=2.0).iloc[0]
     assert pd.isna(row["trend"])
     assert pd.isna(row["volatility_level"])
     assert row["confirmations"] == []
@@ -293,7 +307,7 @@ def test_rows_keep_the_order_of_the_bands_and_meet_their_own_inputs():
         [{"symbol": s, "date": DATE, **QUIET, "rsi_14": r} for s, r in (("A1", 10.0), ("B1", 90.0))]
     )
     indicators["date"] = indicators["date"].astype("datetime64[us]")
-    frame = decide(bands, indicators, NO_UNIVERSE, kstd=2.0)
+    frame = decide(bands, indicators, NO_UNIVERSE, NO_QUALITY, kstd=2.0)
     assert list(frame.index) == [0, 1, 2]
     assert list(frame["symbol"]) == ["B1", "A1", "C1"]
     assert list(frame["confirmations"]) == [["RSI_OVERBOUGHT"], ["RSI_OVERSOLD"], []]
@@ -335,7 +349,7 @@ def test_the_unit_of_price_changes_no_signal(seed, scale, price_scale):
         days = candles.day[-120:]
         bands = fit_channels([candles], [windows(candles, days)], params)
         quiet = bands[["symbol", "date"]].assign(**QUIET)
-        return decide(bands, quiet, NO_UNIVERSE, kstd=params.kstd)
+        return decide(bands, quiet, NO_UNIVERSE, NO_QUALITY, kstd=params.kstd)
 
     plain, scaled = scan(walk(seed, 1.0)), scan(walk(seed, scale))
     clear = (plain["z_score"].abs() - params.kstd).abs() > 1e-6
@@ -366,3 +380,29 @@ def test_ranges_hold_whatever_comes_in(close, bands, z_score, kstd, rsi):
     assert (row["signal"] == "HOLD") == math.isnan(row["target_return_pct"])
     if row["signal"] != "HOLD":
         assert row["target_return_pct"] >= row["potential_return_pct"] * (1 - 1e-12)
+
+
+def test_a_window_at_fault_is_quarantined_and_the_other_symbols_go_on():
+    quality = of_severity("ERROR")
+    frame = decided(
+        band(**BUY), band("ETHUSDT", **BUY), quality=quality, rsi_14=20.0, volume_ratio_20=9.0
+    )
+    bad, good = frame.iloc[0], frame.iloc[1]
+    assert (bad["signal"], bad["status"], bad["quality"]) == ("HOLD", "QUARANTINED", "ERROR")
+    assert (bad["signal_strength"], bad["confirmations"]) == (0.0, [])
+    gone = ["fitted_price", "upper_band", "lower_band", "z_score", "potential_return_pct"]
+    gone += ["band_width_pct", "target_return_pct", "risk_level"]
+    assert bad[gone].isna().all()
+    assert (good["signal"], good["status"]) == ("BUY", "OK")
+    assert pd.isna(good["quality"])
+
+
+@pytest.mark.parametrize("severity", ["OK", "INFO", "WARNING"])
+def test_milder_findings_are_shown_and_judged_all_the_same(severity):
+    row = decided(band(**BUY), quality=of_severity(severity)).iloc[0]
+    assert (row["signal"], row["status"], row["quality"]) == ("BUY", "OK", severity)
+
+
+def test_a_day_without_a_candle_stays_without_data():
+    row = decided(empty_band("NO_DATA"), quality=of_severity("ERROR")).iloc[0]
+    assert (row["status"], row["quality"]) == ("NO_DATA", "ERROR")

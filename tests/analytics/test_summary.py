@@ -246,6 +246,7 @@ DAY_OF_SIGNALS = signals(
     unjudged("I1", "INSUFFICIENT_DATA"),
     unjudged("I2", "INSUFFICIENT_DATA"),
     unjudged("N1", "NO_DATA"),
+    unjudged("Q1", "QUARANTINED"),
     signal("OUT", potential_return_pct=1e6, is_member=False),
     signal("UNKNOWN", potential_return_pct=1e6, is_member=None),
     signal("OTHERDAY", potential_return_pct=1e6, date=DATE - pd.Timedelta(days=1)),
@@ -272,6 +273,7 @@ def test_summary_counts_the_members_of_the_day():
         "sell_signals": 1,
         "hold_signals": 3,
         "insufficient_data": 2,
+        "quarantined": 1,
         "no_data": 1,
         "avg_potential_return": 21.0,
         "high_risk_assets": 2,
@@ -346,7 +348,9 @@ def test_real_chain_of_2023_12_29(market_data):
     rows, fits = compute(candles, spans), fit_channels(candles, spans, ChannelParams())
     members = [c.symbol for c in candles]
     universe = pd.DataFrame({"date": DATE, "symbol": members, "rank": range(1, 6)})
-    found = decide(fits, rows, universe.assign(is_member=True), kstd=2.0)
+    unjudged_windows = universe[["symbol", "date"]].iloc[:0].assign(window_severity="")
+    members_of = universe.assign(is_member=True)
+    found = decide(fits, rows, members_of, unjudged_windows, kstd=2.0)
     by_symbol = found.set_index("symbol")
     assert by_symbol["signal"].to_dict() == {
         "BNBUSDT": "SELL",

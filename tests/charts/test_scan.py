@@ -65,6 +65,16 @@ def test_counts_keep_insufficient_data_and_no_data_apart_from_hold(drawn, make_s
     assert "2023-12-09 UTC, 7 members" in drawn.words()
 
 
+def test_quarantined_members_are_counted_where_there_are_some(drawn, make_signals):
+    signals = make_signals(SCORES | {"GUSDT": None})
+    signals.loc[signals["symbol"] == "GUSDT", "status"] = "QUARANTINED"
+    scan_summary(signals, date=DAY, kstd=2.0)
+    assert count_of(drawn, "QUARANTINED") == 1
+    assert count_of(drawn, "NO_DATA") == 0
+    scan_summary(make_signals(SCORES), date=DAY, kstd=2.0)
+    assert "QUARANTINED" not in drawn.words()
+
+
 def test_tables_list_the_strongest_first_then_the_deepest_then_by_name(drawn, make_signals):
     scores = {"AUSDT": -2.5, "BUSDT": -4.5, "CUSDT": -4.6, "DUSDT": -4.5}
     scan_summary(

@@ -202,7 +202,12 @@ def test_a_tiny_macd_names_its_power_of_ten(drawn, make_candles, chart_inputs):
 
 
 @pytest.mark.parametrize(
-    ("status", "label"), [("INSUFFICIENT_DATA", "synthetic"), ("NO_DATA", "replay-estimated")]
+    ("status", "label"),
+    [
+        ("INSUFFICIENT_DATA", "synthetic"),
+        ("NO_DATA", "replay-estimated"),
+        ("QUARANTINED", "binance"),
+    ],
 )
 def test_long_words_fit_on_the_page(drawn, make_candles, chart_inputs, status, label):
     inputs = chart_inputs(make_candles(40, start=1e-7))

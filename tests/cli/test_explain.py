@@ -23,7 +23,7 @@ def test_the_same_as_json_names_every_candle(run, day, monkeypatch):
     monkeypatch.setenv("AUTONAMA_UI_URL", "https://dagster.example/")
     found = json.loads(run("explain", "BTCUSDT", "2024-03-10", "--format", "json").out)
     assert (found["symbol"], found["date"], found["is_match"]) == ("BTCUSDT", "2024-03-10", True)
-    assert [link["is_match"] for link in found["chain"]] == [True] * 6
+    assert [link["is_match"] for link in found["chain"]] == [True] * 7
     assert len(found["candles"]) == found["window"]["candles"]
     assert {c["source"] for c in found["candles"]} == {"synthetic"}
     assert all(len(c["row_hash"]) == 64 and c["fetched_at"] for c in found["candles"])

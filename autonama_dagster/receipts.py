@@ -13,18 +13,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assets.evidence import judged
+from assets.input_hashes import signal_hashes
+from assets.parameters import versions
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.analytics.hashing import code_version, combine, params_hash
 from autonama_dagster.analytics.run_windows import Answered, known_days, windows_of
 from autonama_dagster.analytics.universe import WINDOW_DAYS
 from autonama_dagster.analytics.universe import input_hashes as candidate_hashes
 from autonama_dagster.analytics.window_facts import WindowFacts, window_facts
 from autonama_dagster.errors import InputError
+from autonama_dagster.settings import Settings
+from resources.ledger import Versions
 from resources.statements import Scope
 from resources.warehouse import Warehouse
 
-ROWS = ("signals", "regression_bands", "indicators", "universe", "asset_analytics", "alerts")
+ROWS = (
+    "signals", "regression_bands", "indicators", "data_quality", "universe", "asset_analytics",
+    "alerts",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,8 @@ class Receipt:
         The candles of W: every column of `ohlcv_1d`.
     suspects
         First and last day that a changed candle can lie on; None: the window's hash matches.
-    stored_code, present_code
-        Version of the code that made the signal, and of this one.
-    is_parameters_match
-        Whether the stored hash is that of the stored parameters.
+    stored, present
+        What made the signal, parameters and code, and what would make it now.
     """
 
     symbol: str
@@ -85,14 +90,13 @@ class Receipt:
     links: tuple[Link, ...]
     candles: pd.DataFrame
     suspects: tuple[date, date] | None
-    stored_code: str
-    present_code: str
-    is_parameters_match: bool
+    stored: Versions
+    present: Versions
 
     @property
     def is_match(self) -> bool:
-        """Whether everything that can be recomputed is what is stored."""
-        return self.is_parameters_match and all(k.is_match is not False for k in self.links)
+        """Whether every hash that can be recomputed is what is stored."""
+        return all(link.is_match is not False for link in self.links)
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -114,7 +118,7 @@ def latest_day(warehouse: Warehouse, symbol: str) -> date:
     return latest
 
 
-def read_receipt(warehouse: Warehouse, symbol: str, day: date) -> Receipt:
+def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: date) -> Receipt:
     """Gather the receipt of a stored signal and recompute its hashes.
 
     Raises
@@ -134,8 +138,15 @@ def read_receipt(warehouse: Warehouse, symbol: str, day: date) -> Receipt:
     candles = Candles.by_symbol(frame)
     run = windows_of(candles, [symbol], day - lookback, day, params.lookback, answered)
     hashes = run.hashes()
-    links = _chain(rows, str(hashes[-1]), _candidate_hash(candles, answered, symbol, day))
     last = windows_of(candles, [symbol], day, day, params.lookback, answered)
+    expected = {
+        "indicators": str(hashes[-1]),
+        "regression_bands": str(hashes[-1]),
+        "data_quality": str(
+            judged(warehouse, settings, Scope((symbol,), day, day), last)["input_hash"].iloc[0]
+        ),
+        "universe": _candidate_hash(candles, answered, symbol, day),
+    }
     facts = window_facts(last.candles[0], last.windows[0], params.lookback)
     stored = warehouse.read(
         "regression_bands", Scope((symbol,), day - lookback, day), ("date", "input_hash")
@@ -147,12 +158,11 @@ def read_receipt(warehouse: Warehouse, symbol: str, day: date) -> Receipt:
         rows=rows,
         window=facts,
         parameters=asdict(params),
-        links=links,
+        links=_chain(rows, expected),
         candles=frame[in_window].reset_index(drop=True),
         suspects=_suspects(stored, hashes, day),
-        stored_code=str(rows["signals"]["code_version"]),
-        present_code=code_version(),
-        is_parameters_match=params_hash(asdict(params)) == rows["signals"]["params_hash"],
+        stored=Versions(str(rows["signals"]["params_hash"]), str(rows["signals"]["code_version"])),
+        present=versions("signals", settings),
     )
 
 
@@ -170,23 +180,27 @@ def _record(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _chain(
-    rows: Mapping[str, Mapping[str, Any]], window: str, candidate: str | None
+    rows: Mapping[str, Mapping[str, Any]], expected: Mapping[str, str | None]
 ) -> tuple[Link, ...]:
     """Each row's hash beside what its inputs give, in the order in which they are made."""
-    ranked = rows.get("universe")
-    of_universe = () if ranked is None else (candidate or str(ranked["input_hash"]),)
-    decided = combine(window, *of_universe)
-    expected = {
-        "indicators": window,
-        "regression_bands": window,
-        "universe": candidate,
-        "signals": decided,
-        "asset_analytics": decided,
-        "alerts": decided,
+    key = pd.DataFrame([{k: rows["signals"][k] for k in ("symbol", "date")}])
+    # Where a row's own inputs are not stored its hash is taken as it is.
+    known = {
+        name: key.assign(input_hash=expected[name] or rows[name]["input_hash"])
+        for name in ("regression_bands", "universe", "data_quality")
+        if name in rows
     }
+    none = key.iloc[:0].assign(input_hash=pd.Series(dtype="str"))
+    (decided,) = signal_hashes(
+        key,
+        known["regression_bands"],
+        known.get("universe", none),
+        known.get("data_quality", none),
+    )
+    chain = {**expected, **dict.fromkeys(("signals", "asset_analytics", "alerts"), decided)}
     return tuple(
         Link(name, str(rows[name]["input_hash"]), hashed)
-        for name, hashed in expected.items()
+        for name, hashed in chain.items()
         if name in rows
     )
 

@@ -2,13 +2,12 @@
 
 from datetime import date, timedelta
 
-import numpy as np
 import psycopg
 import pytest
 from scan_support import DAY, START, opened_project
 
 from autonama_dagster.errors import InputError
-from resources.receipts import read_receipt
+from autonama_dagster.receipts import read_receipt
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 DAYS = [START, START + timedelta(days=1), DAY]
@@ -43,10 +42,11 @@ def lineage(scanned):
 
 
 def test_a_receipt_holds_the_rows_and_the_window_of_a_signal(scanned):
-    receipt = read_receipt(scanned.warehouse, "BTCUSDT", DAY)
+    receipt = read_receipt(scanned.warehouse, scanned.settings, "BTCUSDT", DAY)
     assert receipt.is_match
     assert [k.table for k in receipt.links] == [
-        "indicators", "regression_bands", "universe", "signals", "asset_analytics", "alerts",
+        "indicators", "regression_bands", "data_quality", "universe", "signals",
+        "asset_analytics", "alerts",
     ]  # fmt: skip
     assert (receipt.window.last, receipt.window.candles) == (DAY, 40)
     assert len(receipt.candles) == 40
@@ -54,8 +54,7 @@ def test_a_receipt_holds_the_rows_and_the_window_of_a_signal(scanned):
     assert receipt.parameters == {
         "degree": 2, "kstd": 2.0, "price_scale": "log", "lookback": 40,
     }  # fmt: skip
-    assert receipt.is_parameters_match
-    assert receipt.stored_code == receipt.present_code
+    assert receipt.stored == receipt.present
     assert receipt.rows["signals"]["close"] == receipt.candles["close"].iloc[-1]
     assert receipt.suspects is None
 
@@ -69,7 +68,7 @@ def test_every_stored_signal_matches_in_the_view_too(scanned):
             "input_hash FROM trading.signal_lineage"
         ).fetchall()
     for symbol, day, *facts, window_hash, input_hash in rows:
-        receipt = read_receipt(scanned.warehouse, symbol, day)
+        receipt = read_receipt(scanned.warehouse, scanned.settings, symbol, day)
         window = receipt.window
         assert facts == [window.first, window.last, window.candles, window.missing_days]
         found = {k.table: k.recomputed for k in receipt.links}
@@ -90,7 +89,7 @@ def test_one_changed_digit_is_seen_by_exactly_the_rows_that_hold_the_candle(
     assert {key for key, value in found.items() if value == (False, False)} == touched
     assert {key for key, value in found.items() if value == (True, True)} == set(found) - touched
     for symbol, day in found:
-        receipt = read_receipt(scanned.warehouse, symbol, day)
+        receipt = read_receipt(scanned.warehouse, scanned.settings, symbol, day)
         assert receipt.is_match == ((symbol, day) not in touched)
         assert receipt.suspects == (
             None if receipt.is_match else (DAYS[1], DAYS[1])
@@ -105,7 +104,7 @@ def test_a_changed_row_hash_a_removed_and_an_added_candle_are_seen(scanned, chan
     found = lineage(scanned)
     differing = {key for key, value in found.items() if value == (False, False)}
     assert differing == {("BTCUSDT", DAY), *(("ETHUSDT", d) for d in DAYS)}
-    receipt = read_receipt(scanned.warehouse, "ETHUSDT", DAY)
+    receipt = read_receipt(scanned.warehouse, scanned.settings, "ETHUSDT", DAY)
     assert (receipt.window.missing_days, len(receipt.window.gaps)) == (1, 1)
     first, last = receipt.suspects
     assert (first, last) == (DAY - timedelta(days=39), DAYS[0])  # no earlier row can tell
@@ -115,7 +114,7 @@ def test_a_break_cuts_the_window_in_the_view_as_in_the_receipt(scanned, changing
     at = DAY - timedelta(days=20)
     changing("UPDATE trading.ohlcv_1d SET open = open * 100 WHERE symbol = 'BTCUSDT' AND date = %s",
              (at,))  # fmt: skip
-    receipt = read_receipt(scanned.warehouse, "BTCUSDT", DAY)
+    receipt = read_receipt(scanned.warehouse, scanned.settings, "BTCUSDT", DAY)
     assert (receipt.window.first, receipt.window.candles) == (at, 21)
     (found,) = receipt.window.breaks
     assert (found.date, found.is_jump, found.missing_days) == (at, True, 0)
@@ -134,17 +133,15 @@ def test_a_signal_that_is_not_stored_names_the_latest(scanned):
     with pytest.raises(
         InputError, match=rf"no signal of BTCUSDT on 2023-12-01 .*latest is of {DAY}"
     ):
-        read_receipt(scanned.warehouse, "BTCUSDT", date(2023, 12, 1))
+        read_receipt(scanned.warehouse, scanned.settings, "BTCUSDT", date(2023, 12, 1))
     with pytest.raises(InputError, match="no signal of NOPEUSDT is stored: run `autonama scan`"):
-        read_receipt(scanned.warehouse, "NOPEUSDT", DAY)
+        read_receipt(scanned.warehouse, scanned.settings, "NOPEUSDT", DAY)
 
 
-def test_changed_parameters_are_seen(scanned):
-    with psycopg.connect(scanned.url, autocommit=True) as connection:
-        update = "UPDATE trading.signals SET params_hash = {} WHERE symbol = 'SOLUSDT'"
-        (kept,) = connection.execute("SELECT DISTINCT params_hash FROM trading.signals").fetchone()
-        connection.execute(update.format("repeat('b', 64)"))
-        receipt = read_receipt(scanned.warehouse, "SOLUSDT", DAY)
-        connection.execute(update.format(f"'{kept}'"))
-    assert (receipt.is_parameters_match, receipt.is_match) == (False, False)
-    assert np.all([k.is_match for k in receipt.links])
+def test_other_settings_are_told_and_are_no_mismatch(scanned):
+    other = scanned.settings.model_copy(update={"kstd": 1.5})
+    receipt = read_receipt(scanned.warehouse, other, "SOLUSDT", DAY)
+    assert receipt.is_match
+    assert receipt.parameters["kstd"] == 2.0
+    assert receipt.stored.params_hash != receipt.present.params_hash
+    assert receipt.stored.code_version == receipt.present.code_version

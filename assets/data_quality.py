@@ -1,0 +1,30 @@
+"""Stage `data_quality`: the ledger of what is wrong with the candles."""
+
+import dagster as dg
+import pandas as pd
+
+from assets.evidence import judged
+from assets.stage import run_scope, stage, with_provenance
+from autonama_dagster.schemas.analysis import DATA_QUALITY
+from autonama_dagster.settings import Settings
+from resources.warehouse import Warehouse
+from resources.windows import read_windows
+
+
+@stage(
+    "analysis",
+    DATA_QUALITY,
+    "date_symbol",
+    deps=("ohlcv_1d", "ohlcv_1d_history", "ohlcv_1h"),
+    kinds=frozenset({"postgres", "numpy"}),
+)
+def data_quality(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+) -> pd.DataFrame:
+    """What is wrong with each symbol's day, and how far its window can be trusted."""
+    scope = run_scope(context)
+    run = read_windows(warehouse, scope, settings.lookback)
+    frame = judged(warehouse, settings, scope, run)
+    return with_provenance(frame, "data_quality", settings)

@@ -1,0 +1,112 @@
+"""Asset checks of data quality: what the ledger found lately, one check a rule.
+
+They read a week of rows that are there already, so that they are cheap in every run.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import dagster as dg
+
+from assets.checks import LISTED, check_result
+from autonama_dagster.analytics.quality import churn_pct, coverage_pct
+from autonama_dagster.analytics.quality_rules import RULES
+from autonama_dagster.settings import Settings
+from resources.candle_faults import recent_coverage, recent_findings, recent_members
+from resources.warehouse import Warehouse
+
+RECENT_DAYS = 7
+
+
+def ledger_checks() -> dg.AssetChecksDefinition:
+    """A check for each rule on the candles; all in one step, because a step costs time."""
+
+    @dg.multi_asset_check(
+        name="quality_of_candles",
+        specs=[
+            dg.AssetCheckSpec(
+                name=rule,
+                asset="ohlcv_1d",
+                additional_deps=["data_quality"],
+                description=f"{text} None graver than INFO on the ledger's latest {RECENT_DAYS} "
+                "days.",
+            )
+            for rule, text in RULES.items()
+        ],
+    )
+    def check(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.AssetCheckResult]:
+        latest = warehouse.latest_day("data_quality")
+        by_rule = dict(iter(recent_findings(warehouse, RECENT_DAYS).groupby("rule")))
+        for rule in RULES:
+            found = by_rule.get(rule)
+            grave = [] if found is None else found[found["severity"] != "INFO"].itertuples()
+            bad = [f"{row.date}|{row.symbol}" for row in grave]
+            yield check_result(
+                passed=not bad,
+                bad=bad[:LISTED],
+                check_name=rule,
+                asset_key="ohlcv_1d",
+                latest_day=str(latest),
+                days=RECENT_DAYS,
+                findings=0 if found is None else len(found),
+                bad_partitions=len(bad),
+            )
+
+    return check
+
+
+def churn_check() -> dg.AssetChecksDefinition:
+    """The universe keeps most of its members from day to day."""
+
+    @dg.asset_check(
+        asset="universe",
+        name="universe_churn",
+        description="Not more members leave from one day to the next than "
+        "AUTONAMA_QUALITY_CHURN_PCT.",
+    )
+    def check(
+        warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
+    ) -> dg.AssetCheckResult:
+        members = recent_members(warehouse, RECENT_DAYS)
+        churn = {day: churn_pct(members[before], members[day]) for before, day in pairwise(members)}
+        limit = settings.quality_churn_pct
+        bad = [f"{day}: {pct:.1f} %" for day, pct in churn.items() if pct > limit]
+        return check_result(
+            passed=not bad,
+            bad=bad[:LISTED],
+            days=len(members),
+            bad_days=len(bad),
+            highest_pct=max(churn.values(), default=0.0),
+        )
+
+    return check
+
+
+def coverage_check() -> dg.AssetChecksDefinition:
+    """Nearly all members have a candle and a whole window."""
+
+    @dg.asset_check(
+        asset="signals",
+        name="coverage",
+        description="At least AUTONAMA_QUALITY_COVERAGE_PCT of the members have a candle and a "
+        "whole window on each of the latest days.",
+    )
+    def check(
+        warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
+    ) -> dg.AssetCheckResult:
+        rows = recent_coverage(warehouse, RECENT_DAYS)
+        covered = coverage_pct(rows["members"], rows["judged"]).tolist()
+        bad = [
+            f"{day}: {pct:.1f} %, without {absent}"
+            for day, pct, absent in zip(rows["date"], covered, rows["absent"], strict=True)
+            if pct < settings.quality_coverage_pct
+        ]
+        return check_result(
+            passed=not bad,
+            bad=bad[:LISTED],
+            days=len(rows),
+            bad_days=len(bad),
+            lowest_pct=min(covered, default=100.0),
+        )
+
+    return check

@@ -1,0 +1,226 @@
+"""The quality ledger in a scan: what it finds in the tables, and what the signals make of it."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import pandas as pd
+import psycopg
+import pytest
+from fault_support import SYMBOLS, candle_lines
+from scan_support import DAY, START, opened_project
+from support import STAMPS
+
+from assets.evidence import read_evidence
+from assets.parameters import quality_limits
+from assets.quality_checks import churn_check, coverage_check, ledger_checks
+from autonama_dagster.analytics.candles import parse, raw_kline
+from autonama_dagster.analytics.intervals import INTERVALS
+from autonama_dagster.analytics.quality import judge
+from autonama_dagster.analytics.quality_rules import RULES
+from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
+from autonama_dagster.whatif import what_if
+from resources.database_urls import libpq_url
+from resources.exchange.build import build_exchange
+from resources.statements import Scope
+from resources.warehouse import Batch
+from resources.windows import read_windows
+
+BAD = date(2023, 12, 5)
+ETH, SOL = "ETHUSDT", "SOLUSDT"
+
+
+@pytest.fixture(scope="module")
+def opened(postgres, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ledger")
+    with opened_project(folder, postgres) as (found, server):
+        server.faults.add(f"bad-values:value=negative,date={BAD},symbol={SOL}")
+        found.scanner().scan(DAY)
+        server.faults.replace()
+        yield found
+
+
+def execute_sql(opened, statement):
+    with psycopg.connect(libpq_url(opened.warehouse.url)) as connection:
+        connection.execute(statement)
+
+
+def compute(opened, job="symbols_job", *assets):
+    """Make the day's tables again from the candles that are stored."""
+    defs = opened.scanner()._defs
+    registered = opened.instance.get_dynamic_partitions("symbol")
+    keys = (f"{DAY}|{registered[0]}", f"{DAY}|{registered[-1]}")
+    keys = (str(DAY), str(DAY)) if job == "summary_job" else keys
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=opened.instance,
+        tags=dict(zip((RANGE_START_TAG, RANGE_END_TAG), keys, strict=True)),
+        asset_selection=[dg.AssetKey(a) for a in assets] or None,
+    )
+    assert result.success
+
+
+def made(opened, first=DAY, last=DAY):
+    """Rows of the ledger as a run would make them now."""
+    run = read_windows(opened.warehouse, Scope(SYMBOLS, first, last), 40)
+    beside = read_evidence(opened.warehouse, SYMBOLS, first - timedelta(days=39), last)
+    frame = judge(run.candles, run.windows, run.known, beside, quality_limits(opened.settings), 40)
+    return frame.set_index(["symbol", "date"])
+
+
+def row(frame, symbol, day=DAY):
+    return frame.loc[(symbol, pd.Timestamp(day))]
+
+
+def of_day(opened, name):
+    return opened.warehouse.read(name, Scope(first=DAY, last=DAY)).set_index("symbol")
+
+
+def test_every_symbol_has_a_row_and_a_candle_kept_out_is_a_warning_of_its_window(opened):
+    quality = of_day(opened, "data_quality")
+    assert set(quality.index) == set(SYMBOLS)
+    assert quality["window_severity"].to_dict() == {"BTCUSDT": "OK", ETH: "OK", SOL: "WARNING"}
+    assert quality["severity"].eq("OK").all()
+    assert of_day(opened, "signals")["quality"].to_dict() == quality["window_severity"].to_dict()
+    bad = row(made(opened, BAD, BAD), SOL, BAD)
+    assert bad["findings"] == ["non_positive"]
+
+
+def test_a_what_if_judges_as_the_stored_scan(opened):
+    exchange = build_exchange(opened.settings)
+    try:
+        found = what_if(
+            opened.settings, DAY, SYMBOLS, exchange=exchange, warehouse=opened.warehouse
+        )
+    finally:
+        exchange.close()
+    stored = of_day(opened, "signals")
+    signals = found.signals.set_index("symbol").loc[stored.index]
+    for name in ("quality", "status", "signal", "input_hash", "params_hash"):
+        assert signals[name].to_dict() == stored[name].to_dict(), name
+
+
+def test_an_error_in_a_window_quarantines_the_symbol_until_it_is_mended(opened):
+    before = of_day(opened, "signals")
+    table = "trading.ohlcv_1d"
+    where = f"WHERE symbol = '{ETH}' AND date = '{BAD}'"
+    execute_sql(opened, f"UPDATE {table} SET fetched_at = fetched_at - interval '60 days' {where}")
+    compute(opened, "symbols_job", *DECIDED)
+    compute(opened, "summary_job")
+    signals, alerts = of_day(opened, "signals"), of_day(opened, "alerts")
+    assert signals["status"].to_dict() == {"BTCUSDT": "OK", ETH: "QUARANTINED", SOL: "OK"}
+    assert signals.loc[ETH, "quality"] == "ERROR"
+    assert (signals.loc[ETH, "signal"], signals.loc[ETH, "signal_strength"]) == ("HOLD", 0)
+    assert signals.loc[ETH, ["z_score", "upper_band", "potential_return_pct"]].isna().all()
+    assert alerts["status"].to_dict() == signals["status"].to_dict()
+    summary = opened.warehouse.read("analysis_summary", Scope(first=DAY, last=DAY)).iloc[0]
+    assert (summary["quarantined"], summary["total_assets_analyzed"]) == (1, 2)
+    others = ["BTCUSDT", SOL]
+    kept = [c for c in before if c not in {"run_id", "computed_at"}]
+    pd.testing.assert_frame_equal(signals.loc[others, kept], before.loc[others, kept])
+    execute_sql(opened, f"UPDATE {table} SET fetched_at = fetched_at + interval '60 days' {where}")
+    compute(opened, "symbols_job", *DECIDED)
+    compute(opened, "summary_job")
+    pd.testing.assert_frame_equal(of_day(opened, "signals")[kept], before[kept])
+
+
+def test_a_failed_answer_with_two_candles_of_a_day_is_found_until_it_is_answered(opened):
+    execute_sql(
+        opened,
+        "INSERT INTO trading.fetch_log (symbol, interval, from_date, to_date, asked_at, outcome, "
+        f"candles, message, run_id) VALUES ('NEWUSDT', '1d', '{BAD}', '{DAY}', now(), 'failed', 0, "
+        f"'NEWUSDT: two different 1d candles of {BAD} 00:00 in one answer: try again later', 'r')",
+    )
+    beside = read_evidence(opened.warehouse, ["NEWUSDT"], BAD, DAY)
+    assert [f.rule for f in beside["NEWUSDT"].findings] == ["duplicate"]
+    execute_sql(opened, "UPDATE trading.fetch_log SET outcome = 'empty' WHERE symbol = 'NEWUSDT'")
+    assert read_evidence(opened.warehouse, ["NEWUSDT"], BAD, DAY) == {}
+
+
+def test_hours_that_say_otherwise_are_found_where_they_were_answered(opened):
+    daily = [line.split(",") for line in candle_lines(SYMBOLS.index(ETH))]
+    (day,) = [line for line in daily if int(line[0]) == pd.Timestamp(DAY).value // 1_000_000]
+    hours = []
+    for hour in range(24):
+        begin = int(day[0]) + hour * 3_600_000
+        amounts = [f"{float(v) / 24:.8f}" for v in (day[5], day[7])]
+        rest = [amounts[1], "1", "0.1", "0.1", "0"]
+        hours.append([str(begin), *day[1:5], amounts[0], str(begin + 3_599_999), *rest])
+    hours[3][2] = str(2 * float(day[2]))  # a high that the day does not have
+    frame, bad = parse([raw_kline(h) for h in hours], ETH, INTERVALS["1h"])
+    assert bad.empty
+    candles = opened.warehouse.read("ohlcv_1d", Scope((ETH,), DAY, DAY))
+    said = {c: candles[c].iloc[0] for c in ("source", "fetched_at")}
+    batch = Batch(frame.assign(**said).astype({"source": "str"}))
+    opened.warehouse.write("ohlcv_1h", batch, Scope((ETH,), DAY, DAY), STAMPS)
+    assert row(made(opened), ETH)["findings"] == [], "nobody knows whether all hours are there"
+    execute_sql(
+        opened,
+        "INSERT INTO trading.fetch_log (symbol, interval, from_date, to_date, asked_at, outcome, "
+        f"candles, run_id) VALUES ('{ETH}', '1h', '{DAY}', '{DAY}', now(), 'ok', 24, 'r')",
+    )
+    found = row(made(opened), ETH)
+    assert (found["findings"], found["severity"]) == (["daily_vs_hourly"], "ERROR")
+    execute_sql(opened, "DELETE FROM trading.ohlcv_1h")
+
+
+def test_a_replaced_candle_of_another_source_is_compared(opened):
+    candles = opened.warehouse.read("ohlcv_1d", Scope((ETH,), DAY, DAY))
+    other = candles.drop(columns="run_id").assign(
+        source="archive", close=candles["close"] * 1.001, high=candles["high"] * 1.1,
+        row_hash="f" * 64,
+    )  # fmt: skip
+    original = candles.drop(columns="run_id")
+    scope = Scope((ETH,), DAY, DAY)
+    typed = other.astype({"source": "str", "row_hash": "str"})
+    opened.warehouse.write("ohlcv_1d", Batch(typed), scope, STAMPS)
+    found = row(made(opened), ETH)
+    assert (found["findings"], found["severity"]) == (["rest_vs_archive"], "ERROR")
+    opened.warehouse.write("ohlcv_1d", Batch(original), scope, STAMPS)
+    execute_sql(opened, "DELETE FROM trading.ohlcv_1d_revisions")
+    assert row(made(opened), ETH)["findings"] == []
+
+
+def evaluate(check, **resources):
+    function = check.op.compute_fn.decorated_fn
+    wanted = function.__code__.co_varnames[: function.__code__.co_argcount]
+    return function(**{name: resources[name] for name in wanted})
+
+
+def test_a_check_a_rule_names_the_bad_partitions(opened):
+    given = {"warehouse": opened.warehouse, "settings": opened.settings}
+    results = {r.check_name: r for r in evaluate(ledger_checks(), **given)}
+    assert list(results) == list(RULES)
+    assert all(r.passed for r in results.values())
+    execute_sql(
+        opened,
+        "UPDATE trading.data_quality SET findings = '{stale,break}', details = "
+        """'{"stale": {"severity": "WARNING"}, "break": {"severity": "INFO"}}' """
+        f"WHERE symbol = '{ETH}' AND date = '{DAY}'",
+    )
+    results = {r.check_name: r for r in evaluate(ledger_checks(), **given)}
+    assert [name for name, r in results.items() if not r.passed] == ["stale"]
+    assert results["stale"].metadata["bad"].value == f"{DAY}|{ETH}"
+    assert results["break"].metadata["findings"].value == 1
+    compute(opened, "symbols_job", "data_quality")
+
+
+def test_the_checks_of_a_day_see_members_that_leave_and_members_without_data(opened):
+    given = {"warehouse": opened.warehouse, "settings": opened.settings}
+    assert evaluate(churn_check(), **given).passed
+    assert evaluate(coverage_check(), **given).passed
+    execute_sql(
+        opened,
+        "INSERT INTO trading.universe SELECT (jsonb_populate_record(u, jsonb_build_object('date', "
+        f"'{START - timedelta(days=1)}', 'symbol', u.symbol || 'X'))).* FROM trading.universe AS u "
+        f"WHERE date = '{DAY}'",
+    )
+    execute_sql(opened, f"UPDATE trading.signals SET status = 'NO_DATA' WHERE symbol = '{ETH}'")
+    churn, coverage = evaluate(churn_check(), **given), evaluate(coverage_check(), **given)
+    assert not churn.passed
+    assert "100.0 %" in churn.metadata["bad"].value
+    assert not coverage.passed
+    assert coverage.metadata["bad"].value == f"{DAY}: 66.7 %, without {ETH}"
+
+
+DECIDED = (
+    "data_quality", "indicators", "regression_bands", "signals", "asset_analytics", "alerts",
+)  # fmt: skip
