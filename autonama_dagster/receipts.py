@@ -18,13 +18,14 @@ from assets.input_hashes import signal_hashes
 from assets.parameters import versions
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.analytics.run_windows import Answered, known_days, windows_of
+from autonama_dagster.analytics.run_windows import Answered, RunWindows, known_days, windows_of
 from autonama_dagster.analytics.universe import WINDOW_DAYS
 from autonama_dagster.analytics.universe import input_hashes as candidate_hashes
 from autonama_dagster.analytics.window_facts import WindowFacts, window_facts
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
 from resources.ledger import Versions
+from resources.origins import origins
 from resources.statements import Scope
 from resources.warehouse import Warehouse
 
@@ -75,7 +76,9 @@ class Receipt:
     links
         The hash chain, from the window to the tables made from the signal.
     candles
-        The candles of W: every column of `ohlcv_1d`.
+        The candles of W: every column of `ohlcv_1d`, and `origin`, the call or file as JSON.
+    run
+        The same as arrays, with earlier ones, and the window of the day.
     suspects
         First and last day that a changed candle can lie on; None: the window's hash matches.
     stored, present
@@ -89,6 +92,7 @@ class Receipt:
     parameters: Mapping[str, Any]
     links: tuple[Link, ...]
     candles: pd.DataFrame
+    run: RunWindows
     suspects: tuple[date, date] | None
     stored: Versions
     present: Versions
@@ -151,7 +155,7 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
     stored = warehouse.read(
         "regression_bands", Scope((symbol,), day - lookback, day), ("date", "input_hash")
     )
-    in_window = frame["date"] >= pd.Timestamp(facts.first or day + timedelta(days=1))
+    given = origins(warehouse, symbol, facts.first or day + timedelta(days=1), day)
     return Receipt(
         symbol=symbol,
         day=day,
@@ -159,7 +163,8 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
         window=facts,
         parameters=asdict(params),
         links=_chain(rows, expected),
-        candles=frame[in_window].reset_index(drop=True),
+        candles=frame.merge(given, on=["symbol", "date"]),
+        run=last,
         suspects=_suspects(stored, hashes, day),
         stored=Versions(str(rows["signals"]["params_hash"]), str(rows["signals"]["code_version"])),
         present=versions("signals", settings),

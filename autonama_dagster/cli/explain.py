@@ -4,26 +4,28 @@ import json
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autonama_dagster.cli.days import parse_day
-from autonama_dagster.errors import DatabaseError
+from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
     from autonama_dagster.receipts import Link, Receipt
     from resources.dagster_facts import Run
+    from resources.warehouse import Warehouse
 
 EXAMPLES = """\b
 Examples:
   autonama explain BTCUSDT
   autonama explain BTCUSDT 2023-12-29
   autonama explain BTCUSDT 2023-12-29 --format json
+  autonama explain BTCUSDT 2023-12-29 --format png --output btc.png
 """
 _SHOWN_CANDLES = 3  # of each end of the window
 
@@ -31,8 +33,14 @@ _SHOWN_CANDLES = 3  # of each end of the window
 @click.command(epilog=EXAMPLES)
 @click.argument("symbol")
 @click.argument("day", metavar="[DATE]", required=False)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-def explain(symbol: str, day: str | None, form: str) -> int:
+@click.option("--format", "form", type=click.Choice(["text", "json", "png"]), default="text")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where the PNG goes (default: results/explain/DATE/SYMBOL.png).",
+)
+def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int:
     """Say what the signal of SYMBOL on DATE is made of (default: the latest day).
 
     The rows it was computed from, its window, parameters, code and runs, and where each candle
@@ -44,6 +52,8 @@ def explain(symbol: str, day: str | None, form: str) -> int:
     from resources.database import ready_url  # noqa: PLC0415
     from resources.warehouse import Warehouse  # noqa: PLC0415
 
+    if output is not None and form != "png":
+        raise InputError("--output is for --format png; leave it out, or redirect the text")
     wanted = None if day is None else parse_day(day)
     settings = load_settings()
     with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
@@ -55,6 +65,23 @@ def explain(symbol: str, day: str | None, form: str) -> int:
     else:
         _print(receipt, runs, settings)
     return 0 if receipt.is_match else 1
+
+
+def _draw(
+    warehouse: "Warehouse", settings: Settings, receipt: "Receipt", output: Path | None
+) -> Path:
+    """Write the picture; its path."""
+    from autonama_dagster.receipt_picture import draw_receipt  # noqa: PLC0415
+    from autonama_dagster.results import results_folder  # noqa: PLC0415
+
+    folder = settings.results_path / "explain" / receipt.day.isoformat()
+    path = output or results_folder(folder) / f"{receipt.symbol}.png"
+    png = draw_receipt(warehouse, settings, receipt)
+    try:
+        path.write_bytes(png)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; give another --output") from None
+    return path
 
 
 def _runs(settings: Settings, receipt: "Receipt") -> dict[str, "Run"]:
@@ -93,7 +120,10 @@ def document(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> 
             }
             for name, run_id in receipt.run_ids.items()
         ],
-        "candles": plain_records(receipt.candles),
+        "candles": [
+            row | {"origin": row["origin"] and json.loads(row["origin"])}
+            for row in plain_records(receipt.candles)
+        ],
     }
 
 
@@ -207,18 +237,18 @@ def _print_candles(console: "Console", receipt: "Receipt") -> None:
     candles = receipt.candles
     if candles.empty:
         return
-    groups = candles.groupby(["source", "run_id", "fetched_at"], sort=False)["date"]
+    groups = candles.groupby(["source", "run_id", "fetched_at", "origin"], sort=False, dropna=False)
     records = [
         {
-            "source": source,
-            "fetched at (UTC)": f"{fetched_at:%Y-%m-%d %H:%M:%S}",
-            "run": run_id[:8],
-            "first": f"{days.min():%Y-%m-%d}",
-            "last": f"{days.max():%Y-%m-%d}",
-            "candles": len(days),
+            "source": rows["source"].iloc[0],
+            "first": f"{rows['date'].min():%Y-%m-%d}",
+            "last": f"{rows['date'].max():%Y-%m-%d}",
+            "candles": len(rows),
+            "fetched at (UTC)": f"{rows['fetched_at'].iloc[0]:%Y-%m-%d %H:%M:%S}",
+            "run": rows["run_id"].iloc[0][:8],
+            "call or file": _origin(rows["origin"].iloc[0]),
         }
-        for key, days in groups
-        for source, run_id, fetched_at in [cast("tuple[str, str, pd.Timestamp]", key)]
+        for _, rows in groups
     ]
     print_records(console, records, "Where the candles came from")
     few = candles.iloc[[*range(len(candles))][-_SHOWN_CANDLES:]]
@@ -235,6 +265,14 @@ def _print_candles(console: "Console", receipt: "Receipt") -> None:
         for row in few.itertuples()
     ]
     print_records(console, shown, f"The last {len(shown)}; all of them: --format json")
+
+
+def _origin(text: object) -> str:
+    """The call, or the file with its checksum."""
+    if not isinstance(text, str):
+        return "not known"
+    found = json.loads(text)
+    return str(found["call"]) if "call" in found else f"{found['file']} sha256 {found['sha256']}"
 
 
 def _print_made_with(

@@ -1,0 +1,61 @@
+"""The explain chart of a stored signal."""
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+
+from assets.evidence import judged
+from autonama_dagster.analytics.channel import OK, ChannelParams, channel_curve
+from autonama_dagster.analytics.run_windows import windows_of
+from autonama_dagster.charts.explain import Origin, explain_chart, shown_days
+from autonama_dagster.receipts import Receipt
+from autonama_dagster.settings import Settings
+from resources.statements import Scope
+from resources.warehouse import Warehouse
+
+
+def draw_receipt(warehouse: Warehouse, settings: Settings, receipt: Receipt) -> bytes:
+    """PNG of the signal: its window, channels, confirmations, data quality and hashes.
+
+    The channels through the past are those that are stored: each day's own.
+    """
+    signal = receipt.rows["signals"]
+    params = ChannelParams(**receipt.parameters)
+    days = shown_days(receipt.window, receipt.day)
+    first = receipt.day - timedelta(days=len(days) - 1)
+    scope = Scope((receipt.symbol,), first, receipt.day)
+    own = warehouse.read("signals", scope)
+    return explain_chart(
+        receipt.symbol,
+        receipt.run.candles[0],
+        own[own["status"] == OK],
+        channel_curve(receipt.run.candles[0], receipt.run.windows[0], params),
+        receipt.rows.get("indicators", {}),
+        signal,
+        window=receipt.window,
+        quality=_severities(warehouse, settings, receipt, scope, params.lookback),
+        origin=Origin(
+            input_hash=str(signal["input_hash"]),
+            params_hash=str(signal["params_hash"]),
+            code_version=str(signal["code_version"]),
+            run_id=str(signal["run_id"]),
+            is_matching=receipt.is_match,
+        ),
+        params=params,
+        source_label=warehouse.source_label(receipt.day),
+    )
+
+
+def _severities(
+    warehouse: Warehouse, settings: Settings, receipt: Receipt, scope: Scope, lookback: int
+) -> list[str | None]:
+    """What the candles of each day shown are worth; None where a day is not judged."""
+    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
+    found = {receipt.symbol: receipt.run.candles[0]}
+    run = windows_of(found, [receipt.symbol], scope.first, scope.last, lookback)
+    rows = judged(warehouse, settings, scope, run)
+    known = rows.set_index("date")["severity"].reindex(
+        pd.date_range(scope.first, scope.last).as_unit("s")
+    )
+    return [None if pd.isna(value) else str(value) for value in np.asarray(known, dtype=object)]
