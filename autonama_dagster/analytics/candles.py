@@ -293,6 +293,16 @@ class Candles:
         columns = ("day", *CANDLE_FLOATS, "row_hash")
         return replace(self, **{name: getattr(self, name)[where] for name in columns})
 
+    def until(self, day: int) -> Self:
+        """The candles up to a day, the day included, as views of these arrays."""
+        stop = int(np.searchsorted(self.day, day, side="right"))
+        found = object.__new__(type(self))
+        for name in ("day", *CANDLE_FLOATS, "row_hash", "digest"):
+            object.__setattr__(found, name, getattr(self, name)[:stop])
+        object.__setattr__(found, "symbol", self.symbol)
+        object.__setattr__(found, "interval", self.interval)
+        return found
+
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:
         """Arrays of a frame that holds one symbol, in any row order.

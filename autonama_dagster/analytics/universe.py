@@ -251,6 +251,42 @@ def _volatility_pct(returns: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(enough, deviation * math.sqrt(DAYS_PER_YEAR) * 100, math.nan)
 
 
+def ranked_again(stored: pd.DataFrame, measured: pd.DataFrame, universe_size: int) -> pd.DataFrame:
+    """Rows of a ranking with figures measured anew, and the ranks that follow.
+
+    Parameters
+    ----------
+    stored
+        Rows of `universe`, all candidates of their days.
+    measured
+        What `measure` gives for some of them; the others keep their figures.
+    universe_size
+        Members per day.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `stored` in its order, with the figures, rank, is_member and input_hash as they are now. The
+        reasons for exclusion are those that are stored.
+    """
+    keys = ["symbol", "date"]
+    figures = [c for c in measured.columns if c in stored.columns and c not in keys]
+    found = stored[keys].merge(measured[[*keys, *figures]], on=keys, how="left")
+    again = stored.reset_index(drop=True)
+    is_new = found["input_hash"].notna()
+    for name in figures:
+        again[name] = found[name].where(is_new, again[name]).astype(again[name].dtype)
+    return _rank(again, universe_size)
+
+
+def measure(series: Candles, days: NDArray[np.int64]) -> pd.DataFrame:
+    """A candidate's own figures: the columns of `rank` that follow from its candles alone."""
+    return _measure(series, days)[
+        ["symbol", "date", "quote_volume", "quote_volume_median_30d", "volatility_30d_pct",
+         "n_candles_30d", "input_hash"]
+    ]  # fmt: skip
+
+
 def _judge(measured: pd.DataFrame, static: Sequence[str | None]) -> pd.DataFrame:
     """Add exclusion_reason and is_eligible; `static` has the lists' reason for each row."""
     of_the_day = pd.Series(

@@ -1,0 +1,227 @@
+"""Rows computed again from stored inputs: from what was there on their day, and from more.
+
+The stages' pure functions, fed twice: with candles cut at D, and with all candles, later ones and
+made-up ones after the last among them. A row that knows nothing of the future is the same in both.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from assets.evidence import read_evidence
+from assets.input_hashes import signal_hashes, summary_hash
+from assets.parameters import channel_params, quality_limits
+from autonama_dagster.analytics import levels as support
+from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.analytics.chance import expectations, pair_chances, signal_chances
+from autonama_dagster.analytics.channel import OK, fit_channels
+from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
+from autonama_dagster.analytics.correlation import summary as summarise_pairs
+from autonama_dagster.analytics.indicators import compute
+from autonama_dagster.analytics.quality import Evidence, judge
+from autonama_dagster.analytics.run_windows import (
+    Answered,
+    RunWindows,
+    answered_candles,
+    known_days,
+    windows_of,
+)
+from autonama_dagster.analytics.signals import decide
+from autonama_dagster.analytics.summary import alerts, analysis_summary, asset_analytics
+from autonama_dagster.analytics.universe import WINDOW_DAYS, measure, ranked_again
+from autonama_dagster.analytics.windows import windows
+from autonama_dagster.settings import Settings
+from resources.statements import Scope
+from resources.warehouse import Warehouse
+
+DAY = timedelta(days=1)
+OF_SYMBOLS = (
+    "data_quality", "indicators", "regression_bands", "signals", "asset_analytics", "alerts",
+)  # fmt: skip
+OF_DAYS = ("universe", "correlation_matrix", "analysis_summary")
+LATER_DAYS = 60  # real ones after the last day, as far as there are any
+MADE_UP_DAYS = 40  # after the last candle: more than any look ahead of a few weeks
+_WILD = np.array([2.9, 0.4, 1.7, 0.6])  # daily moves of the made-up candles, none a break
+
+Frames = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What rows of some symbols and days are made from.
+
+    Attributes
+    ----------
+    candles
+        By symbol: from the first lookback on, and of `LATER_DAYS` after the last day.
+    answered
+        Days the exchange has answered for.
+    universe
+        Rows of the days.
+    evidence
+        For the quality ledger.
+    """
+
+    candles: Mapping[str, Candles]
+    answered: Answered
+    universe: pd.DataFrame
+    evidence: Mapping[str, Evidence]
+
+
+def read_inputs(
+    warehouse: Warehouse, settings: Settings, symbols: Sequence[str], first: date, last: date
+) -> Inputs:
+    """Inputs of the rows of symbols and days."""
+    begin = first - max(settings.lookback - 1, RETURN_DAYS + 1) * DAY
+    return Inputs(
+        warehouse.candles(symbols, begin, last + LATER_DAYS * DAY),
+        warehouse.fetched_ranges("1d", symbols),
+        warehouse.read("universe", Scope(first=first, last=last)),
+        read_evidence(warehouse, symbols, begin, last),
+    )
+
+
+def with_future(candles: Candles) -> Candles:
+    """The candles with made-up ones after the last: prices that nobody could overlook."""
+    if not len(candles):
+        return candles
+    moves = np.cumprod(np.resize(_WILD, MADE_UP_DAYS))
+    close = candles.close[-1] * moves
+    opened = np.concatenate([candles.close[-1:], close[:-1]])
+    later = {
+        "open": opened,
+        "high": np.maximum(opened, close) * 1.5,
+        "low": np.minimum(opened, close) / 1.5,
+        "close": close,
+        "volume": np.full(MADE_UP_DAYS, candles.volume.max() * 7 + 1),
+        "quote_volume": np.full(MADE_UP_DAYS, np.nanmax(candles.quote_volume, initial=0) * 7 + 1),
+    }
+    columns: dict[str, Any] = {
+        n: np.concatenate([getattr(candles, n), later[n]]) for n in CANDLE_FLOATS
+    }
+    days = np.concatenate([candles.day, candles.day[-1] + 1 + np.arange(MADE_UP_DAYS)])
+    hashes = np.concatenate([candles.row_hash, np.full(MADE_UP_DAYS, b"f" * 64)])
+    return Candles(candles.symbol, days, row_hash=hashes, **columns)
+
+
+def cut_windows(
+    inputs: Inputs, symbols: Sequence[str], days: NDArray[np.int64], lookback: int
+) -> RunWindows:
+    """The window of every symbol and day, each on candles of its own that end with the day."""
+    none = windows_of({}, symbols, date.min, date.min, lookback).candles
+    series, spans, known = [], [], []
+    for symbol, empty in zip(symbols, none, strict=True):
+        candles = inputs.candles.get(symbol, empty)
+        is_known = known_days(inputs.answered.get(symbol, ()), days, lookback)
+        for day, answered in zip(days.tolist(), is_known.tolist(), strict=True):
+            cut = candles.until(day)
+            window = windows(cut, np.array([day]), lookback)
+            series.append(cut)
+            spans.append(window if answered else window.nothing())
+            known.append(np.array([answered]))
+    return RunWindows(series, spans, known)
+
+
+def full_windows(
+    inputs: Inputs, symbols: Sequence[str], first: date, last: date, lookback: int
+) -> RunWindows:
+    """The same windows on all candles, with a future that is made up."""
+    found = {s: with_future(inputs.candles[s]) for s in symbols if s in inputs.candles}
+    return windows_of(found, symbols, first, last, lookback, inputs.answered)
+
+
+def tables_of_symbols(inputs: Inputs, run: RunWindows, settings: Settings) -> Frames:
+    """Rows of `OF_SYMBOLS` as their stages make them of these windows."""
+    params = channel_params(settings)
+    hashes = run.hashes()
+    quality = judge(
+        run.candles, run.windows, run.known, inputs.evidence, quality_limits(settings),
+        settings.lookback,
+    )  # fmt: skip
+    bands = fit_channels(run.candles, run.windows, params).assign(input_hash=hashes)
+    indicators = compute(run.candles, run.windows)
+    indicators = indicators.assign(input_hash=hashes[run.has_candle()])
+    signals = decide(bands, indicators, inputs.universe, quality, kstd=params.kstd)
+    made_of = signal_hashes(signals, bands, inputs.universe, quality)
+    signals = signals.assign(input_hash=pd.Series(made_of, dtype="str"))
+    levels = support.compute(run.candles, run.windows, indicators["natr_14"].to_numpy())
+    beside = {"input_hash": signals["input_hash"]}
+    return {
+        "data_quality": quality,
+        "indicators": indicators,
+        "regression_bands": bands,
+        "signals": signals,
+        "asset_analytics": asset_analytics(signals, indicators, bands, levels, params).assign(
+            **beside
+        ),
+        "alerts": alerts(signals, indicators, bands, params).assign(**beside),
+    }
+
+
+def tables_of_day(
+    inputs: Inputs, day: date, settings: Settings, signals: pd.DataFrame, *, is_cut: bool
+) -> Frames:
+    """Rows of `OF_DAYS` on one day, from candles cut at the day or from all of them.
+
+    Parameters
+    ----------
+    signals
+        The day's stored rows of `signals`: what the summary is made from, beside the pairs.
+    """
+    number = int(np.datetime64(day).astype(np.int64))
+    candles = {s: c.until(number) if is_cut else with_future(c) for s, c in inputs.candles.items()}
+    stored = inputs.universe[inputs.universe["date"] == pd.Timestamp(day)]
+    frames = {"universe": _universe(stored, candles, inputs.answered, number, settings)}
+    members = stored.loc[stored["is_member"], "symbol"].tolist()
+    reach = min(RETURN_DAYS + 1, settings.lookback)
+    known = answered_candles(candles, inputs.answered, number, reach)
+    matrix = pairs(members, known, number, lookback=settings.lookback)
+    chances = _chances(candles, signals, number, settings)
+    drawn = pair_chances(members, known, number, lookback=settings.lookback)
+    row = analysis_summary(signals, summarise_pairs(matrix), number, expectations(chances, drawn))
+    of_members = signals[signals["is_member"].fillna(value=False).astype(bool)]
+    frames["correlation_matrix"] = matrix
+    frames["analysis_summary"] = row.assign(input_hash=summary_hash(of_members, matrix))
+    return frames
+
+
+def _universe(
+    stored: pd.DataFrame,
+    candles: Mapping[str, Candles],
+    answered: Answered,
+    day: int,
+    settings: Settings,
+) -> pd.DataFrame:
+    """The day's ranking, of the symbols whose candles are stored measured anew."""
+    days = np.array([day])
+    own = [
+        measure(series, days)
+        for symbol, series in candles.items()
+        if known_days(answered.get(symbol, ()), days, WINDOW_DAYS + 1)[0]
+    ]
+    measured = pd.concat(own, ignore_index=True) if own else stored.iloc[:0]
+    columns = [
+        "symbol", "date", "quote_volume", "quote_volume_median_30d", "volatility_30d_pct",
+        "n_candles_30d", "rank", "is_member", "input_hash",
+    ]  # fmt: skip
+    return ranked_again(stored, measured, settings.universe_size)[columns]
+
+
+def _chances(
+    candles: Mapping[str, Candles], signals: pd.DataFrame, day: int, settings: Settings
+) -> pd.DataFrame:
+    is_member = signals["is_member"].fillna(value=False).astype(bool)
+    names = signals.loc[is_member & (signals["status"] == OK), "symbol"].tolist()
+    series = [candles[name] for name in names if name in candles]
+    spans = [windows(c, np.array([day]), settings.lookback) for c in series]
+    run = RunWindows(series, spans, [np.array([True])] * len(series))
+    if not series:
+        return pd.DataFrame({"p_buy": [], "p_sell": []})
+    hashes = run.hashes().tolist()
+    made = signal_chances(series, spans, hashes, channel_params(settings))
+    return pd.DataFrame({"window_hash": hashes}).merge(made, on="window_hash")

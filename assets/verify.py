@@ -1,0 +1,155 @@
+"""Verification: stored rows against rows computed again, and what a difference comes from."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib import metadata
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from assets.parameters import versions
+from assets.recompute import (
+    OF_DAYS,
+    OF_SYMBOLS,
+    Frames,
+    cut_windows,
+    full_windows,
+    read_inputs,
+    tables_of_day,
+    tables_of_symbols,
+)
+from autonama_dagster.analytics.comparison import differences
+from autonama_dagster.schemas.base import Table
+from autonama_dagster.schemas.registry import table
+from autonama_dagster.settings import Settings
+from resources.statements import Scope
+from resources.warehouse import Warehouse
+
+KINDS: Final = ("look_ahead", "code", "parameters", "data", "platform", "row")
+"""Why a row is not what its inputs give, the first that applies: it knows something later than its
+day; other code or other parameters made it; its inputs have changed; its numbers are close, as
+another processor or library rounds; or the row itself was changed."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found in one table.
+
+    Attributes
+    ----------
+    table
+        Its name.
+    rows
+        Rows that were computed again.
+    mismatches
+        Cells that differ: the table's key, column, stored, expected, and kind (of `KINDS`), one
+        kind a row.
+    """
+
+    table: str
+    rows: int
+    mismatches: pd.DataFrame
+
+    def rows_of(self, kind: str | None = None) -> int:
+        """Rows with a difference, of one kind or of any."""
+        found = self.mismatches
+        if kind is not None:
+            found = found[found["kind"] == kind]
+        return len(found[[*table(self.table).key]].drop_duplicates())
+
+
+def verify_symbols(
+    warehouse: Warehouse, settings: Settings, symbols: Sequence[str], first: date, last: date
+) -> list[Verified]:
+    """Compute the rows of `OF_SYMBOLS` again, from cut and from extended data."""
+    inputs = read_inputs(warehouse, settings, symbols, first, last)
+    days = np.arange(np.datetime64(first), np.datetime64(last) + 1).astype(np.int64)
+    cut = tables_of_symbols(inputs, cut_windows(inputs, symbols, days, settings.lookback), settings)
+    full = tables_of_symbols(
+        inputs, full_windows(inputs, symbols, first, last, settings.lookback), settings
+    )
+    scope = Scope(tuple(symbols), first, last)
+    return [verified(name, warehouse.read(name, scope), cut, full, settings) for name in OF_SYMBOLS]
+
+
+def verify_day(warehouse: Warehouse, settings: Settings, day: date) -> list[Verified]:
+    """Compute the day's rows of `OF_DAYS` again, from cut and from extended data."""
+    scope = Scope(first=day, last=day)
+    stored = {name: warehouse.read(name, scope) for name in OF_DAYS}
+    members = stored["universe"].loc[stored["universe"]["is_member"], "symbol"].tolist()
+    inputs = read_inputs(warehouse, settings, members, day, day)
+    signals = warehouse.read("signals", scope)
+    cut, full = (
+        tables_of_day(inputs, day, settings, signals, is_cut=is_cut) for is_cut in (True, False)
+    )
+    return [verified(name, stored[name], cut, full, settings) for name in OF_DAYS]
+
+
+def verified(
+    name: str, stored: pd.DataFrame, cut: Frames, full: Frames, settings: Settings
+) -> Verified:
+    """Compare a table's stored rows with those computed again.
+
+    A row that was never stored, or is not any more, is a mismatch only where its day has others.
+    """
+    of = table(name)
+    now = cut[name]
+    now = now[now["date"].isin(stored["date"])]
+    against_stored = _differences(of, stored, now)
+    later = full[name]
+    against_later = _differences(of, now, later[later["date"].isin(stored["date"])])
+    key = [*of.key]
+    ahead = against_later[key].drop_duplicates()
+    found = pd.concat([against_stored, against_later], ignore_index=True)
+    kinds = _kinds(of, found, stored, now, ahead, settings)
+    return Verified(name, len(now), found.assign(kind=kinds).drop(columns="is_close"))
+
+
+def _differences(of: Table, stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
+    compared = [c for c in of.columns if c in expected.columns and c not in of.stamped]
+    return differences(
+        stored,
+        expected[compared],
+        of.key,
+        money=[c for c in compared if of.sql_type(c) == "money"],
+        json_columns=[c for c in compared if of.sql_type(c) == "jsonb"],
+    )
+
+
+def _kinds(
+    of: Table,
+    found: pd.DataFrame,
+    stored: pd.DataFrame,
+    now: pd.DataFrame,
+    ahead: pd.DataFrame,
+    settings: Settings,
+) -> pd.Series:
+    """The kind of each difference: that of its row."""
+    key = [*of.key]
+    if found.empty:
+        return pd.Series(dtype="str")
+    made = versions(of.name, settings)
+    columns = [*key, "input_hash", "params_hash", "code_version"]
+    rows = found[key].merge(stored[columns], on=key, how="left")
+    expected = found[key].merge(now[[*key, "input_hash"]], on=key, how="left")["input_hash"]
+    is_ahead = found[key].merge(ahead.assign(ahead=True), on=key, how="left")["ahead"].notna()
+    is_close = found.groupby(key)["is_close"].transform("all")
+    conditions: Mapping[str, pd.Series] = {
+        "look_ahead": is_ahead,
+        "code": rows["code_version"].ne(made.code_version),
+        "parameters": rows["params_hash"].ne(made.params_hash),
+        "data": rows["input_hash"].ne(expected),
+        "platform": is_close,
+    }
+    masks = [mask.fillna(value=True).to_numpy(dtype=bool) for mask in conditions.values()]
+    return pd.Series(np.select(masks, [*conditions], default="row"), dtype="str")
+
+
+def platform_name() -> str:
+    """The machine that computes, as far as it can change the last digit of a number."""
+    libraries = ", ".join(f"{n} {metadata.version(n)}" for n in ("numpy", "pandas", "TA-Lib"))
+    python = f"Python {platform.python_version()}"
+    return f"{platform.machine()} {platform.system()}, {python}, {libraries}"
