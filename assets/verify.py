@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from importlib import metadata
 from typing import Final
 
@@ -22,6 +22,7 @@ from assets.recompute import (
     tables_of_symbols,
 )
 from autonama_dagster.analytics.comparison import differences
+from autonama_dagster.analytics.hashing import code_version
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import Settings
@@ -32,6 +33,9 @@ KINDS: Final = ("look_ahead", "code", "parameters", "data", "platform", "row")
 """Why a row is not what its inputs give, the first that applies: it knows something later than its
 day; other code or other parameters made it; its inputs have changed; its numbers are close, as
 another processor or library rounds; or the row itself was changed."""
+
+
+SHOWN: Final = 50  # differences that are kept with a verification
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,44 @@ def verify_day(warehouse: Warehouse, settings: Settings, day: date) -> list[Veri
         tables_of_day(inputs, day, settings, signals, is_cut=is_cut) for is_cut in (True, False)
     )
     return [verified(name, stored[name], cut, full, settings) for name in OF_DAYS]
+
+
+def together(parts: Sequence[Verified]) -> Verified:
+    """What several verifications of one table found."""
+    found = pd.concat([part.mismatches for part in parts], ignore_index=True)
+    return Verified(parts[0].table, sum(part.rows for part in parts), found)
+
+
+def as_rows(
+    found: Sequence[Verified],
+    first: date,
+    last: date,
+    *,
+    symbols: int,
+    now: datetime,
+    run_id: str | None = None,
+) -> pd.DataFrame:
+    """Rows of the table `verifications`."""
+    rows = [
+        {
+            "verified_at": pd.Timestamp(now).as_unit("us"),
+            "table_name": part.table,
+            "first_date": pd.Timestamp(first).as_unit("s"),
+            "last_date": pd.Timestamp(last).as_unit("s"),
+            "symbols": 0 if part.table in OF_DAYS else symbols,
+            "rows": part.rows,
+            "mismatches": part.rows_of(),
+            **{f"{kind}_mismatches": part.rows_of(kind) for kind in KINDS},
+            "details": part.mismatches.head(SHOWN).astype(str).to_json(orient="records"),
+            "code_version": code_version(),
+            "platform": platform_name(),
+            "run_id": run_id,
+        }
+        for part in found
+    ]
+    frame = pd.DataFrame(rows)
+    texts = ("table_name", "details", "code_version", "platform", "run_id")
+    return frame.astype(dict.fromkeys(texts, "str"))
 
 
 def verified(

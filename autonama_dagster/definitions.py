@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets import point_in_time
 from assets.alerts import alerts
 from assets.analysis_summary import analysis_summary
 from assets.asset_analytics import asset_analytics
@@ -86,6 +87,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
             *checks,
             *(freshness_check(), continuity_check(), budget_check()),
             *(ledger_checks(), churn_check(), coverage_check()),
+            *(point_in_time.symbols_check(), point_in_time.days_check()),
         ],
         jobs=[*scan_jobs, backfill_job, retention_job],
         schedules=[daily_universe(settings), retention_schedule(settings)],

@@ -22,7 +22,10 @@ from autonama_dagster.settings import Settings
 SNAPSHOT = Path(__file__).parent / "snapshots" / "graph.json"
 UPDATE = ".venv/bin/python -m tests.test_graph --update"
 TABLE = "autonama/table"
-BOOKKEEPING = {"fetch_log", "quarantine", "signal_chance", *(t.name for t in REVISIONS.values())}
+BOOKKEEPING = {
+    "fetch_log", "quarantine", "signal_chance", "verifications",
+    *(t.name for t in REVISIONS.values()),
+}  # fmt: skip
 
 
 def definitions() -> dg.Definitions:

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Show stored signals, alerts, summaries, correlations or candles."),
     "explain": ("explain", "Say what a signal is made of, down to the candles, and check it."),
     "revisions": ("revisions", "List candles that changed, and the rows that makes stale."),
+    "verify": ("verify", "Compute stored rows again, from cut and from extended data."),
     "demo": ("demo", "Scan a synthetic market, offline."),
     "up": ("up", "Open the Dagster UI with its daemon."),
     "status": ("status", "Say what is fresh, what is missing, what ran; exit code 1 if unwell."),

@@ -21,6 +21,7 @@ from autonama_dagster.schemas.lineage import SIGNAL_LINEAGE
 from autonama_dagster.schemas.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
 from autonama_dagster.schemas.revisions import REVISIONS
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY, SIGNAL_CHANCE
+from autonama_dagster.schemas.verification import VERIFICATIONS
 
 TABLES: dict[str, Table] = {
     t.name: t
@@ -38,6 +39,7 @@ TABLES: dict[str, Table] = {
         ALERTS,
         ANALYSIS_SUMMARY,
         SIGNAL_CHANCE,
+        VERIFICATIONS,
         FETCH_LOG,
         QUARANTINE,
     )

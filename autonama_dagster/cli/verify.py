@@ -1,0 +1,135 @@
+"""`autonama verify`: compute stored rows again and compare."""
+
+import json
+from contextlib import closing
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from autonama_dagster.cli.days import parse_day
+from autonama_dagster.cli.progress import StepProgress
+from autonama_dagster.errors import InputError
+from autonama_dagster.settings import load_settings, parse_symbols
+
+if TYPE_CHECKING:
+    from assets.verify import Verified
+
+EXAMPLES = """\b
+Examples:
+  autonama verify
+  autonama verify --date 2023-12-29 --symbols BTCUSDT,ETHUSDT
+  autonama verify --sample 200
+  autonama verify --all
+"""
+SHOWN = 20
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--date", "day", metavar="YYYY-MM-DD", help="Day (default: the latest stored).")
+@click.option("--symbols", metavar="A,B", help="These pairs (default: all).")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="N symbol-days up to the day.")
+@click.option("--all", "everything", is_flag=True, help="Every stored day up to the day.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+def verify(
+    day: str | None, symbols: str | None, sample: int | None, everything: bool, form: str
+) -> int:
+    """Compute stored rows again from the stored candles, and compare.
+
+    Each row is made twice: from data cut at its day, and from data extended past it. Both must be
+    what is stored. A difference is put down to a look ahead, other code, other parameters, changed
+    data, another platform, or a changed row. Without --sample and --all every row of one day.
+
+    The exit code is 0 where all rows are the same and 1 where one is not. Results are kept in
+    `trading.verifications`.
+    """
+    if sample is not None and everything:
+        raise InputError("--sample and --all exclude each other: choose one")
+    wanted = None if day is None else parse_day(day)
+    chosen = parse_symbols(symbols or "")
+    settings = load_settings()
+    progress = StepProgress(Console(stderr=True), settings.log_format)
+    with progress.running():
+        progress.step("load the stages")
+        from assets.verify import as_rows  # noqa: PLC0415
+        from autonama_dagster.verification import parts_of, sample_of  # noqa: PLC0415
+        from autonama_dagster.verification import verify as run  # noqa: PLC0415
+        from resources.database import ready_url  # noqa: PLC0415
+        from resources.verifications import keep_verifications  # noqa: PLC0415
+        from resources.warehouse import Warehouse  # noqa: PLC0415
+
+        with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
+            last = wanted or warehouse.latest_day("signals")
+            if last is None:
+                raise InputError("no signal is stored: run `autonama scan` first")
+            first = settings.start_date if everything or sample else last
+            if sample:
+                parts = sample_of(warehouse, first, last, chosen, sample)
+            else:
+                parts = parts_of(warehouse, first, last, chosen)
+            progress.step("compute and compare")
+            found = run(parts, settings, warehouse, progress.requests)
+            count = len({s for part in parts for s in part.symbols})
+            begin = min(part.first for part in parts)
+            rows = as_rows(found, begin, last, symbols=count, now=datetime.now(UTC))
+            keep_verifications(warehouse, rows)
+    if form == "json":
+        click.echo(json.dumps(document(found, begin, last), indent=2))
+    else:
+        _print(found, begin, last)
+    return 1 if any(part.rows_of() for part in found) else 0
+
+
+def document(found: list["Verified"], first: date, last: date) -> dict[str, Any]:
+    """What was found, as JSON can hold it."""
+    from assets.verify import KINDS  # noqa: PLC0415
+
+    return {
+        "first": first.isoformat(),
+        "last": last.isoformat(),
+        "is_match": not any(part.rows_of() for part in found),
+        "tables": [
+            {
+                "table": part.table,
+                "rows": part.rows,
+                "mismatches": part.rows_of(),
+                **{kind: part.rows_of(kind) for kind in KINDS},
+                "differences": part.mismatches.head(SHOWN).astype(str).to_dict("records"),
+            }
+            for part in found
+        ],
+    }
+
+
+def _print(found: list["Verified"], first: date, last: date) -> None:
+    from assets.verify import KINDS  # noqa: PLC0415
+    from autonama_dagster.cli.render import print_records, stdout_console  # noqa: PLC0415
+
+    console = stdout_console()
+    records = [
+        {
+            "table": part.table,
+            "rows": part.rows,
+            "mismatches": part.rows_of(),
+            **{kind: part.rows_of(kind) for kind in KINDS if part.rows_of(kind)},
+        }
+        for part in found
+    ]
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    days = f"{first}" if first == last else f"{first} .. {last}"
+    shown = [{name: record.get(name, 0) for name in columns} for record in records]
+    print_records(console, shown, f"Rows of {days}, computed again")
+    for part in found:
+        for row in part.mismatches.head(SHOWN).astype(str).to_dict("records"):
+            console.print(
+                f"{part.table}: {', '.join(f'{k} {v}' for k, v in row.items())}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    total = sum(part.rows for part in found)
+    wrong = sum(part.rows_of() for part in found)
+    if wrong:
+        console.print(f"[bold red]{wrong:,} of {total:,} rows differ[/]")
+    else:
+        console.print(f"[green]all {total:,} rows are what is stored[/]")

@@ -1,0 +1,125 @@
+"""Verification of many rows: in parts that fit the memory, on all cores."""
+
+import multiprocessing
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
+
+from assets.recompute import OF_DAYS, OF_SYMBOLS
+from assets.verify import Verified, together, verify_day, verify_symbols
+from autonama_dagster.errors import InputError
+from autonama_dagster.planner import ROWS_AT_ONCE, SYMBOLS_AT_ONCE
+from autonama_dagster.schemas.base import SCHEMA
+from autonama_dagster.settings import Settings
+from resources.warehouse import Warehouse
+
+DAYS_OF_A_SAMPLE = 20  # symbol-days of a sample for each day whose tables by date are verified
+FEW = 4  # parts that are not worth the start of processes
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are verified at once: of symbols and days, or the tables by date of one day."""
+
+    first: date
+    last: date
+    symbols: tuple[str, ...] = ()
+
+
+def parts_of(
+    warehouse: Warehouse, first: date, last: date, symbols: Sequence[str] = ()
+) -> list[Part]:
+    """Every stored row of the days, of the symbols or of all.
+
+    Raises
+    ------
+    InputError
+        Nothing is stored of them.
+    """
+    stored = _stored(warehouse, first, last, symbols)
+    days = sorted({day for day, _ in stored})
+    names = list(dict.fromkeys(sorted(symbol for _, symbol in stored)))
+    width = max(1, ROWS_AT_ONCE // min(len(names), SYMBOLS_AT_ONCE))
+    parts = [
+        Part(some[0], some[-1], tuple(names[at : at + SYMBOLS_AT_ONCE]))
+        for some in (days[at : at + width] for at in range(0, len(days), width))
+        for at in range(0, len(names), SYMBOLS_AT_ONCE)
+    ]
+    return parts + ([] if symbols else [Part(day, day) for day in days])
+
+
+def sample_of(
+    warehouse: Warehouse, first: date, last: date, symbols: Sequence[str], count: int
+) -> list[Part]:
+    """So many symbol-days, drawn with the last day as the seed, and the tables of some days."""
+    stored = sorted(_stored(warehouse, first, last, symbols))
+    draw = random.Random(str(last))  # noqa: S311
+    chosen = draw.sample(stored, min(count, len(stored)))
+    by_day: dict[date, list[str]] = {}
+    for day, symbol in sorted(chosen):
+        by_day.setdefault(day, []).append(symbol)
+    parts = [Part(day, day, tuple(names)) for day, names in by_day.items()]
+    few = draw.sample(sorted(by_day), -(-len(by_day) // DAYS_OF_A_SAMPLE))
+    return parts + ([] if symbols else [Part(day, day) for day in sorted(few)])
+
+
+def verify(
+    parts: Sequence[Part],
+    settings: Settings,
+    warehouse: Warehouse,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+) -> list[Verified]:
+    """What is found in the parts, by table in pipeline order."""
+    found: dict[str, list[Verified]] = {}
+    for done, of_part in enumerate(_each(parts, settings, warehouse), start=1):
+        for part in of_part:
+            found.setdefault(part.table, []).append(part)
+        on_progress(done, len(parts))
+    names = (OF_DAYS[0], *OF_SYMBOLS, *OF_DAYS[1:])
+    return [together(found[name]) for name in names if name in found]
+
+
+def _each(
+    parts: Sequence[Part], settings: Settings, warehouse: Warehouse
+) -> Iterator[list[Verified]]:
+    if len(parts) <= FEW:
+        for part in parts:
+            yield _verify(part, settings, warehouse)
+        return
+    context = multiprocessing.get_context("spawn")
+    processes = min(os.cpu_count() or 1, len(parts))
+    url = warehouse.url
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        yield from pool.map(_verify_there, parts, [settings] * len(parts), [url] * len(parts))
+
+
+def _verify_there(part: Part, settings: Settings, url: str) -> list[Verified]:
+    with closing(Warehouse(lambda: url)) as warehouse:
+        return _verify(part, settings, warehouse)
+
+
+def _verify(part: Part, settings: Settings, warehouse: Warehouse) -> list[Verified]:
+    if part.symbols:
+        return verify_symbols(warehouse, settings, part.symbols, part.first, part.last)
+    return verify_day(warehouse, settings, part.first)
+
+
+def _stored(
+    warehouse: Warehouse, first: date, last: date, symbols: Sequence[str]
+) -> list[tuple[date, str]]:
+    """Days and symbols that have a signal."""
+    arrow = warehouse.query(
+        f"SELECT date, symbol FROM {SCHEMA}.signals WHERE date BETWEEN $1 AND $2 "  # noqa: S608
+        "AND (symbol = ANY($3) OR cardinality($3) = 0)",
+        (first, last, list(symbols)),
+    )
+    found = list(zip(*arrow.to_pydict().values(), strict=True))
+    if not found:
+        who = f" of {', '.join(symbols)}" if symbols else ""
+        days = f"{first}" if first == last else f"{first} .. {last}"
+        raise InputError(f"no signal{who} on {days} is stored: run `autonama scan` first")
+    return found
