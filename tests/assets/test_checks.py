@@ -93,6 +93,7 @@ def test_the_continuity_check_is_red_for_a_gap_nobody_asked_for(warehouse, insta
             "outcome": ["ok"] * 2,
             "candles": [1, 1],
             "message": pd.Series([None, None], dtype="str"),
+            "origins": pd.Series([None, None], dtype="str"),
         }
     )
     store(warehouse, ["AAA"], ["2024-01-01", "2024-01-05"], fetches=log)
