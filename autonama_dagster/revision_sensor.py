@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -53,10 +53,11 @@ def revision_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinit
         if found is None:
             return dg.SkipReason("no daily candle has changed since")
         registered = context.instance.get_dynamic_partitions(SYMBOL_DIMENSION)
-        subject = f"{known} until {found.newest.isoformat()}"
-        attempts = read_attempts(context.instance, subject, REVISIONS_TAG)
         in_flight = read_in_flight(context.instance, registered)
-        for steps in _phases(settings, warehouse, found, registered):
+        for first, steps in _phases(settings, warehouse, found, registered):
+            # Attempts are counted anew for other days, and when more candles have changed.
+            subject = f"{known} until {found.newest.isoformat()}, rows from {first}"
+            attempts = read_attempts(context.instance, subject, REVISIONS_TAG)
             decision = wanted(steps, attempts, in_flight, datetime.now(UTC))
             if decision.steps:
                 return dg.SensorResult(
@@ -77,17 +78,20 @@ def revision_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinit
 
 def _phases(
     settings: Settings, warehouse: Warehouse, found: Revised, registered: Sequence[str]
-) -> Iterator[list[Step]]:
-    """Steps for the symbols' rows, then for the days'; looked up when the ones before are done."""
+) -> Iterator[tuple[date, list[Step]]]:
+    """Steps for the symbols' rows, then for the days', in parts; each with its first day.
+
+    A part is looked up when the ones before are done, because it costs seconds.
+    """
     symbols = [s for s in found.symbols if s in set(registered)]
     comparison = Comparison(warehouse, settings, symbols, found.first, found.last)
     of_symbols = comparison.tables_of_symbols().symbols_by_day()
     if steps := stale_steps(of_symbols, registered, ANALYTIC):
-        yield steps
-    days = comparison.tables_of_days().days
-    if steps := [
-        step
-        for first, last in stretches(days)
-        for step in summary_steps((first, last), settings.universe_size, SUMMARY)
-    ]:
-        yield steps
+        yield found.first, steps
+    for begin, stale in comparison.tables_of_days():
+        if steps := [
+            step
+            for first, last in stretches(stale.days)
+            for step in summary_steps((first, last), settings.universe_size, SUMMARY)
+        ]:
+            yield begin, steps

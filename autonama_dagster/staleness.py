@@ -17,8 +17,8 @@ from assets.parameters import versions
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
 from autonama_dagster.analytics.run_windows import answered_candles, known_days
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
-from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import Settings
+from resources import ledger
 from resources.exchange.base import SymbolInfo
 from resources.statements import Scope
 from resources.warehouse import Warehouse
@@ -31,6 +31,14 @@ OF_SYMBOLS = (
 OF_DAYS = ("correlation_matrix", "analysis_summary")
 ANALYTIC = ("universe", *OF_SYMBOLS, *OF_DAYS)
 DAYS_AT_ONCE = 60  # of the pairs that are in memory: 300,000 rows of 100 members
+
+
+_NO_PAIRS = pd.DataFrame(
+    {
+        "date": pd.Series(dtype="datetime64[s]"),
+        **{c: pd.Series(dtype="str") for c in ("symbol_a", "symbol_b")},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -106,15 +114,23 @@ class Comparison:
 
     def all_tables(self) -> Stale:
         """Stale rows of every analytic table."""
-        return self._found({**self._of_universe(), **self._of_symbols(), **self._of_days()})
+        rows = {**self._of_universe(), **self._of_symbols()}
+        parts = [found for _, found in self._of_days()]
+        for name in OF_DAYS if parts else ():
+            rows[name] = pd.concat([part[name] for part in parts], ignore_index=True)
+        return self._found(rows)
 
     def tables_of_symbols(self) -> Stale:
         """Stale rows of `OF_SYMBOLS`."""
         return self._found(self._of_symbols())
 
-    def tables_of_days(self) -> Stale:
-        """Stale rows of `OF_DAYS`, as if the tables of symbols had been made again."""
-        return self._found(self._of_days())
+    def tables_of_days(self) -> Iterator[tuple[date, Stale]]:
+        """Stale rows of `OF_DAYS`, as if the tables of symbols had been made again.
+
+        In parts of at most `DAYS_AT_ONCE` days, oldest first, each with its first day.
+        """
+        for begin, rows in self._of_days():
+            yield begin, self._found(rows)
 
     def _found(self, rows: Mapping[str, pd.DataFrame]) -> Stale:
         filled = {name: keys for name, keys in rows.items() if len(keys)}
@@ -127,14 +143,10 @@ class Comparison:
 
     def _stored(self, name: str, scope: Scope) -> pd.DataFrame:
         """Keys and hashes of a table's rows of the present versions."""
-        of = table(name)
-        columns = (*of.key, "input_hash", "params_hash", "code_version")
-        frame = self._warehouse.read(name, scope, columns)
         made = versions(name, self._settings)
-        is_current = frame["params_hash"].eq(made.params_hash)
-        is_current &= frame["code_version"].eq(made.code_version)
-        self._n_outdated += int((~is_current).sum())
-        return frame.loc[is_current, [*of.key, "input_hash"]].reset_index(drop=True)
+        frame, others = ledger.input_hashes(self._warehouse, name, scope, made)
+        self._n_outdated += others
+        return frame
 
     def _of_universe(self) -> dict[str, pd.DataFrame]:
         scope = self._scope(WINDOW_DAYS + 1)
@@ -196,60 +208,77 @@ class Comparison:
         }
         return {name: _different(self._stored(name, scope), expected[name]) for name in expected}
 
-    def _of_days(self) -> dict[str, pd.DataFrame]:
+    def _of_days(self) -> Iterator[tuple[date, dict[str, pd.DataFrame]]]:
         scope = self._scope(self._settings.lookback)
         if _is_empty(scope):
-            return {}
-        pairs_scope = self._scope(min(self._settings.lookback, RETURN_DAYS + 1))
-        expected = dict(self._expected_pairs(pairs_scope))
-        found = []
-        summaries = self._stored("analysis_summary", Scope(first=scope.first, last=scope.last))
-        hashes = summaries.set_index("date")["input_hash"].to_dict()
-        stale_days = []
+            return
+        reach = self._scope(min(self._settings.lookback, RETURN_DAYS + 1))
+        stored = self._stored("analysis_summary", Scope(None, scope.first, scope.last))
+        summaries = stored.set_index("date")["input_hash"].to_dict()
         members = self._expected_members(scope)
         for begin, end in _parts(scope):
-            part = Scope(first=begin, last=end)
-            stored = self._stored("correlation_matrix", part)
-            for key, of_day in stored.groupby("date"):
+            pairs_now = dict(self._expected_pairs(begin, min(end, _end(reach))))
+            unsure = [d for d in members if d in summaries and begin <= d.date() <= end]
+            days = sorted({*pairs_now, *unsure})
+            if not days:
+                continue
+            found = [_NO_PAIRS]
+            stale_days = []
+            part = Scope(None, days[0].date(), days[-1].date())
+            for key, of_day in self._stored("correlation_matrix", part).groupby("date"):
                 day = pd.Timestamp(str(key))
-                now = expected.get(day, of_day)
-                different = _different(of_day, now)
+                expected = pairs_now.get(day, of_day)
+                different = _different(of_day, expected)
                 is_ours = different["symbol_a"].isin(self._symbols)
                 found.append(different[is_ours | different["symbol_b"].isin(self._symbols)])
-                if day not in hashes or day not in members:
-                    continue
-                if summary_hash(members[day], now) != hashes[day]:
+                is_unsure = day in members and day in summaries
+                if is_unsure and summary_hash(members[day], expected) != summaries[day]:
                     stale_days.append(day)
-        none = pd.DataFrame({"date": pd.Series(dtype="datetime64[s]")})
-        return {
-            "correlation_matrix": pd.concat(found, ignore_index=True) if found else none,
-            "analysis_summary": none.reindex(range(len(stale_days))).assign(date=stale_days),
-        }
+            yield (
+                begin,
+                {
+                    "correlation_matrix": pd.concat(found, ignore_index=True),
+                    "analysis_summary": pd.DataFrame(
+                        {"date": pd.Series(stale_days, dtype="datetime64[s]")}
+                    ),
+                },
+            )
 
     def _expected_members(self, scope: Scope) -> dict[pd.Timestamp, pd.DataFrame]:
-        """The members' signals of every day that has one of the symbols among them.
+        """The members' signals of every day whose summary may be stale, but for its pairs.
 
-        Those of the symbols as they would be made now, all others as they are stored.
+        Those of the symbols as they would be made now, all others as they are stored. Left out are
+        days without a stale signal whose summary is older than none of its inputs, outside the
+        reach of the pairs: reading all pairs of a day is what costs.
         """
         columns = ("symbol", "date", "is_member", "input_hash")
         stored = self._warehouse.read("signals", Scope(None, scope.first, scope.last), columns)
         stored = stored[stored["is_member"].fillna(value=False).astype(bool)]
         ours = self._expected_signals(scope)[["symbol", "date", "input_hash"]]
         merged = stored.merge(ours, on=["symbol", "date"], how="left", suffixes=("", "_now"))
-        merged["input_hash"] = merged["input_hash_now"].fillna(merged["input_hash"])
-        return {
-            pd.Timestamp(str(day)): of_day
-            for day, of_day in merged.groupby("date")
-            if of_day["symbol"].isin(self._symbols).any()
-        }
+        now = merged["input_hash_now"].fillna(merged["input_hash"])
+        changed = set(merged.loc[now.ne(merged["input_hash"]), "date"].dt.date)
+        merged["input_hash"] = now
+        made = versions("analysis_summary", self._settings)
+        settled = ledger.settled_days(self._warehouse, self._first, _end(scope), made)
+        reach = _end(self._scope(min(self._settings.lookback, RETURN_DAYS + 1)))
+        found = {}
+        for key, of_day in merged.groupby("date"):
+            day = pd.Timestamp(str(key))
+            is_sure = day.date() in settled - changed and day.date() > reach
+            if not is_sure and of_day["symbol"].isin(self._symbols).any():
+                found[day] = of_day
+        return found
 
-    def _expected_pairs(self, scope: Scope) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
+    def _expected_pairs(
+        self, first: date, last: date
+    ) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
         """All pairs of every day that has one of the symbols among its members."""
         columns = ("date", "symbol", "is_member")
-        universe = self._warehouse.read("universe", Scope(None, scope.first, scope.last), columns)
+        universe = self._warehouse.read("universe", Scope(None, first, last), columns)
         members = universe[universe["is_member"]]
         names = members["symbol"].unique().tolist()
-        candles = self._warehouse.candles(names, self._first - RETURN_DAYS * DAY, _end(scope))
+        candles = self._warehouse.candles(names, first - RETURN_DAYS * DAY, last)
         answered = self._warehouse.fetched_ranges("1d", names)
         lookback = self._settings.lookback
         reach = min(RETURN_DAYS + 1, lookback)

@@ -31,6 +31,7 @@ TARGET_PCT = 10
 FIRST_DAY = pd.Timestamp("2022-01-09")
 SYMBOLS = 100
 LOOKBACK = 720
+DAYS_OF_A_RUN = 24  # of a backfill of 100 symbols
 BACKFILL_S = 288.0
 STAMPS = {"run_id": "run", "computed_at": pd.Timestamp("2024-01-01", tz="UTC").as_unit("us")}
 
@@ -102,7 +103,7 @@ def hashing(days: int) -> tuple[float, float]:
 def main() -> None:
     """Measure and print a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=24, help="days of 100 symbols (default: 24)")
+    parser.add_argument("--days", type=int, default=24, help="days written (default: 24)")
     parser.add_argument("--backfill-days", type=int, default=720, help="days of the backfill")
     parser.add_argument(
         "--backfill-seconds", type=float, default=BACKFILL_S, help="that the share is of"
@@ -121,10 +122,10 @@ def main() -> None:
             warehouse.close()
         finally:
             server.destroy()
-    digests, in_windows = hashing(given.days)
-    # Runs of so many days each: three stages read the candles of the windows, and two of them hash
+    digests, in_windows = hashing(DAYS_OF_A_RUN)
+    # In each run three stages read the candles of the windows, and two of them hash
     # the windows. The candles are written once and counted as if all were there already.
-    runs = given.backfill_days / given.days
+    runs = given.backfill_days / DAYS_OF_A_RUN
     written = SYMBOLS * (given.backfill_days + LOOKBACK - 1)
     revisions = max(0.0, found["again_with_ms"] - found["again_without_ms"]) / 1000
     rows = SYMBOLS * given.days * 24

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+import pandas as pd
 import pyarrow as pa
 
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import table
-from resources.statements import qualified
+from resources.frames import to_frame
+from resources.statements import Scope, condition, ordered, qualified, select_list
 from resources.warehouse import RANKING, Warehouse
 
 
@@ -99,6 +101,49 @@ def summarised_days(
         (first, last, made.params_hash, made.code_version),
     )
     return frozenset(arrow.column("date").to_pylist())
+
+
+def settled_days(warehouse: Warehouse, first: date, last: date, made: Versions) -> frozenset[date]:
+    """Days whose summary is of these versions and older than neither its signals nor its pairs."""
+    arrow = warehouse.query(
+        f"""
+        SELECT a.date
+        FROM {SCHEMA}.analysis_summary AS a
+        WHERE a.date BETWEEN $1 AND $2 AND a.params_hash = $3 AND a.code_version = $4
+          AND a.computed_at >= (
+              SELECT max(s.computed_at) FROM {SCHEMA}.signals AS s WHERE s.date = a.date
+          )
+          AND a.computed_at >= (  -- the pairs of a day are all written at once
+              SELECT p.computed_at FROM {SCHEMA}.correlation_matrix AS p
+              WHERE p.date = a.date LIMIT 1
+          )
+        """,
+        (first, last, made.params_hash, made.code_version),
+    )
+    return frozenset(arrow.column("date").to_pylist())
+
+
+def input_hashes(
+    warehouse: Warehouse, name: str, scope: Scope, made: Versions
+) -> tuple[pd.DataFrame, int]:
+    """Keys and `input_hash` of a table's rows of these versions, and how many others there are."""
+    of = table(name)
+    where, values = condition(of, scope)
+    n = len(values)
+    chosen = (*of.key, "input_hash")
+    current = f"(params_hash = ${n + 1} AND code_version = ${n + 2})"
+    values += [made.params_hash, made.code_version]
+    also = "AND" if where else "WHERE"
+    order = ", ".join(ordered(of, k) for k in of.key)
+    rows = warehouse.query(
+        f"SELECT {select_list(of, chosen)} FROM {qualified(of)}{where} {also} {current} "
+        f"ORDER BY {order}",
+        values,
+    )
+    others = warehouse.query(
+        f"SELECT count(*) AS n FROM {qualified(of)}{where} {also} NOT {current}", values
+    )
+    return to_frame(of, rows), int(others.column("n")[0].as_py())
 
 
 def made_symbols(

@@ -169,3 +169,29 @@ def test_a_stale_answer_knows_its_days_and_symbols(daemon):
     assert found.symbols("analysis_summary") == []
     assert found.symbols_by_day() == dict.fromkeys(DAYS[1:], frozenset({"ETHUSDT"}))
     assert pd.concat(found.rows.values())["date"].min() == pd.Timestamp(DAYS[1])
+
+
+def test_summaries_beyond_the_pairs_reach_are_compared_where_an_input_is_newer(daemon, monkeypatch):
+    monkeypatch.setattr("autonama_dagster.staleness.RETURN_DAYS", 1)  # the pairs are out of reach
+    day = START - timedelta(days=10)
+    revise(daemon, "ETHUSDT", day)
+    summaries = {(str(d),) for d in DAYS}
+
+    def found():
+        return compared(daemon, ("ETHUSDT",), day, day)
+
+    assert found()["analysis_summary"] == summaries
+    order = daemon.instance.get_dynamic_partitions("symbol")
+    daemon.step("symbols_job", START, DAY, *order, assets=ANALYTIC)
+    assert found() == {"universe": {(str(d), "ETHUSDT") for d in DAYS}} | {
+        "analysis_summary": summaries
+    }
+    daemon.step("summary_job", START, DAY, assets=SUMMARY)
+    assert set(found()) == {"universe"}
+    with daemon.project.warehouse.transaction() as cursor:
+        cursor.execute(
+            "UPDATE trading.correlation_matrix SET input_hash = repeat('0', 64), "
+            "computed_at = computed_at + interval '1 hour' WHERE date = $1",
+            (DAY,),
+        )
+    assert found()["analysis_summary"] == {(str(DAY),)}
