@@ -5,13 +5,12 @@ made-up ones after the last among them. A row that knows nothing of the future i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assets.evidence import read_evidence
 from assets.input_hashes import signal_hashes, summary_hash
@@ -86,8 +85,8 @@ def read_inputs(
     )
 
 
-def with_future(candles: Candles) -> Candles:
-    """The candles with made-up ones after the last: prices that nobody could overlook."""
+def with_future(candles: Candles, day: date) -> Candles:
+    """The candles with made-up ones after the last and the day: prices nobody could overlook."""
     if not len(candles):
         return candles
     moves = np.cumprod(np.resize(_WILD, MADE_UP_DAYS))
@@ -104,35 +103,44 @@ def with_future(candles: Candles) -> Candles:
     columns: dict[str, Any] = {
         n: np.concatenate([getattr(candles, n), later[n]]) for n in CANDLE_FLOATS
     }
-    days = np.concatenate([candles.day, candles.day[-1] + 1 + np.arange(MADE_UP_DAYS)])
+    last = max(int(candles.day[-1]), int(np.datetime64(day).astype(np.int64)))
+    days = np.concatenate([candles.day, last + 1 + np.arange(MADE_UP_DAYS)])
     hashes = np.concatenate([candles.row_hash, np.full(MADE_UP_DAYS, b"f" * 64)])
     return Candles(candles.symbol, days, row_hash=hashes, **columns)
 
 
-def cut_windows(
-    inputs: Inputs, symbols: Sequence[str], days: NDArray[np.int64], lookback: int
-) -> RunWindows:
-    """The window of every symbol and day, each on candles of its own that end with the day."""
-    none = windows_of({}, symbols, date.min, date.min, lookback).candles
-    series, spans, known = [], [], []
-    for symbol, empty in zip(symbols, none, strict=True):
-        candles = inputs.candles.get(symbol, empty)
-        is_known = known_days(inputs.answered.get(symbol, ()), days, lookback)
-        for day, answered in zip(days.tolist(), is_known.tolist(), strict=True):
-            cut = candles.until(day)
-            window = windows(cut, np.array([day]), lookback)
-            series.append(cut)
-            spans.append(window if answered else window.nothing())
-            known.append(np.array([answered]))
-    return RunWindows(series, spans, known)
+def cut_tables(
+    inputs: Inputs, symbols: Sequence[str], first: date, last: date, settings: Settings
+) -> Frames:
+    """Rows of `OF_SYMBOLS`, day by day from what was there on the day and nothing else."""
+    days = [first + n * DAY for n in range((last - first).days + 1)]
+    made = [
+        tables_of_symbols(*_at_day(inputs, symbols, day, settings.lookback), settings)
+        for day in days
+    ]
+    return {name: pd.concat([of[name] for of in made], ignore_index=True) for name in OF_SYMBOLS}
 
 
-def full_windows(
-    inputs: Inputs, symbols: Sequence[str], first: date, last: date, lookback: int
-) -> RunWindows:
-    """The same windows on all candles, with a future that is made up."""
-    found = {s: with_future(inputs.candles[s]) for s in symbols if s in inputs.candles}
-    return windows_of(found, symbols, first, last, lookback, inputs.answered)
+def _at_day(
+    inputs: Inputs, symbols: Sequence[str], day: date, lookback: int
+) -> tuple[Inputs, RunWindows]:
+    """The inputs as they were when the day had closed, and its windows."""
+    number = int(np.datetime64(day).astype(np.int64))
+    known = replace(
+        inputs,
+        candles={s: inputs.candles[s].until(number) for s in symbols if s in inputs.candles},
+        universe=inputs.universe[inputs.universe["date"] == pd.Timestamp(day)],
+    )
+    return known, windows_of(known.candles, symbols, day, day, lookback, inputs.answered)
+
+
+def full_tables(
+    inputs: Inputs, symbols: Sequence[str], first: date, last: date, settings: Settings
+) -> Frames:
+    """Rows of `OF_SYMBOLS` at once, from all candles and a future that is made up."""
+    found = {s: with_future(inputs.candles[s], last) for s in symbols if s in inputs.candles}
+    run = windows_of(found, symbols, first, last, settings.lookback, inputs.answered)
+    return tables_of_symbols(inputs, run, settings)
 
 
 def tables_of_symbols(inputs: Inputs, run: RunWindows, settings: Settings) -> Frames:
@@ -174,7 +182,9 @@ def tables_of_day(
         The day's stored rows of `signals`: what the summary is made from, beside the pairs.
     """
     number = int(np.datetime64(day).astype(np.int64))
-    candles = {s: c.until(number) if is_cut else with_future(c) for s, c in inputs.candles.items()}
+    candles = {
+        s: c.until(number) if is_cut else with_future(c, day) for s, c in inputs.candles.items()
+    }
     stored = inputs.universe[inputs.universe["date"] == pd.Timestamp(day)]
     frames = {"universe": _universe(stored, candles, inputs.answered, number, settings)}
     members = stored.loc[stored["is_member"], "symbol"].tolist()

@@ -15,11 +15,10 @@ from assets.recompute import (
     OF_DAYS,
     OF_SYMBOLS,
     Frames,
-    cut_windows,
-    full_windows,
+    cut_tables,
+    full_tables,
     read_inputs,
     tables_of_day,
-    tables_of_symbols,
 )
 from autonama_dagster.analytics.comparison import differences
 from autonama_dagster.analytics.hashing import code_version
@@ -70,11 +69,8 @@ def verify_symbols(
 ) -> list[Verified]:
     """Compute the rows of `OF_SYMBOLS` again, from cut and from extended data."""
     inputs = read_inputs(warehouse, settings, symbols, first, last)
-    days = np.arange(np.datetime64(first), np.datetime64(last) + 1).astype(np.int64)
-    cut = tables_of_symbols(inputs, cut_windows(inputs, symbols, days, settings.lookback), settings)
-    full = tables_of_symbols(
-        inputs, full_windows(inputs, symbols, first, last, settings.lookback), settings
-    )
+    cut = cut_tables(inputs, symbols, first, last, settings)
+    full = full_tables(inputs, symbols, first, last, settings)
     scope = Scope(tuple(symbols), first, last)
     return [verified(name, warehouse.read(name, scope), cut, full, settings) for name in OF_SYMBOLS]
 

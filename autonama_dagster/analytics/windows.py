@@ -3,8 +3,7 @@
 Every analytic of the project is a function of W, so this module is where point in time is decided.
 """
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +36,6 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.day)
-
-    def nothing(self) -> Self:
-        """Empty windows of the same days, as if there were no candle."""
-        return replace(self, stop=self.start, has_candle=np.zeros(len(self), dtype=bool))
 
 
 def breaks(candles: Candles) -> NDArray[np.int64]:

@@ -1,0 +1,278 @@
+"""Rows computed again: what is stored is what its day knew; planted leaks and changes are found."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+from scan_support import DAY, START, opened_daemon
+
+from assets import data_quality, indicators, recompute, regression_bands, signals, universe
+from assets.point_in_time import NAME, sampled_days
+from assets.verify import KINDS, verify_day, verify_symbols
+from autonama_dagster.analytics.channel import ChannelParams, fit_channels
+from autonama_dagster.analytics.indicators import compute
+from autonama_dagster.analytics.universe import rank
+from autonama_dagster.backfill import ANALYTIC
+from autonama_dagster.errors import InputError
+from autonama_dagster.verification import parts_of, sample_of, verify
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+DAYS = [START, START + timedelta(days=1), DAY]
+
+
+@pytest.fixture(scope="module")
+def opened(postgres, tmp_path_factory):
+    with opened_daemon(tmp_path_factory.mktemp("verified"), postgres, SOLUSDT=57) as daemon:
+        for day in DAYS:
+            daemon.scan(day)
+        yield daemon
+
+
+@pytest.fixture
+def stored(opened, monkeypatch):
+    opened.project.enter(monkeypatch)
+    return opened
+
+
+@pytest.fixture
+def leaky(stored, monkeypatch):
+    """Store all rows of the days under a leak, and verify them; made anew afterwards."""
+    with monkeypatch.context() as patch:
+
+        def plant(**changes):
+            for name, leak in changes.items():
+                for module in (indicators, regression_bands, data_quality, signals, recompute):
+                    if hasattr(module, name):
+                        patch.setattr(module, name, leak)
+            again(stored)
+            return found(stored)
+
+        yield plant
+    again(stored)
+    assert not any(of.values() for of in found(stored).values())
+
+
+def again(daemon):
+    daemon.step("symbols_job", START, DAY, *registered(daemon), assets=ANALYTIC)
+    daemon.step("summary_job", START, DAY)
+
+
+def registered(daemon):
+    """Symbols in the order of a run's range."""
+    return daemon.instance.get_dynamic_partitions("symbol")
+
+
+def found(daemon, first=START, last=DAY):
+    """Rows with a difference by kind, by table."""
+    project = daemon.project
+    parts = verify_symbols(project.warehouse, project.settings, SYMBOLS, first, last)
+    for day in pd.date_range(first, last).date:
+        parts += verify_day(project.warehouse, project.settings, day)
+    total = {}
+    for part in parts:
+        kinds = Counter({kind: part.rows_of(kind) for kind in KINDS if part.rows_of(kind)})
+        total[part.table] = total.get(part.table, Counter()) + kinds
+    return total
+
+
+def change(daemon, statement, *values):
+    with psycopg.connect(daemon.project.url) as connection:
+        return connection.execute(statement, values).rowcount
+
+
+def test_every_row_of_every_table_is_what_its_day_knew(stored):
+    assert set(found(stored)) == {
+        "universe", "data_quality", "indicators", "regression_bands", "signals",
+        "asset_analytics", "alerts", "correlation_matrix", "analysis_summary",
+    }  # fmt: skip
+    assert not any(found(stored).values())
+
+
+# Planted leaks: each stage and its recomputation use the leaky function, as they would if the code
+# had the leak.
+
+
+def test_a_centred_window_is_found(leaky):
+    def centred(candles, windows):
+        def shifted(c, w):
+            stop = np.minimum(w.stop + 2, len(c))
+            return replace(w, stop=np.where(w.has_candle, stop, w.stop))
+
+        wide = [shifted(c, w) for c, w in zip(candles, windows, strict=True)]
+        return compute(candles, wide)
+
+    kinds = leaky(compute=centred)
+    assert kinds["indicators"]["look_ahead"] == 7  # SOLUSDT has no candle on two days
+
+
+def test_a_row_that_takes_the_next_days_value_is_found(leaky):
+    def shifted(candles, windows):
+        frame = compute(candles, windows)
+        ahead = frame.groupby("symbol")["rsi_14"].shift(-1)
+        return frame.assign(rsi_14=ahead.fillna(frame["rsi_14"]))
+
+    kinds = leaky(compute=shifted)
+    assert kinds["indicators"]["look_ahead"] > 0
+
+
+def test_a_fit_on_the_full_sample_is_found(leaky):
+    def full_sample(candles, windows, params):
+        whole = [replace(w, start=w.start * 0, stop=np.where(w.has_candle, len(c), w.stop))
+                 for c, w in zip(candles, windows, strict=True)]  # fmt: skip
+        return fit_channels(candles, whole, params)
+
+    kinds = leaky(fit_channels=full_sample)
+    assert kinds["regression_bands"]["look_ahead"] == 7
+    assert kinds["signals"]["look_ahead"] == 7
+
+
+def test_parameters_fitted_on_the_future_are_found(leaky):
+    def fitted(candles, windows, params):
+        """The width that would have held most of all closes there are."""
+        moves = [np.abs(np.diff(np.log(c.close))) for c in candles if len(c) > 1]
+        spread = float(np.quantile(np.concatenate(moves), 0.99))
+        best = ChannelParams(params.degree, 1 + min(2.0, 10 * spread), "log", params.lookback)
+        return fit_channels(candles, windows, best)
+
+    kinds = leaky(fit_channels=fitted)
+    assert kinds["regression_bands"]["look_ahead"] == 7
+
+
+def test_an_unfinished_weekly_candle_is_found(leaky):
+    def weekly(candles, windows):
+        """Every close is that of its week, which has not closed on most days."""
+
+        def of_weeks(c):
+            week = (c.day + 3) // 7
+            last = np.searchsorted(week, week, side="right") - 1
+            return replace(c, close=c.close[last], high=np.maximum(c.high, c.close[last]),
+                           low=np.minimum(c.low, c.close[last]))  # fmt: skip
+
+        return compute([of_weeks(c) if len(c) else c for c in candles], windows)
+
+    kinds = leaky(compute=weekly)
+    assert kinds["indicators"]["look_ahead"] > 0
+
+
+def test_todays_universe_used_for_the_past_is_found(stored, monkeypatch):
+    def of_today(symbols, candles, days, **options):
+        latest = rank(symbols, candles, days[-1:], **options)
+        dates = days.astype("datetime64[D]").astype("datetime64[s]")
+        return pd.concat([latest.assign(date=day) for day in dates], ignore_index=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(universe, "rank", of_today)
+        stored.step("universe_job", START, DAY)
+        kinds = found(stored)["universe"]
+    stored.step("universe_job", START, DAY)
+    again(stored)
+    assert kinds["data"] >= 4  # BTCUSDT and ETHUSDT on the two days before
+    assert not any(found(stored).values())
+
+
+# Changes of what is stored: each is put down to what it is.
+
+
+@pytest.mark.parametrize(
+    ("statement", "table", "kind"),
+    [
+        (("UPDATE trading.signals SET z_score = z_score + 0.1 WHERE symbol = 'BTCUSDT' "
+         "AND date = '2023-12-29'"), "signals", "row"),
+        (("UPDATE trading.alerts SET technical_indicators = jsonb_set(technical_indicators, "
+         "'{rsi_14}', '1') WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "alerts", "row"),
+        (("UPDATE trading.asset_analytics SET current_price = current_price + 1e-17 "
+         "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "asset_analytics", None),
+        (("UPDATE trading.regression_bands SET upper_band = upper_band * (1 + 1e-13) "
+         "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "regression_bands", "platform"),
+        (("UPDATE trading.indicators SET rsi_14 = rsi_14 + 1, code_version = 'old' "
+         "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "indicators", "code"),
+        (("UPDATE trading.indicators SET rsi_14 = rsi_14 + 1, params_hash = repeat('a', 64) "
+         "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "indicators", "parameters"),
+        ("DELETE FROM trading.alerts WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'",
+         "alerts", "code"),
+        (("UPDATE trading.correlation_matrix SET is_high = NOT is_high "
+         "WHERE symbol_a = 'BTCUSDT' AND symbol_b = 'ETHUSDT' AND date = '2023-12-29'"),
+         "correlation_matrix", "row"),
+        ("UPDATE trading.analysis_summary SET hold_signals = 7 WHERE date = '2023-12-29'",
+         "analysis_summary", "row"),
+    ],
+)  # fmt: skip
+def test_a_changed_row_is_found_and_told_apart(stored, statement, table, kind):
+    assert change(stored, statement) == 1
+    kinds = found(stored, DAY, DAY)
+    again(stored)
+    expected = {} if kind is None else {kind: 1}
+    assert kinds[table] == expected
+    others = {name: of for name, of in kinds.items() if name != table and of}
+    assert others == {}
+
+
+def test_a_changed_candle_is_changed_data_in_every_row_that_holds_it(stored):
+    price = "UPDATE trading.ohlcv_1d SET close = close * %s WHERE symbol = 'ETHUSDT' AND date = %s"
+    with psycopg.connect(stored.project.url) as connection:
+        kept = connection.execute(
+            "SELECT close FROM trading.ohlcv_1d WHERE symbol = 'ETHUSDT' AND date = %s", (DAYS[1],)
+        ).fetchone()[0]
+    change(stored, price, 0.999, DAYS[1])
+    kinds = found(stored)
+    change(stored, "UPDATE trading.ohlcv_1d SET close = %s WHERE symbol = 'ETHUSDT' AND date = %s",
+           kept, DAYS[1])  # fmt: skip
+    for name in ("indicators", "regression_bands", "signals", "asset_analytics", "alerts"):
+        assert kinds[name] == {"data": 2}, name
+    assert kinds["correlation_matrix"] == {"data": 2}  # the members' one pair on two days
+    assert kinds["analysis_summary"] == {"data": 2}
+    assert not any(found(stored).values())
+
+
+def test_parts_and_samples_name_what_is_stored(stored):
+    warehouse, settings = stored.project.warehouse, stored.project.settings
+    parts = parts_of(warehouse, START, DAY)
+    assert [(p.first, p.last, p.symbols) for p in parts] == [
+        (START, DAY, SYMBOLS), *((day, day, ()) for day in DAYS),
+    ]  # fmt: skip
+    told = []
+    total = verify(parts, settings, warehouse, lambda *done: told.append(done))
+    assert {part.table: part.rows for part in total}["signals"] == 9
+    assert told[-1] == (4, 4)
+    sample = sample_of(warehouse, START, DAY, ("BTCUSDT",), 2)
+    assert sample == sample_of(warehouse, START, DAY, ("BTCUSDT",), 2)
+    assert sum(len(part.symbols) for part in sample) == 2
+    with pytest.raises(InputError, match="no signal of NOPE on"):
+        parts_of(warehouse, START, DAY, ("NOPE",))
+
+
+def test_processes_find_the_same(stored):
+    warehouse, settings = stored.project.warehouse, stored.project.settings
+    parts = [part for _ in range(2) for part in parts_of(warehouse, START, DAY)]
+    total = {part.table: (part.rows, part.rows_of()) for part in verify(parts, settings, warehouse)}
+    assert total["signals"] == (18, 0)
+    assert total["analysis_summary"] == (6, 0)
+
+
+def test_the_checks_run_with_every_step_and_keep_what_they_found(stored):
+    warehouse = stored.project.warehouse
+    change(stored, "UPDATE trading.regression_bands SET r_squared = 0 WHERE date = %s", DAY)
+    change(stored, "DELETE FROM trading.verifications")
+    stored.step("symbols_job", START, START, *registered(stored), assets=("indicators",))
+    (kept,) = warehouse.read("verifications").to_dict("records")
+    assert (kept["table_name"], kept["mismatches"]) == ("indicators", 0)
+    assert kept["rows"] >= 3
+    assert kept["run_id"]
+    stored.step("symbols_job", START, START, *registered(stored), assets=("regression_bands",))
+    rows = warehouse.read("verifications")
+    (kept,) = rows[rows["table_name"] == "regression_bands"].to_dict("records")
+    assert kept["row_mismatches"] == kept["mismatches"] > 0
+    assert {d["column"] for d in json.loads(kept["details"])} == {"r_squared"}
+    again(stored)
+    assert sampled_days(warehouse, "signals", START)[0] == DAY
+    assert sampled_days(warehouse, "signals", START)[1] in DAYS[:2]
+    assert NAME == "point_in_time"
+
+
+def test_a_table_without_rows_has_no_sampled_day(stored):
+    assert sampled_days(stored.project.warehouse, "ohlcv_1w", date(2023, 1, 1)) == []
