@@ -1,17 +1,26 @@
 """Stage `signals`."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
 import dagster as dg
 import pandas as pd
 
 from assets.input_hashes import signal_hashes
 from assets.parameters import channel_params
-from assets.stage import run_scope, stage, with_provenance
+from assets.stage import day_number, run_scope, stage, with_provenance
+from autonama_dagster.analytics.channel import ChannelParams
+from autonama_dagster.analytics.run_windows import RunWindows
 from autonama_dagster.analytics.signals import decide
+from autonama_dagster.analytics.window_facts import WindowFacts, window_facts
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.decision import SIGNALS_TABLE
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import Warehouse
+from resources.windows import read_windows
 
 MAX_ANNOTATED = 200  # a call costs 14 ms at 100 partitions and 0.9 s at 72,000
 ANNOTATED = (
@@ -42,14 +51,60 @@ def signals(
     frame = decide(regression_bands, indicators, universe, data_quality, kstd=params.kstd)
     hashes = signal_hashes(frame, regression_bands, universe, data_quality)
     frame = frame.assign(input_hash=hashes)
+    made = with_provenance(frame, "signals", settings)
     if len(frame) <= MAX_ANNOTATED:
-        _annotate(context, frame)
-    return with_provenance(frame, "signals", settings)
+        beside = {
+            "regression_bands": regression_bands,
+            "indicators": indicators,
+            "data_quality": data_quality,
+            "universe": universe,
+        }
+        windows = read_windows(warehouse, scope, params.lookback)
+        _annotate(context, made, beside, _facts(windows, params), asdict(params))
+    return made
 
 
-def _annotate(context: dg.AssetExecutionContext, frame: pd.DataFrame) -> None:
-    """Put each row's own values on its partition's materialisation."""
+def _facts(run: RunWindows, params: ChannelParams) -> dict[tuple[str, int], WindowFacts]:
+    """What each window holds, by symbol and day."""
+    return {
+        (candles.symbol, int(window.day[at])): window_facts(
+            candles, window.part(at), params.lookback
+        )
+        for candles, window in zip(run.candles, run.windows, strict=True)
+        for at in range(len(window))
+    }
+
+
+def _annotate(
+    context: dg.AssetExecutionContext,
+    frame: pd.DataFrame,
+    beside: Mapping[str, pd.DataFrame],
+    windows: Mapping[tuple[str, int], WindowFacts],
+    parameters: Mapping[str, Any],
+) -> None:
+    """Put each row's own values and its receipt on its partition's materialisation."""
+    inputs = {
+        name: rows.set_index(["symbol", "date"])[["input_hash", "run_id"]].to_dict("index")
+        for name, rows in beside.items()
+    }
     for row in frame.to_dict("records"):
+        symbol, day = row["symbol"], row["date"]
         shown = {name: row[name] for name in ANNOTATED if pd.notna(row[name])}
-        key = key_of(row["date"].date(), row["symbol"])
-        context.add_asset_metadata(shown, partition_key=key)
+        receipt = {
+            "made_from": {n: of[symbol, day] for n, of in inputs.items() if (symbol, day) in of},
+            "window": asdict(windows[symbol, day_number(day)]),
+            "parameters": dict(parameters),
+            "params_hash": row["params_hash"],
+            "code_version": row["code_version"],
+        }
+        command = f"autonama explain {symbol} {day:%Y-%m-%d}"
+        context.add_asset_metadata(
+            {
+                **shown,
+                "receipt": dg.MetadataValue.json(json.loads(json.dumps(receipt, default=str))),
+                "check_it": dg.MetadataValue.md(
+                    f"`{command}`, as a picture `{command} --format png`"
+                ),
+            },
+            partition_key=key_of(day.date(), symbol),
+        )

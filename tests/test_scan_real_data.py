@@ -184,6 +184,25 @@ def test_the_signals_own_values_stand_on_their_partitions(scanned):
     assert metadata["rows"].value == 100
 
 
+def test_a_receipt_stands_on_the_signals_partition(scanned):
+    event = scanned.instance.get_latest_data_version_record(
+        dg.AssetKey("signals"), partition_key="2023-12-29|BTCUSDT"
+    )
+    metadata = event.asset_materialization.metadata
+    receipt = metadata["receipt"].value
+    bands = of_day(scanned, "regression_bands", symbols=("BTCUSDT",)).iloc[0]
+    assert receipt["window"]["candles"] == bands["n_obs"] == 720
+    assert receipt["window"]["first"] == f"{bands['window_start']:%Y-%m-%d}"
+    assert (receipt["window"]["gaps"], receipt["window"]["breaks"]) == ([], [])
+    assert receipt["parameters"]["degree"] == 4
+    assert receipt["code_version"] == bands["code_version"]
+    for name in ("regression_bands", "indicators", "data_quality", "universe"):
+        stored = of_day(scanned, name, symbols=("BTCUSDT",)).iloc[0]
+        expected = {"input_hash": stored["input_hash"], "run_id": stored["run_id"]}
+        assert receipt["made_from"][name] == expected, name
+    assert "autonama explain BTCUSDT 2023-12-29" in metadata["check_it"].value
+
+
 @pytest.mark.parametrize(
     ("asset", "name"), [("analysis_summary", "scan"), ("correlation_matrix", "heatmap")]
 )

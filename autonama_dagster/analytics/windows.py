@@ -4,6 +4,7 @@ Every analytic of the project is a function of W, so this module is where point 
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,11 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.day)
+
+    def part(self, at: int) -> Self:
+        """The window of one of the days."""
+        one = slice(at, at + 1)
+        return type(self)(self.day[one], self.start[one], self.stop[one], self.has_candle[one])
 
 
 def breaks(candles: Candles) -> NDArray[np.int64]:
