@@ -59,6 +59,9 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
     with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
         name = symbol.upper()
         receipt = read_receipt(warehouse, settings, name, wanted or latest_day(warehouse, name))
+        if form == "png":
+            click.echo(_draw(warehouse, settings, receipt, output))
+            return 0 if receipt.is_match else 1
     runs = _runs(settings, receipt)
     if form == "json":
         click.echo(json.dumps(document(receipt, runs, settings), indent=2))

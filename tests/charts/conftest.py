@@ -188,7 +188,9 @@ def explain_inputs():
         universe = pd.DataFrame({"date": [], "symbol": [], "rank": [], "is_member": []}).astype(
             {"date": "datetime64[s]", "symbol": "str", "rank": "Int64", "is_member": "boolean"}
         )
-        row = decide(bands.iloc[-1:], studies, universe, kstd=channel.kstd).iloc[-1].to_dict()
+        judged = bands.iloc[-1:][["symbol", "date"]].assign(window_severity="OK")
+        row = decide(bands.iloc[-1:], studies, universe, judged, kstd=channel.kstd)
+        row = row.iloc[-1].to_dict()
         origin = Origin("a" * 64, "b" * 64, "0.1.0+3f2a9c1b4d5e", "0f6b1f5e", is_matching=True)
         return {
             "symbol": candles.symbol,

@@ -18,7 +18,7 @@ from resources.database_urls import libpq_url, sqlalchemy_url
 
 COUNTS = (
     *("total_assets_analyzed", "buy_signals", "sell_signals", "hold_signals"),
-    *("insufficient_data", "no_data"),
+    *("insufficient_data", "no_data", "quarantined"),
 )
 EXPECTED = ("expected_buy_signals", "expected_sell_signals")
 PROGRAM = [sys.executable, "-c", "from autonama_dagster.cli.main import main; main()"]

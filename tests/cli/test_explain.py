@@ -72,3 +72,19 @@ def test_what_is_not_there_is_one_line(run, arguments, says):
     ended = run("explain", *arguments)
     assert ended.code == 2
     assert says in ended.error
+
+
+@pytest.mark.usefixtures("day")
+def test_a_picture_goes_to_the_results_or_to_a_file(run, home, tmp_path):
+    ended = run("explain", "BTCUSDT", "--format", "png")
+    assert ended.code == 0, ended.err
+    path = home / "results" / "explain" / "2024-03-10" / "BTCUSDT.png"
+    assert ended.out.strip() == str(path)
+    other = tmp_path / "other.png"
+    assert run("explain", "BTCUSDT", "--format", "png", "--output", other).code == 0
+    assert other.read_bytes() == path.read_bytes()
+    assert path.read_bytes().startswith(b"\x89PNG")
+    refused = run("explain", "BTCUSDT", "--format", "png", "--output", tmp_path / "no" / "a.png")
+    assert refused.code == 2
+    assert "cannot write" in refused.error
+    assert "--output is for --format png" in run("explain", "BTCUSDT", "--output", other).error
