@@ -39,16 +39,16 @@ Rows = Counter[tuple[str, ...]]
 def read_tables(url: str) -> dict[str, Rows]:
     """Rows of every table as text, without the columns that tell runs apart.
 
-    Not the verifications, which are of each run. Of the fetch log the days that were answered, by
-    symbol and outcome: where a run was cut off
-    decides in how many requests they were asked for, so neither the ranges nor the number of
-    candles in each are comparable. That every candle is there is seen in the tables of candles.
+    Not the verifications, which are of each run, nor the cache of chances. Of the fetch log the
+    days that were answered, by symbol and outcome: where a run was cut off decides in how many
+    requests they were asked for, so neither the ranges nor the number of candles in each are
+    comparable. That every candle is there is seen in the tables of candles.
     """
     with psycopg.connect(libpq_url(url)) as connection:
         found = {
             name: Counter(_texts(connection, name, [c for c in table.columns if c not in VOLATILE]))
             for name, table in TABLES.items()
-            if name not in {"fetch_log", "verifications"}
+            if name not in {"fetch_log", "signal_chance", "verifications"}
         }
         return {**found, "fetch_log": _answered(connection)}
 
