@@ -1,6 +1,6 @@
 """The view `signal_lineage`: each signal with what it is made of, its hashes computed anew in SQL.
 
-The hashes are those of `analytics.candles.digests`, `analytics.hashing` and `assets.input_hashes`,
+The hashes are those of `analytics.digests`, `analytics.hashing` and `assets.input_hashes`,
 the window is that of `analytics.windows`: a test holds both together.
 """
 

@@ -14,7 +14,8 @@ import pytest
 from candle_support import FIRST_DAY, part, walk, without
 
 from autonama_dagster.analytics import hashing
-from autonama_dagster.analytics.candles import CANDLE_FLOATS, digests
+from autonama_dagster.analytics.candles import CANDLE_FLOATS
+from autonama_dagster.analytics.digests import digests
 from autonama_dagster.analytics.hashing import code_version, combine, params_hash, window_hashes
 from autonama_dagster.analytics.windows import windows
 
