@@ -47,7 +47,7 @@ def calls(make_candles, chart_inputs, explain_inputs, make_pairs, make_signals):
         (symbol_chart, chart_inputs(make_candles(last_move=0.6))),
         (explain_chart, explain_inputs(make_candles(700, last_move=0.6, missing=(9, 50)))),
         (correlation_heatmap, {"pairs": make_pairs(names, matrix), **labelled}),
-        (scan_summary, {"signals": signals, "kstd": 2.0, **labelled}),
+        (scan_summary, {"signals": signals, "kstd": 2.0, "expected": {}, **labelled}),
     ]
 
 

@@ -68,10 +68,10 @@ def test_counts_keep_insufficient_data_and_no_data_apart_from_hold(drawn, make_s
 def test_quarantined_members_are_counted_where_there_are_some(drawn, make_signals):
     signals = make_signals(SCORES | {"GUSDT": None})
     signals.loc[signals["symbol"] == "GUSDT", "status"] = "QUARANTINED"
-    scan_summary(signals, date=DAY, kstd=2.0)
+    scan_summary(signals, date=DAY, kstd=2.0, expected=EXPECTED)
     assert count_of(drawn, "QUARANTINED") == 1
     assert count_of(drawn, "NO_DATA") == 0
-    scan_summary(make_signals(SCORES), date=DAY, kstd=2.0)
+    scan_summary(make_signals(SCORES), date=DAY, kstd=2.0, expected=EXPECTED)
     assert "QUARANTINED" not in drawn.words()
 
 
