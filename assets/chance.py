@@ -21,7 +21,6 @@ from autonama_dagster.analytics.channel import OK
 from autonama_dagster.analytics.correlation import RETURN_DAYS
 from autonama_dagster.analytics.hashing import params_hash, window_hashes
 from autonama_dagster.analytics.run_windows import answered_candles
-from autonama_dagster.analytics.windows import Windows
 from autonama_dagster.settings import Settings
 from resources.chance_cache import keep_chances, known_chances
 from resources.statements import Scope
@@ -82,15 +81,11 @@ def _computed(warehouse: Warehouse, settings: Settings, missing: pd.DataFrame) -
         for symbol, rows in missing.groupby("symbol")
     }
     wanted = [
-        _at(spans, np.isin(spans.day, days[series.symbol]))
+        spans.part(np.isin(spans.day, days[series.symbol]))
         for series, spans in zip(run.candles, run.windows, strict=True)
     ]
     hashes = [h for pair in zip(run.candles, wanted, strict=True) for h in window_hashes(*pair)]
     return signal_chances(run.candles, wanted, hashes, channel_params(settings))
-
-
-def _at(spans: Windows, where: NDArray[np.bool_]) -> Windows:
-    return Windows(spans.day[where], spans.start[where], spans.stop[where], spans.has_candle[where])
 
 
 def _pair_counts(

@@ -15,7 +15,6 @@ from assets.recompute import OF_DAYS, OF_SYMBOLS
 from assets.verify import Verified, as_rows, together, verify_day, verify_symbols
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
-from resources.verifications import keep_verifications
 from resources.warehouse import Warehouse
 
 NAME = "point_in_time"
@@ -104,7 +103,7 @@ def _results(
             parts, min(days), max(days), symbols=SYMBOLS, now=datetime.now(UTC),
             run_id=context.run.run_id,
         )  # fmt: skip
-        keep_verifications(warehouse, rows)
+        warehouse.keep("verifications", rows)
     by_table = {part.table: part for part in parts}
     for name in tables:
         part = by_table.get(name)

@@ -68,7 +68,7 @@ def _facts(run: RunWindows, params: ChannelParams) -> dict[tuple[str, int], Wind
     """What each window holds, by symbol and day."""
     return {
         (candles.symbol, int(window.day[at])): window_facts(
-            candles, window.part(at), params.lookback
+            candles, window.part(slice(at, at + 1)), params.lookback
         )
         for candles, window in zip(run.candles, run.windows, strict=True)
         for at in range(len(window))

@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from autonama_dagster.analytics.hashing import code_version
-from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.summary import SIGNAL_CHANCE
-from resources.frames import split, to_arrow, to_frame
-from resources.statements import merge_rows
+from resources.frames import to_frame
 from resources.warehouse import Warehouse
 
 
@@ -41,8 +39,4 @@ def keep_chances(
         code_version=code_version(),
         computed_at=pd.Timestamp(datetime.now(UTC)).as_unit("us"),
     )
-    good, _ = split(SIGNAL_CHANCE, rows)
-    with warehouse.transaction() as cursor:
-        # Two runs may bring the same windows in another order: without turns they could deadlock.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.signal_chance",))
-        merge_rows(cursor, SIGNAL_CHANCE, to_arrow(SIGNAL_CHANCE, good))
+    warehouse.keep("signal_chance", rows)

@@ -228,6 +228,24 @@ class Warehouse:
             seconds=time.perf_counter() - started,
         )
 
+    def keep(self, name: str, frame: pd.DataFrame) -> None:
+        """Store rows of a bookkeeping table, in the place of those of the same keys.
+
+        Raises
+        ------
+        SchemaError
+            As `write`.
+        DatabaseError
+            The database is out of reach; nothing is written.
+        """
+        of = table(name)
+        good, _ = split(of, frame)
+        with self.transaction() as cursor:
+            # Two writers may bring the same keys in another order: without turns they could
+            # deadlock.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
+            merge_rows(cursor, of, to_arrow(of, good))
+
     def fetched_ranges(
         self, interval: str, symbols: Sequence[str]
     ) -> dict[str, list[tuple[date, date]]]:

@@ -38,10 +38,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.day)
 
-    def part(self, at: int) -> Self:
-        """The window of one of the days."""
-        one = slice(at, at + 1)
-        return type(self)(self.day[one], self.start[one], self.stop[one], self.has_candle[one])
+    def part(self, where: NDArray[np.bool_] | slice) -> Self:
+        """The windows of some of the days."""
+        return type(self)(
+            self.day[where], self.start[where], self.stop[where], self.has_candle[where]
+        )
 
 
 def breaks(candles: Candles) -> NDArray[np.int64]:

@@ -56,7 +56,6 @@ def verify(
         from autonama_dagster.verification import parts_of, sample_of  # noqa: PLC0415
         from autonama_dagster.verification import verify as run  # noqa: PLC0415
         from resources.database import ready_url  # noqa: PLC0415
-        from resources.verifications import keep_verifications  # noqa: PLC0415
         from resources.warehouse import Warehouse  # noqa: PLC0415
 
         with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
@@ -73,7 +72,7 @@ def verify(
             count = len({s for part in parts for s in part.symbols})
             begin = min(part.first for part in parts)
             rows = as_rows(found, begin, last, symbols=count, now=datetime.now(UTC))
-            keep_verifications(warehouse, rows)
+            warehouse.keep("verifications", rows)
     if form == "json":
         click.echo(json.dumps(document(found, begin, last), indent=2))
     else:
