@@ -14,6 +14,7 @@ from assets.stage import day_number, run_scope, stage, with_provenance
 from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.summary import analysis_summary as build
+from autonama_dagster.analytics.summary import members
 from autonama_dagster.charts.scan import scan_summary
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings
@@ -45,18 +46,18 @@ def analysis_summary(
     """The day in one row: counts over the members, the strongest signals, the correlations."""
     scope = run_scope(context)
     signals = warehouse.read("signals", Scope(first=scope.first, last=scope.last))
-    members = signals[signals["is_member"].fillna(value=False)]
-    by_day = dict(iter(members.groupby("date")))
-    chances = expected_counts(warehouse, settings, members, correlation_matrix["date"].unique())
+    ranked = members(signals)
+    by_day = dict(iter(ranked.groupby("date")))
+    chances = expected_counts(warehouse, settings, ranked, correlation_matrix["date"].unique())
     rows = []
     for day, pairs in correlation_matrix.groupby("date"):
-        of_day = by_day.get(day, members.iloc[:0])
+        of_day = by_day.get(day, ranked.iloc[:0])
         moment = pd.Timestamp(str(day))
         row = build(of_day, summarise_pairs(pairs), day_number(moment), chances[moment])
         rows.append(row.assign(input_hash=summary_hash(of_day, pairs)))
     frame = pd.concat(rows, ignore_index=True)
     latest = frame["date"].iloc[-1]
-    of_latest = by_day.get(latest, members.iloc[:0])
+    of_latest = by_day.get(latest, ranked.iloc[:0])
     _attach(context, warehouse, settings, latest, of_latest, chances[latest], config)
     return with_provenance(frame, "analysis_summary", settings)
 

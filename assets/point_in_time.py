@@ -5,7 +5,7 @@ data extended past it; both must be what is stored. `autonama verify --all` does
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -19,6 +19,7 @@ from resources.warehouse import Warehouse
 
 NAME = "point_in_time"
 SYMBOLS = 3  # of a day that are computed again
+Verify = Callable[[Warehouse, Settings, date, Sequence[str]], list[Verified]]
 _DESCRIPTION = (
     "A sample of rows, computed again from data cut at their day and from data extended past it, "
     "is what is stored."
@@ -28,35 +29,31 @@ _DESCRIPTION = (
 def symbols_check() -> dg.AssetChecksDefinition:
     """The proof for the tables by date and symbol, in one step."""
 
-    @dg.multi_asset_check(
-        name="point_in_time_of_symbols",
-        specs=[_spec(name) for name in OF_SYMBOLS],
-        can_subset=True,
-    )
-    def check(
-        context: dg.AssetCheckExecutionContext,
-        warehouse: dg.ResourceParam[Warehouse],
-        settings: dg.ResourceParam[Settings],
-    ) -> Iterator[dg.AssetCheckResult]:
-        found: list[list[Verified]] = []
-        days = sampled_days(warehouse, "signals", settings.start_date)
-        for day in days:
-            scope = Scope(first=day, last=day)
-            stored = warehouse.read("alerts", scope, ("symbol",))["symbol"].tolist()
-            chosen = tuple(sampled(stored, SYMBOLS, str(day)))
-            if chosen:
-                found.append(verify_symbols(warehouse, settings, chosen, day, day))
-        yield from _results(context, warehouse, found, days)
+    def verify(
+        warehouse: Warehouse, settings: Settings, day: date, names: Sequence[str]
+    ) -> list[Verified]:
+        scope = Scope(first=day, last=day)
+        stored = warehouse.read("signals", scope, ("symbol",))["symbol"].tolist()
+        chosen = sampled(stored, SYMBOLS, str(day))
+        parts = verify_symbols(warehouse, settings, chosen, day, day) if chosen else []
+        return [part for part in parts if part.table in names]
 
-    return check
+    return _check("point_in_time_of_symbols", OF_SYMBOLS, "signals", 2, verify)
 
 
 def days_check() -> dg.AssetChecksDefinition:
     """The proof for the tables by date, in one step."""
+    return _check("point_in_time_of_days", OF_DAYS, "analysis_summary", 1, verify_day)
+
+
+def _check(
+    name: str, tables: Sequence[str], dated_by: str, days: int, verify: Verify
+) -> dg.AssetChecksDefinition:
+    """The checks of some tables, on so many days that the table `dated_by` has."""
 
     @dg.multi_asset_check(
-        name="point_in_time_of_days",
-        specs=[_spec(name) for name in OF_DAYS],
+        name=name,
+        specs=[dg.AssetCheckSpec(name=NAME, asset=of, description=_DESCRIPTION) for of in tables],
         can_subset=True,
     )
     def check(
@@ -64,15 +61,21 @@ def days_check() -> dg.AssetChecksDefinition:
         warehouse: dg.ResourceParam[Warehouse],
         settings: dg.ResourceParam[Settings],
     ) -> Iterator[dg.AssetCheckResult]:
-        days = sampled_days(warehouse, "analysis_summary", settings.start_date)[:1]
-        found = [verify_day(warehouse, settings, day) for day in days]
-        yield from _results(context, warehouse, found, days)
+        names = [key.asset_key.path[-1] for key in context.selected_asset_check_keys]
+        chosen = sampled_days(warehouse, dated_by, settings.start_date)[:days]
+        found = [verify(warehouse, settings, day, names) for day in chosen]
+        parts = [together(of) for of in zip(*filter(None, found), strict=True)]
+        if parts:
+            rows = as_rows(
+                parts, min(chosen), max(chosen), symbols=SYMBOLS, now=datetime.now(UTC),
+                run_id=context.run.run_id,
+            )  # fmt: skip
+            warehouse.keep("verifications", rows)
+        by_table = {part.table: part for part in parts}
+        for table in names:
+            yield _result(table, by_table.get(table), chosen)
 
     return check
-
-
-def _spec(name: str) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(name=NAME, asset=name, description=_DESCRIPTION)
 
 
 def sampled_days(warehouse: Warehouse, name: str, start: date) -> list[date]:
@@ -90,34 +93,17 @@ def sampled(names: Sequence[str], count: int, seed: str) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _results(
-    context: dg.AssetCheckExecutionContext,
-    warehouse: Warehouse,
-    found: Sequence[Sequence[Verified]],
-    days: Sequence[date],
-) -> Iterator[dg.AssetCheckResult]:
-    tables = [key.asset_key.path[-1] for key in context.selected_asset_check_keys]
-    parts = [together(of) for of in zip(*found, strict=True) if of[0].table in tables]
-    if parts:
-        rows = as_rows(
-            parts, min(days), max(days), symbols=SYMBOLS, now=datetime.now(UTC),
-            run_id=context.run.run_id,
-        )  # fmt: skip
-        warehouse.keep("verifications", rows)
-    by_table = {part.table: part for part in parts}
-    for name in tables:
-        part = by_table.get(name)
-        if part is None:
-            yield check_result(passed=True, check_name=NAME, asset_key=name, rows=0)
-            continue
-        shown = part.mismatches.head(LISTED).drop(columns=["stored", "expected"])
-        bad = [" ".join(str(value) for value in row) for row in shown.itertuples(index=False)]
-        yield check_result(
-            passed=not bad,
-            bad=bad,
-            check_name=NAME,
-            asset_key=name,
-            rows=part.rows,
-            days=", ".join(map(str, days)),
-            mismatches=part.rows_of(),
-        )
+def _result(table: str, part: Verified | None, days: Sequence[date]) -> dg.AssetCheckResult:
+    if part is None:
+        return check_result(passed=True, check_name=NAME, asset_key=table, rows=0)
+    shown = part.mismatches.head(LISTED).drop(columns=["stored", "expected"])
+    bad = [" ".join(str(value) for value in row) for row in shown.itertuples(index=False)]
+    return check_result(
+        passed=not bad,
+        bad=bad,
+        check_name=NAME,
+        asset_key=table,
+        rows=part.rows,
+        days=", ".join(map(str, days)),
+        mismatches=part.rows_of(),
+    )

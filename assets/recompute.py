@@ -4,7 +4,7 @@ The stages' pure functions, fed twice: with candles cut at D, and with all candl
 made-up ones after the last among them. A row that knows nothing of the future is the same in both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
@@ -31,7 +31,12 @@ from autonama_dagster.analytics.run_windows import (
     windows_of,
 )
 from autonama_dagster.analytics.signals import decide
-from autonama_dagster.analytics.summary import alerts, analysis_summary, asset_analytics
+from autonama_dagster.analytics.summary import (
+    alerts,
+    analysis_summary,
+    asset_analytics,
+    members,
+)
 from autonama_dagster.analytics.universe import WINDOW_DAYS, measure, ranked_again
 from autonama_dagster.analytics.windows import windows
 from autonama_dagster.settings import Settings
@@ -172,7 +177,13 @@ def tables_of_symbols(inputs: Inputs, run: RunWindows, settings: Settings) -> Fr
 
 
 def tables_of_day(
-    inputs: Inputs, day: date, settings: Settings, signals: pd.DataFrame, *, is_cut: bool
+    inputs: Inputs,
+    day: date,
+    settings: Settings,
+    signals: pd.DataFrame,
+    names: Collection[str],
+    *,
+    is_cut: bool,
 ) -> Frames:
     """Rows of `OF_DAYS` on one day, from candles cut at the day or from all of them.
 
@@ -180,23 +191,28 @@ def tables_of_day(
     ----------
     signals
         The day's stored rows of `signals`: what the summary is made from, beside the pairs.
+    names
+        The tables that are wanted; the last two are made together.
     """
     number = int(np.datetime64(day).astype(np.int64))
     candles = {
         s: c.until(number) if is_cut else with_future(c, day) for s, c in inputs.candles.items()
     }
     stored = inputs.universe[inputs.universe["date"] == pd.Timestamp(day)]
-    frames = {"universe": _universe(stored, candles, inputs.answered, number, settings)}
-    members = stored.loc[stored["is_member"], "symbol"].tolist()
+    frames = {}
+    if "universe" in names:
+        frames["universe"] = _universe(stored, candles, inputs.answered, number, settings)
+    if set(names) <= {"universe"}:
+        return frames
+    ranked = stored.loc[stored["is_member"], "symbol"].tolist()
     reach = min(RETURN_DAYS + 1, settings.lookback)
     known = answered_candles(candles, inputs.answered, number, reach)
-    matrix = pairs(members, known, number, lookback=settings.lookback)
+    matrix = pairs(ranked, known, number, lookback=settings.lookback)
     chances = _chances(candles, signals, number, settings)
-    drawn = pair_chances(members, known, number, lookback=settings.lookback)
+    drawn = pair_chances(ranked, known, number, lookback=settings.lookback)
     row = analysis_summary(signals, summarise_pairs(matrix), number, expectations(chances, drawn))
-    of_members = signals[signals["is_member"].fillna(value=False).astype(bool)]
     frames["correlation_matrix"] = matrix
-    frames["analysis_summary"] = row.assign(input_hash=summary_hash(of_members, matrix))
+    frames["analysis_summary"] = row.assign(input_hash=summary_hash(members(signals), matrix))
     return frames
 
 
@@ -225,8 +241,8 @@ def _universe(
 def _chances(
     candles: Mapping[str, Candles], signals: pd.DataFrame, day: int, settings: Settings
 ) -> pd.DataFrame:
-    is_member = signals["is_member"].fillna(value=False).astype(bool)
-    names = signals.loc[is_member & (signals["status"] == OK), "symbol"].tolist()
+    of_members = members(signals)
+    names = of_members.loc[of_members["status"] == OK, "symbol"]
     series = [candles[name] for name in names if name in candles]
     spans = [windows(c, np.array([day]), settings.lookback) for c in series]
     run = RunWindows(series, spans, [np.array([True])] * len(series))

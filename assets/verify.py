@@ -75,17 +75,24 @@ def verify_symbols(
     return [verified(name, warehouse.read(name, scope), cut, full, settings) for name in OF_SYMBOLS]
 
 
-def verify_day(warehouse: Warehouse, settings: Settings, day: date) -> list[Verified]:
-    """Compute the day's rows of `OF_DAYS` again, from cut and from extended data."""
+def verify_day(
+    warehouse: Warehouse, settings: Settings, day: date, names: Sequence[str] = OF_DAYS
+) -> list[Verified]:
+    """Compute the day's rows of some of `OF_DAYS` again, from cut and from extended data."""
     scope = Scope(first=day, last=day)
-    stored = {name: warehouse.read(name, scope) for name in OF_DAYS}
-    members = stored["universe"].loc[stored["universe"]["is_member"], "symbol"].tolist()
-    inputs = read_inputs(warehouse, settings, members, day, day)
+    universe = warehouse.read("universe", scope, ("symbol", "date", "is_member"))
+    ranked = universe.loc[universe["is_member"], "symbol"].tolist()
+    inputs = read_inputs(warehouse, settings, ranked, day, day)
     signals = warehouse.read("signals", scope)
     cut, full = (
-        tables_of_day(inputs, day, settings, signals, is_cut=is_cut) for is_cut in (True, False)
+        tables_of_day(inputs, day, settings, signals, names, is_cut=is_cut)
+        for is_cut in (True, False)
     )
-    return [verified(name, stored[name], cut, full, settings) for name in OF_DAYS]
+    return [
+        verified(name, warehouse.read(name, scope), cut, full, settings)
+        for name in OF_DAYS
+        if name in names
+    ]
 
 
 def together(parts: Sequence[Verified]) -> Verified:

@@ -16,6 +16,7 @@ from assets.input_hashes import signal_hashes, summary_hash
 from assets.parameters import versions
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
 from autonama_dagster.analytics.run_windows import answered_candles, known_days
+from autonama_dagster.analytics.summary import members
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
 from autonama_dagster.settings import Settings
 from resources import ledger
@@ -253,7 +254,7 @@ class Comparison:
         """
         columns = ("symbol", "date", "is_member", "input_hash")
         stored = self._warehouse.read("signals", Scope(None, scope.first, scope.last), columns)
-        stored = stored[stored["is_member"].fillna(value=False).astype(bool)]
+        stored = members(stored)
         ours = self._expected_signals(scope)[["symbol", "date", "input_hash"]]
         merged = stored.merge(ours, on=["symbol", "date"], how="left", suffixes=("", "_now"))
         now = merged["input_hash_now"].fillna(merged["input_hash"])

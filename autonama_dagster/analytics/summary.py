@@ -149,6 +149,11 @@ def asset_analytics(
     )
 
 
+def members(signals: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the members of their day's universe; a day without a stored universe has none."""
+    return signals[signals["is_member"].fillna(value=False).astype(bool)]
+
+
 def analysis_summary(
     signals: pd.DataFrame,
     correlation: Mapping[str, Any],
@@ -182,9 +187,9 @@ def analysis_summary(
         descending, then symbol).
     """
     date = np.datetime64(int(day), "D").astype("datetime64[s]")
-    is_member = signals["is_member"].fillna(value=False).astype("bool")
-    members = signals[is_member & (signals["date"] == date)]
-    analyzed = members[members["status"] == OK]
+    ranked = members(signals)
+    of_day = ranked[ranked["date"] == date]
+    analyzed = of_day[of_day["status"] == OK]
     buys, sells = (analyzed[analyzed["signal"] == side] for side in ("BUY", "SELL"))
     calls = analyzed[analyzed["signal"] != "HOLD"]
     row = pd.DataFrame({"date": np.array([date])})
@@ -194,9 +199,9 @@ def analysis_summary(
         buy_signals=len(buys),
         sell_signals=len(sells),
         hold_signals=len(analyzed) - len(calls),
-        insufficient_data=int((members["status"] == INSUFFICIENT_DATA).sum()),
-        quarantined=int((members["status"] == QUARANTINED).sum()),
-        no_data=int((members["status"] == NO_DATA).sum()),
+        insufficient_data=int((of_day["status"] == INSUFFICIENT_DATA).sum()),
+        quarantined=int((of_day["status"] == QUARANTINED).sum()),
+        no_data=int((of_day["status"] == NO_DATA).sum()),
         avg_potential_return=float(calls["potential_return_pct"].mean()),
         high_risk_assets=int((calls["risk_level"] == "HIGH").sum()),
         **{name: np.array([chance[name]], dtype=np.float64) for name in _EXPECTED},

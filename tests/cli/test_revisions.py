@@ -56,8 +56,8 @@ def test_the_text_names_the_change_the_stale_rows_and_ends_with_the_command(run,
         "  autonama backfill --from 2023-12-29 --to 2023-12-29 --assets universe --again",
         (
             "  autonama backfill --from 2023-12-29 --to 2023-12-29 --symbols ETHUSDT --assets "
-            "indicators,regression_bands,signals,asset_analytics,alerts,correlation_matrix,"
-            "analysis_summary --again"
+            "data_quality,indicators,regression_bands,signals,asset_analytics,alerts,"
+            "correlation_matrix,analysis_summary --again"
         ),
     ]
     for line in lines[-2:]:
