@@ -3,6 +3,7 @@
 import pandas as pd
 
 from autonama_dagster.analytics.hashing import combine
+from autonama_dagster.analytics.signals import match_rows
 
 
 def signal_hashes(
@@ -18,10 +19,8 @@ def signal_hashes(
         symbol, date and input_hash; every wanted row is among the bands, of the others one that is
         absent is left out.
     """
-    keys = pd.MultiIndex.from_frame(frame[["symbol", "date"]])
     columns = [
-        of.set_index(["symbol", "date"])["input_hash"].reindex(keys)
-        for of in (bands, universe, quality)
+        match_rows(frame, of, ["input_hash"])["input_hash"] for of in (bands, universe, quality)
     ]
     return [combine(*(h for h in row if pd.notna(h))) for row in zip(*columns, strict=True)]
 

@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.checks import LISTED, check_result
 from assets.recompute import OF_DAYS, OF_SYMBOLS
-from assets.verify import Verified, as_rows, together, verify_day, verify_symbols
+from assets.verify import Verified, as_rows, together, verify_days, verify_symbols
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import Warehouse
@@ -43,7 +43,13 @@ def symbols_check() -> dg.AssetChecksDefinition:
 
 def days_check() -> dg.AssetChecksDefinition:
     """The proof for the tables by date, in one step."""
-    return _check("point_in_time_of_days", OF_DAYS, "analysis_summary", 1, verify_day)
+
+    def verify(
+        warehouse: Warehouse, settings: Settings, day: date, names: Sequence[str]
+    ) -> list[Verified]:
+        return verify_days(warehouse, settings, day, day, names)
+
+    return _check("point_in_time_of_days", OF_DAYS, "analysis_summary", 1, verify)
 
 
 def _check(

@@ -176,61 +176,102 @@ def tables_of_symbols(inputs: Inputs, run: RunWindows, settings: Settings) -> Fr
     }
 
 
-def tables_of_day(
+def cut_days(
     inputs: Inputs,
-    day: date,
+    days: Sequence[date],
     settings: Settings,
     signals: pd.DataFrame,
     names: Collection[str],
-    *,
-    is_cut: bool,
 ) -> Frames:
-    """Rows of `OF_DAYS` on one day, from candles cut at the day or from all of them.
+    """Rows of some of `OF_DAYS`, day by day from what was there on the day and nothing else.
 
-    Parameters
-    ----------
-    signals
-        The day's stored rows of `signals`: what the summary is made from, beside the pairs.
-    names
-        The tables that are wanted; the last two are made together.
+    `signals` are the days' stored rows: what the summary is made from, beside the pairs.
     """
-    number = int(np.datetime64(day).astype(np.int64))
-    candles = {
-        s: c.until(number) if is_cut else with_future(c, day) for s, c in inputs.candles.items()
-    }
-    stored = inputs.universe[inputs.universe["date"] == pd.Timestamp(day)]
+    made = []
+    for day in days:
+        number = int(np.datetime64(day).astype(np.int64))
+        candles = {s: c.until(number) for s, c in inputs.candles.items()}
+        made.append(_tables_of_days(inputs, candles, [day], settings, signals, names))
+    return {name: pd.concat([of[name] for of in made], ignore_index=True) for name in made[0]}
+
+
+def full_days(
+    inputs: Inputs,
+    days: Sequence[date],
+    settings: Settings,
+    signals: pd.DataFrame,
+    names: Collection[str],
+) -> Frames:
+    """The same at once, from all candles and a future that is made up."""
+    candles = {s: with_future(c, days[-1]) for s, c in inputs.candles.items()}
+    return _tables_of_days(inputs, candles, days, settings, signals, names)
+
+
+def _tables_of_days(
+    inputs: Inputs,
+    candles: Mapping[str, Candles],
+    days: Sequence[date],
+    settings: Settings,
+    signals: pd.DataFrame,
+    names: Collection[str],
+) -> Frames:
+    """Rows of `OF_DAYS` as their stages make them of these candles; the last two come together."""
+    stored = inputs.universe[inputs.universe["date"].isin([pd.Timestamp(day) for day in days])]
     frames = {}
     if "universe" in names:
-        frames["universe"] = _universe(stored, candles, inputs.answered, number, settings)
+        frames["universe"] = _universe(stored, candles, inputs.answered, days, settings)
     if set(names) <= {"universe"}:
         return frames
-    ranked = stored.loc[stored["is_member"], "symbol"].tolist()
-    reach = min(RETURN_DAYS + 1, settings.lookback)
-    known = answered_candles(candles, inputs.answered, number, reach)
-    matrix = pairs(ranked, known, number, lookback=settings.lookback)
-    chances = _chances(candles, signals, number, settings)
-    drawn = pair_chances(ranked, known, number, lookback=settings.lookback)
-    row = analysis_summary(signals, summarise_pairs(matrix), number, expectations(chances, drawn))
-    frames["correlation_matrix"] = matrix
-    frames["analysis_summary"] = row.assign(input_hash=summary_hash(members(signals), matrix))
+    ranked = dict(iter(stored.loc[stored["is_member"]].groupby("date")["symbol"]))
+    decided = dict(iter(signals.groupby("date")))
+    none: pd.Series = stored["symbol"].iloc[:0]
+    made = [
+        _matrix_and_summary(
+            inputs,
+            candles,
+            int(np.datetime64(day).astype(np.int64)),
+            settings,
+            decided.get(moment, signals.iloc[:0]),
+            ranked.get(moment, none).tolist(),
+        )
+        for day, moment in ((day, pd.Timestamp(day)) for day in days)
+    ]
+    matrices, rows = zip(*made, strict=True)
+    frames["correlation_matrix"] = pd.concat(matrices, ignore_index=True)
+    frames["analysis_summary"] = pd.concat(rows, ignore_index=True)
     return frames
+
+
+def _matrix_and_summary(
+    inputs: Inputs,
+    candles: Mapping[str, Candles],
+    day: int,
+    settings: Settings,
+    signals: pd.DataFrame,
+    ranked: Sequence[str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    reach = min(RETURN_DAYS + 1, settings.lookback)
+    known = answered_candles(candles, inputs.answered, day, reach)
+    matrix = pairs(ranked, known, day, lookback=settings.lookback)
+    chances = _chances(candles, signals, day, settings)
+    drawn = pair_chances(ranked, known, day, lookback=settings.lookback)
+    row = analysis_summary(signals, summarise_pairs(matrix), day, expectations(chances, drawn))
+    return matrix, row.assign(input_hash=summary_hash(members(signals), matrix))
 
 
 def _universe(
     stored: pd.DataFrame,
     candles: Mapping[str, Candles],
     answered: Answered,
-    day: int,
+    days: Sequence[date],
     settings: Settings,
 ) -> pd.DataFrame:
-    """The day's ranking, of the symbols whose candles are stored measured anew."""
-    days = np.array([day])
-    own = [
-        measure(series, days)
-        for symbol, series in candles.items()
-        if known_days(answered.get(symbol, ()), days, WINDOW_DAYS + 1)[0]
-    ]
-    measured = pd.concat(own, ignore_index=True) if own else stored.iloc[:0]
+    """The days' rankings, of the symbols whose candles are stored measured anew."""
+    numbers = np.array(days, dtype="datetime64[D]").astype(np.int64)
+    known = {s: known_days(answered.get(s, ()), numbers, WINDOW_DAYS + 1) for s in candles}
+    measured = stored.iloc[:0]
+    if candles:
+        measured = measure([*candles.values()], [numbers[known[s]] for s in candles])
     columns = [
         "symbol", "date", "quote_volume", "quote_volume_median_30d", "volatility_30d_pct",
         "n_candles_30d", "rank", "is_member", "input_hash",

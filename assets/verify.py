@@ -15,10 +15,11 @@ from assets.recompute import (
     OF_DAYS,
     OF_SYMBOLS,
     Frames,
+    cut_days,
     cut_tables,
+    full_days,
     full_tables,
     read_inputs,
-    tables_of_day,
 )
 from autonama_dagster.analytics.comparison import differences
 from autonama_dagster.analytics.hashing import code_version
@@ -75,19 +76,21 @@ def verify_symbols(
     return [verified(name, warehouse.read(name, scope), cut, full, settings) for name in OF_SYMBOLS]
 
 
-def verify_day(
-    warehouse: Warehouse, settings: Settings, day: date, names: Sequence[str] = OF_DAYS
+def verify_days(
+    warehouse: Warehouse,
+    settings: Settings,
+    first: date,
+    last: date,
+    names: Sequence[str] = OF_DAYS,
 ) -> list[Verified]:
-    """Compute the day's rows of some of `OF_DAYS` again, from cut and from extended data."""
-    scope = Scope(first=day, last=day)
-    universe = warehouse.read("universe", scope, ("symbol", "date", "is_member"))
-    ranked = universe.loc[universe["is_member"], "symbol"].tolist()
-    inputs = read_inputs(warehouse, settings, ranked, day, day)
+    """Compute the days' rows of some of `OF_DAYS` again, from cut and from extended data."""
+    scope = Scope(first=first, last=last)
+    universe = warehouse.read("universe", scope, ("symbol", "is_member"))
+    ranked = sorted(universe.loc[universe["is_member"], "symbol"].unique())
+    inputs = read_inputs(warehouse, settings, ranked, first, last)
     signals = warehouse.read("signals", scope)
-    cut, full = (
-        tables_of_day(inputs, day, settings, signals, names, is_cut=is_cut)
-        for is_cut in (True, False)
-    )
+    days = pd.date_range(first, last).date.tolist()
+    cut, full = (make(inputs, days, settings, signals, names) for make in (cut_days, full_days))
     return [
         verified(name, warehouse.read(name, scope), cut, full, settings)
         for name in OF_DAYS

@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from datetime import date
 
 from assets.recompute import OF_DAYS, OF_SYMBOLS
-from assets.verify import Verified, together, verify_day, verify_symbols
+from assets.verify import Verified, together, verify_days, verify_symbols
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import ROWS_AT_ONCE, SYMBOLS_AT_ONCE
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings
 from resources.warehouse import Warehouse
 
+DAYS_AT_ONCE = 10  # of the tables by date: 49,500 pairs of 100 members
 DAYS_OF_A_SAMPLE = 20  # symbol-days of a sample for each day whose tables by date are verified
 FEW = 4  # parts that are not worth the start of processes
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that are verified at once: of symbols and days, or the tables by date of one day."""
+    """Rows that are verified at once: of symbols and days, or the tables by date of some days."""
 
     first: date
     last: date
@@ -49,7 +50,10 @@ def parts_of(
         for some in (days[at : at + width] for at in range(0, len(days), width))
         for at in range(0, len(names), SYMBOLS_AT_ONCE)
     ]
-    return parts + ([] if symbols else [Part(day, day) for day in days])
+    if not symbols:
+        by_date = (days[at : at + DAYS_AT_ONCE] for at in range(0, len(days), DAYS_AT_ONCE))
+        parts += [Part(some[0], some[-1]) for some in by_date]
+    return parts
 
 
 def sample_of(
@@ -105,7 +109,7 @@ def _verify_there(part: Part, settings: Settings, url: str) -> list[Verified]:
 def _verify(part: Part, settings: Settings, warehouse: Warehouse) -> list[Verified]:
     if part.symbols:
         return verify_symbols(warehouse, settings, part.symbols, part.first, part.last)
-    return verify_day(warehouse, settings, part.first)
+    return verify_days(warehouse, settings, part.first, part.last)
 
 
 def _stored(

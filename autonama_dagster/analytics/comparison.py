@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 CLOSE: Final = 1e-9
 """Relative difference up to which numbers may be another platform's."""
+LEAST: Final = 1e-5
+"""Size that a smaller number counts as: what is near zero is a difference of larger numbers."""
 MONEY_STEP: Final = 1e-18
 """Resolution of NUMERIC(38,18) in USDT."""
 
@@ -62,9 +64,12 @@ def differences(
     for name in names:
         a, b = both[f"{name}_stored"], both[f"{name}_now"]
         if name in json_columns:
-            a, b = a.map(_parsed), b.map(_parsed)
+            other = _unlike(a, b)
+            a, b = a[other].map(_parsed), b[other].map(_parsed)
         differs, is_close = _compared(a, b, MONEY_STEP if name in money else 0.0)
-        found = both.loc[differs, [*key]]
+        if not differs.any():
+            continue
+        found = joined.loc[a.index[differs], [*key]]
         parts.append(
             found.assign(
                 column=name,
@@ -76,17 +81,20 @@ def differences(
     return pd.concat(parts, ignore_index=True)[[*key, *COLUMNS]]
 
 
+def _unlike(a: pd.Series, b: pd.Series) -> NDArray[np.bool_]:
+    """Where two texts are not the same, letter by letter."""
+    return ~((a == b) | (a.isna() & b.isna())).fillna(value=False).to_numpy(dtype=bool)
+
+
 def _compared(a: pd.Series, b: pd.Series, step: float) -> tuple[NDArray[np.bool_], Any]:
     """Which cells differ, and which of them are numbers close to each other."""
     if pd.api.types.is_float_dtype(a.dtype) and pd.api.types.is_float_dtype(b.dtype):
         x, y = a.to_numpy(np.float64, na_value=np.nan), b.to_numpy(np.float64, na_value=np.nan)
         gap = np.abs(x - y)
         differs = ~((x == y) | (np.isnan(x) & np.isnan(y)) | (gap <= step))
-        return differs, gap <= CLOSE * np.maximum(np.maximum(np.abs(x), np.abs(y)), 1.0)
+        return differs, gap <= CLOSE * np.maximum(np.maximum(np.abs(x), np.abs(y)), LEAST)
     if object not in (a.dtype, b.dtype):
-        missing = a.isna() & b.isna()
-        same = (a == b).fillna(value=False).astype(bool) | missing
-        return (~same).to_numpy(dtype=bool), np.zeros(len(a), dtype=bool)
+        return _unlike(a, b), np.zeros(len(a), dtype=bool)
     pairs = [_same(x, y) for x, y in zip(a, b, strict=True)]
     differs = np.array([not same for same, _ in pairs], dtype=bool)
     return differs, np.array([near for _, near in pairs], dtype=bool)
@@ -94,6 +102,8 @@ def _compared(a: pd.Series, b: pd.Series, step: float) -> tuple[NDArray[np.bool_
 
 def _same(x: Any, y: Any) -> tuple[bool, bool]:
     """Whether two values are the same, and whether they are but for close numbers."""
+    if type(x) is type(y) is dict and x == y:
+        return True, True
     if isinstance(x, dict) and isinstance(y, dict):
         found = [_same(x.get(k), y.get(k)) for k in {*x, *y}]
         return all(s for s, _ in found), all(n for _, n in found)
@@ -103,7 +113,7 @@ def _same(x: Any, y: Any) -> tuple[bool, bool]:
         return is_long and all(s for s, _ in found), is_long and all(n for _, n in found)
     if isinstance(x, float | int) and isinstance(y, float | int):
         same = x == y or (math.isnan(x) and math.isnan(y))
-        return same, same or abs(x - y) <= CLOSE * max(abs(x), abs(y), 1.0)
+        return same, same or abs(x - y) <= CLOSE * max(abs(x), abs(y), LEAST)
     same = bool((pd.isna(x) and pd.isna(y)) or x == y)
     return same, same
 

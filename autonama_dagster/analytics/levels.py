@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics import rows
@@ -117,11 +116,11 @@ def compute(
 
 def _peaks(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Positions of the values strictly above the `SIDE` before and the `SIDE` after them."""
-    if len(values) <= 2 * SIDE:
+    count = len(values) - 2 * SIDE
+    if count <= 0:
         return np.empty(0, dtype=np.int64)
-    frames = sliding_window_view(values, 2 * SIDE + 1)
-    around = np.maximum(frames[:, :SIDE].max(axis=1), frames[:, SIDE + 1 :].max(axis=1))
-    return np.flatnonzero(frames[:, SIDE] > around) + SIDE
+    beside = [values[at : at + count] for at in range(2 * SIDE + 1) if at != SIDE]
+    return np.flatnonzero(values[SIDE : SIDE + count] > np.max(beside, axis=0)) + SIDE
 
 
 def _nearest(

@@ -31,6 +31,7 @@ from autonama_dagster.analytics.quality_rules import (
 from autonama_dagster.analytics.windows import Windows
 
 _UNKNOWN: Final = -1
+_ORDER: Final = {rule: number for number, rule in enumerate(RULES)}
 _NO_DAYS: Final = np.empty(0, dtype=np.int64)
 
 
@@ -165,8 +166,7 @@ def _findings(
         found += versus(candles, other, "rest_vs_archive", source, limits)
     if evidence.hours is not None:
         found += versus(candles, evidence.hours, "daily_vs_hourly", "1h", limits)
-    order = {rule: number for number, rule in enumerate(RULES)}
-    return sorted(found, key=lambda f: (f.day, order[f.rule], -f.severity))
+    return sorted(found, key=lambda f: (f.day, _ORDER[f.rule], -f.severity))
 
 
 def _begins(candles: Candles, windows: Windows, oldest: NDArray[np.int64]) -> NDArray[np.int64]:

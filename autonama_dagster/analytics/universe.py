@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -152,10 +152,9 @@ def rank(
     exclusions = load_exclusions()
     asked = np.unique(np.asarray(days, dtype=np.int64))
     bases = {info.symbol: info.base for info in symbols if info.symbol in candles}
-    parts = [_measure(candles[symbol], asked) for symbol in bases]
-    if not parts:
+    if not bases:
         return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in _DTYPES.items()})
-    measured = pd.concat(parts, ignore_index=True)
+    measured = _measure([candles[symbol] for symbol in bases], [asked] * len(bases))
     # A coin listed later must not make a leveraged token of a name that was a coin's before.
     measured["base_asset"] = measured["symbol"].map(bases)
     traded = {day: set(of_day) for day, of_day in measured.groupby("date")["base_asset"]}
@@ -167,25 +166,35 @@ def rank(
     return judged.sort_values(["date", "symbol"], ignore_index=True).astype(_DTYPES)[[*_DTYPES]]
 
 
-def _measure(series: Candles, days: NDArray[np.int64]) -> pd.DataFrame:
-    """One symbol's figures on the days on which it is a candidate."""
+def _measure(candidates: Sequence[Candles], days: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
+    """The figures of some symbols, at least one, on those of its days each is a candidate on."""
+    parts = [_figures(series, of) for series, of in zip(candidates, days, strict=True)]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    lengths = [len(part["day"]) for part in parts]
+    symbols = np.repeat(np.array([series.symbol for series in candidates], dtype=object), lengths)
+    dates = columns.pop("day").astype("datetime64[D]").astype("datetime64[s]")
+    frame = pd.DataFrame({"symbol": pd.Series(symbols, dtype="str"), "date": dates, **columns})
+    return frame.astype({"input_hash": "str"})
+
+
+def _figures(series: Candles, days: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """One symbol's figures on the days on which it is a candidate; aligned arrays."""
     first, stop = _span(series, days, WINDOW_DAYS)
     days = days[first < stop]
     first, stop = _span(series, days, WINDOW_DAYS)
     window = windows(series, days, WINDOW_DAYS + 1)
     volumes = _gather(np.nan_to_num(series.quote_volume), first, stop, fill=0.0)
     returns = _gather(_log_returns(series), window.start + 1, stop, fill=math.nan)
-    figures = {
-        "date": days.astype("datetime64[D]").astype("datetime64[s]"),
+    return {
+        "day": days,
         "quote_volume": np.where(window.has_candle, series.quote_volume[stop - 1], math.nan),
         "quote_volume_median_30d": np.median(volumes, axis=1),
         "volatility_30d_pct": _volatility_pct(returns),
         "n_candles_30d": stop - first,
         "has_candle": window.has_candle,
         "has_volume": series.volume[stop - 1] > 0,
-        "input_hash": pd.Series(input_hashes(series, days), dtype="str"),
+        "input_hash": np.array(input_hashes(series, days), dtype=object),
     }
-    return pd.DataFrame(figures).assign(symbol=series.symbol)
 
 
 def input_hashes(series: Candles, days: NDArray[np.int64]) -> list[str]:
@@ -279,9 +288,17 @@ def ranked_again(stored: pd.DataFrame, measured: pd.DataFrame, universe_size: in
     return _rank(again, universe_size)
 
 
-def measure(series: Candles, days: NDArray[np.int64]) -> pd.DataFrame:
-    """A candidate's own figures: the columns of `rank` that follow from its candles alone."""
-    return _measure(series, days)[
+def measure(candidates: Sequence[Candles], days: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
+    """Candidates' own figures: the columns of `rank` that follow from their candles alone.
+
+    Parameters
+    ----------
+    candidates
+        One at least.
+    days
+        Aligned with them: the days wanted of each, rising.
+    """
+    return _measure(candidates, days)[
         ["symbol", "date", "quote_volume", "quote_volume_median_30d", "volatility_30d_pct",
          "n_candles_30d", "input_hash"]
     ]  # fmt: skip
