@@ -124,16 +124,16 @@ def duplicates(candles: Candles) -> Iterator[Finding]:
 
 def faults(candles: Candles) -> Iterator[Finding]:
     """Stored candles that `candles.parse` would have kept out: somebody changed the table."""
-    floats = np.column_stack([getattr(candles, name) for name in CANDLE_FLOATS])
-    prices, amounts = floats[:, :4], floats[:, 4:]
+    floats = np.stack([getattr(candles, name) for name in CANDLE_FLOATS])
+    prices, amounts = floats[:4], floats[4:]
     # A quote volume that no source gave is NULL, and NaN here.
-    is_wrong = ~(np.isfinite(prices) & (prices > 0)).all(axis=1) | (amounts < 0).any(axis=1)
-    is_wrong |= np.isinf(amounts).any(axis=1)
-    body = prices[:, [0, 3]]
-    is_unordered = (body.max(axis=1) > candles.high) | (body.min(axis=1) < candles.low)
+    is_wrong = ~(np.isfinite(prices) & (prices > 0)).all(axis=0) | (amounts < 0).any(axis=0)
+    is_wrong |= np.isinf(amounts).any(axis=0)
+    top, bottom = np.maximum(candles.open, candles.close), np.minimum(candles.open, candles.close)
+    is_unordered = (top > candles.high) | (bottom < candles.low)
     for mask, rule in ((is_wrong, "non_positive"), (is_unordered & ~is_wrong, "ohlc_order")):
         for i in np.flatnonzero(mask).tolist():
-            numbers = zip(CANDLE_FLOATS, floats[i].tolist(), strict=True)
+            numbers = zip(CANDLE_FLOATS, floats[:, i].tolist(), strict=True)
             seen = {name: value if np.isfinite(value) else None for name, value in numbers}
             yield _on(candles, i, rule, ERROR, seen)
 
