@@ -71,8 +71,9 @@ def _candles(file: Path) -> int:
     return len(until) if until and end - until[-1] < 86_400_000 else 0
 
 
-def backfill(symbols: int, days: int) -> Measured:
-    """Fill `days` days of `symbols` symbols in a new project."""
+@contextmanager
+def filled(symbols: int, days: int) -> Iterator[tuple[Measured, dict[str, str]]]:
+    """Fill `days` days of `symbols` symbols in a new project; its environment, as long as it is."""
     first = LAST_DAY - timedelta(days=days - 1)
     with (
         market(symbols) as candles,
@@ -90,12 +91,18 @@ def backfill(symbols: int, days: int) -> Measured:
             peak = _watched(process.pid)
             told = process.communicate()[0]
             seconds = perf_counter() - begun
+            if process.returncode:
+                raise SystemExit(f"the backfill ended with exit code {process.returncode}")
+            partitions = int(told.split(":")[1].split()[0].replace(",", ""))
+            yield Measured(symbols, days, seconds, peak, partitions), settings
         finally:
             EmbeddedPostgres(home).destroy()
-    if process.returncode:
-        raise SystemExit(f"the backfill ended with exit code {process.returncode}")
-    partitions = int(told.split(":")[1].split()[0].replace(",", ""))
-    return Measured(symbols, days, seconds, peak, partitions)
+
+
+def backfill(symbols: int, days: int) -> Measured:
+    """Fill `days` days of `symbols` symbols in a new project."""
+    with filled(symbols, days) as (found, _):
+        return found
 
 
 def _watched(pid: int) -> float:

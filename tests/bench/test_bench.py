@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import date
 from operator import ge, le
 from pathlib import Path
@@ -89,6 +90,7 @@ def test_every_module_that_measures_is_listed():
         "growth",
         "hourly",
         "quality",
+        "trust",
         "record",
         "help",
         "crash",
@@ -97,7 +99,7 @@ def test_every_module_that_measures_is_listed():
     helpers |= {f"crash_{part}" for part in ("command", "project", "service", "state")}
     modules = {file.stem for file in (ROOT / "bench").glob("*.py")} - helpers
     # Too long for a test; the ledger on real data is tested by tests/analytics.
-    assert modules == {*TINY, "scan", "backfill", "growth", "quality", "crash"}
+    assert modules == {*TINY, "scan", "backfill", "growth", "quality", "trust", "crash"}
 
 
 def test_help_has_examples_and_an_unknown_name_is_refused():
@@ -128,6 +130,34 @@ def test_a_scan_is_timed_weighed_and_its_document_read(scan, program, tmp_path):
     assert found.result == ["scan", "--date", "2023-12-28", "720"]
     assert found.seconds > 0
     assert found.peak_gb > 0.2
+
+
+def test_verifying_counts_the_rows_of_all_tables_and_of_those_by_symbol(
+    program, tmp_path, monkeypatch, capsys
+):
+    trust = importlib.import_module("bench.trust")
+    tables = [{"table": "signals", "rows": 6}, {"table": "correlation_matrix", "rows": 9}]
+    program(
+        "import json, pathlib, sys, time",
+        "said = sys.argv[1:]",
+        f"log = pathlib.Path({str(tmp_path)!r}) / 'said'",
+        "log.open('a').write(' '.join(said) + chr(10))",
+        "time.sleep(1.0 if said == ['verify', '--all', '--format', 'json'] else 0)",
+        "rows = [{'symbol': 'AUSDT'}, {'symbol': 'BUSDT'}]",
+        f"print(json.dumps({{'tables': {tables!r}}} if said[0] == 'verify' else rows))",
+    )
+    monkeypatch.setattr(trust, "PROGRAM", tmp_path / "autonama")
+    made = importlib.import_module("bench.backfill").Measured(2, 3, 4.0, 0.5, 60)
+    monkeypatch.setattr(trust, "filled", lambda *_: nullcontext((made, dict(os.environ))))
+    monkeypatch.setattr(sys, "argv", ["trust", "--symbols", "2", "--days", "3", "--repeat", "2"])
+    trust.main()
+    told = only_line(capsys.readouterr().out)
+    assert (told["rows"], told["of_symbols_rows"]) == (15, 6)
+    assert told["value"] >= 1.0 > told["of_symbols_s"]
+    assert told["met"] is True
+    said = (tmp_path / "said").read_text().splitlines()
+    assert "verify --all --symbols AUSDT,BUSDT" in said
+    assert said.count("explain AUSDT --format png") == 2
 
 
 def test_a_scan_that_fails_ends_the_benchmark(scan, program, tmp_path):
