@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=100, help="symbols (default: 100)")
     parser.add_argument("--days", type=int, default=720, help="days (default: 720)")
     parser.add_argument(
-        "--repeat", type=int, default=5, help="times that explain runs (default: 5)"
+        "--repeat", type=int, default=5, help="runs of explain (default: 5)"
     )
     given = parser.parse_args()
     with filled(given.symbols, given.days) as (made, environment):
