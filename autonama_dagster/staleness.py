@@ -5,7 +5,7 @@ made with other parameters or by other code are not compared: a backfill makes t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -13,14 +13,17 @@ import pandas as pd
 
 from assets.evidence import judged
 from assets.input_hashes import signal_hashes, summary_hash
+from assets.longer_candles import candles_made
 from assets.parameters import versions
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
+from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.run_windows import answered_candles, known_days
 from autonama_dagster.analytics.summary import members
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
 from autonama_dagster.settings import Settings
 from resources import ledger
 from resources.exchange.base import SymbolInfo
+from resources.revisions import Change
 from resources.statements import Scope
 from resources.warehouse import Warehouse
 from resources.windows import read_windows
@@ -288,6 +291,41 @@ class Comparison:
                 number = (pd.Timestamp(str(day)) - pd.Timestamp(0)).days
                 known = answered_candles(candles, answered, number, reach)
                 yield pd.Timestamp(str(day)), pairs(list(of_day), known, number, lookback=lookback)
+
+
+def stale_after(warehouse: Warehouse, settings: Settings, changes: Sequence[Change]) -> Stale:
+    """What changed candles have made stale: rows of the analytic tables, and longer candles."""
+    stale = Stale()
+    daily = _changed(changes, "1d")
+    if daily is not None:
+        stale = Comparison(warehouse, settings, *daily).all_tables()
+    rows = {}
+    for interval, of in MADE_FROM.items():
+        changed = _changed(changes, of)
+        keys = None if changed is None else _longer_candles(warehouse, interval, *changed)
+        if keys is not None and len(keys):
+            rows[f"ohlcv_{interval}"] = keys
+    return replace(stale, rows={**rows, **stale.rows})
+
+
+def _changed(changes: Sequence[Change], interval: str) -> tuple[list[str], date, date] | None:
+    """Symbols, first and last day of the changed candles of an interval; None: there are none."""
+    found = [change for change in changes if change.table == f"ohlcv_{interval}"]
+    days = [change.date for change in found]
+    return (sorted({c.symbol for c in found}), min(days), max(days)) if found else None
+
+
+def _longer_candles(
+    warehouse: Warehouse, interval: str, symbols: Sequence[str], first: date, last: date
+) -> pd.DataFrame:
+    """Keys of stored candles that are not what those they were made from give now."""
+    until = last + INTERVALS[interval].step
+    columns = ("symbol", "date", "open_time", "row_hash")
+    stored = warehouse.read(f"ohlcv_{interval}", Scope(tuple(symbols), first, until), columns)
+    now = candles_made(interval, symbols, first, until, warehouse)
+    return _different(
+        *(of[[*columns]].rename(columns={"row_hash": "input_hash"}) for of in (stored, now))
+    )
 
 
 def _different(stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:

@@ -39,9 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=100, help="symbols (default: 100)")
     parser.add_argument("--days", type=int, default=720, help="days (default: 720)")
-    parser.add_argument(
-        "--repeat", type=int, default=5, help="runs of explain (default: 5)"
-    )
+    parser.add_argument("--repeat", type=int, default=5, help="runs of explain (default: 5)")
     given = parser.parse_args()
     with filled(given.symbols, given.days) as (made, environment):
         everything, text = timed(environment, "verify", "--all", "--format", "json")

@@ -9,7 +9,7 @@ import pytest
 from interval_support import recorded
 from support import STAMPS
 
-from assets.ohlcv_intraday import candles_made
+from assets.longer_candles import candles_made
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.hashing import combine, window_hashes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from autonama_dagster.analytics.intervals import MADE_FROM
 from autonama_dagster.cli.days import parse_moment
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings
@@ -24,6 +25,7 @@ Examples:
   autonama revisions --since 2026-01-31T00:05:00Z --symbols BTCUSDT,ETHUSDT
   autonama revisions --since 2026-01-01 --format csv
 """
+LONGER = tuple(f"ohlcv_{interval}" for interval in MADE_FROM)  # of chosen symbols, no backfill's
 CSV_HEAD = (
     "table", "symbol", "date", "open_time", "changed_at", "old_source", "new_source", "column",
     "old", "new",
@@ -40,12 +42,12 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
     """List the candles that the exchange gave again with other values, and what hangs on them.
 
     Stale is a stored row whose input hash is not what the present candles give: rows of the changed
-    symbols from the first changed day on, the rankings, pairs and summaries among them. The last
-    lines are the commands that make them again.
+    symbols from the first changed day on, the rankings, pairs and summaries among them, and the
+    longer candles made of them. The last lines are the commands that make them again.
 
     As csv: the changes alone, a line for each column that changed.
     """
-    from autonama_dagster.staleness import Comparison, Stale  # noqa: PLC0415
+    from autonama_dagster.staleness import Stale, stale_after  # noqa: PLC0415
     from resources.database import ready_url  # noqa: PLC0415
     from resources.revisions import changes  # noqa: PLC0415
     from resources.warehouse import Warehouse  # noqa: PLC0415
@@ -57,14 +59,7 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
     settings = load_settings()
     with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
         found = changes(warehouse, moment, chosen)
-        daily = [c for c in found if c.table == "ohlcv_1d"]
-        stale = Stale()
-        if daily and form != "csv":
-            days = [c.date for c in daily]
-            names = {c.symbol for c in daily}
-            stale = Comparison(
-                warehouse, settings, sorted(names), min(days), max(days)
-            ).all_tables()
+        stale = Stale() if form == "csv" else stale_after(warehouse, settings, found)
     if form == "csv":
         _write_csv(found)
     elif form == "json":
@@ -112,7 +107,7 @@ def commands(stale: "Stale") -> list[str]:
     if "universe" in stale.rows:
         days = stale.rows["universe"]["date"].dt.date
         lines.append(_backfill(min(days), max(days), "--assets universe"))
-    names = [name for name in stale.rows if name != "universe"]
+    names = [name for name in stale.rows if name != "universe" and name not in LONGER]
     if names:
         days = [day for name in names for day in stale.rows[name]["date"].dt.date]
         symbols = sorted({s for n in names if n != "correlation_matrix" for s in stale.symbols(n)})
@@ -163,7 +158,8 @@ def _stale_text(stale: "Stale") -> list[str]:
             f"  {name}: {len(keys):,} rows, {days.nunique()} days from {min(days)} to "
             f"{max(days)}{whose}"
         )
-    return [*lines, "make them again:", *(f"  {line}" for line in commands(stale))]
+    made = [f"in the UI, intraday_job: {name}" for name in stale.rows if name in LONGER]
+    return [*lines, "make them again:", *(f"  {line}" for line in (*made, *commands(stale)))]
 
 
 def _write_csv(found: Sequence["Change"]) -> None:

@@ -1,7 +1,7 @@
 """The stages of other intervals as Dagster runs them, on recorded candles around an outage."""
 
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import pandas as pd
@@ -16,8 +16,10 @@ from autonama_dagster.planner import Step
 from autonama_dagster.replay.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import Settings
+from autonama_dagster.staleness import stale_after
 from resources.exchange.binance import BinanceExchange
 from resources.io_manager import WarehouseIOManager
+from resources.revisions import Change
 from resources.statements import Scope
 
 STAGES = (ohlcv_1d, ohlcv_15m, ohlcv_1h, ohlcv_4h, ohlcv_1w)
@@ -156,3 +158,28 @@ def test_without_chosen_symbols_nothing_is_asked(fill, server, warehouse):
     fill(OUTAGE, OUTAGE, "ohlcv_1h", "ohlcv_4h", "ohlcv_1w", settings=nobody)
     assert asked(server) == []
     assert warehouse.read("ohlcv_1h").empty
+
+
+def test_a_changed_candle_makes_exactly_the_longer_one_that_holds_it_stale(fill, warehouse):
+    fill(date(2018, 6, 11), date(2018, 7, 1), "ohlcv_1d", "ohlcv_1w")
+    fill(date(2018, 6, 20), date(2018, 6, 21), "ohlcv_1h", "ohlcv_4h")
+
+    def stale_after_change(name, day, opens=None):
+        """Change the candle's hash, and say what that made stale."""
+        where = f"symbol = 'BTCUSDT' AND date = '{day}'"
+        where += f" AND open_time = '{opens}'" if opens else ""
+        with warehouse.transaction() as cursor:
+            cursor.execute(f"UPDATE trading.{name} SET row_hash = repeat('b', 64) WHERE {where}")
+        change = Change(name, "BTCUSDT", day, opens, datetime.now(UTC), ("a", "b"), {})
+        rows = stale_after(warehouse, SETTINGS, [change]).rows
+        return {
+            table: list(zip(keys["symbol"], keys["open_time"].astype(str), strict=True))
+            for table, keys in rows.items()
+        }
+
+    assert stale_after_change("ohlcv_1d", date(2018, 6, 20)) == {
+        "ohlcv_1w": [("BTCUSDT", "2018-06-18 00:00:00+00:00")]
+    }
+    assert stale_after_change(
+        "ohlcv_1h", date(2018, 6, 20), datetime(2018, 6, 20, 9, tzinfo=UTC)
+    ) == {"ohlcv_4h": [("BTCUSDT", "2018-06-20 08:00:00+00:00")]}

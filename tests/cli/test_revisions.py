@@ -6,11 +6,14 @@ import json
 import shlex
 from datetime import date
 
+import pandas as pd
 import pytest
 from scan_support import DAY, at, opened_daemon
 
 from autonama_dagster.cli.backfill import backfill
+from autonama_dagster.cli.revisions import _stale_text, commands
 from autonama_dagster.schemas.revisions import REVISIONS
+from autonama_dagster.staleness import Stale
 
 CHANGED = date(2023, 12, 29)
 
@@ -134,3 +137,13 @@ def test_candles_are_shown_as_they_were_known(run, closes):
 
 def test_every_table_of_fetched_candles_can_be_shown():
     assert set(REVISIONS) == {"ohlcv_1d", "ohlcv_15m", "ohlcv_1h"}
+
+
+def test_longer_candles_are_made_by_their_job_and_by_no_backfill():
+    keys = pd.DataFrame({"symbol": ["BTCUSDT"], "date": pd.to_datetime(["2023-12-31"])})
+    stale = Stale({"ohlcv_1w": keys})
+    assert commands(stale) == []
+    assert list(_stale_text(stale))[-2:] == [
+        "make them again:",
+        "  in the UI, intraday_job: ohlcv_1w",
+    ]

@@ -1,0 +1,37 @@
+"""Candles of a longer interval, made from the stored ones they consist of."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from autonama_dagster.analytics.aggregation import aggregate
+from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
+from autonama_dagster.analytics.run_windows import known_days
+from autonama_dagster.schemas.market import SOURCES
+from resources.statements import Scope
+from resources.warehouse import Warehouse
+
+
+def candles_made(
+    interval: str, symbols: Sequence[str], first: date, last: date, warehouse: Warehouse
+) -> pd.DataFrame:
+    """Candles that close from `first` to `last`, made from the stored ones they consist of.
+
+    A candle is made only where the exchange has answered for every day it covers: one made of what
+    happens to be stored would be another once the rest is fetched.
+    """
+    of, to = INTERVALS[MADE_FROM[interval]], INTERVALS[interval]
+    begin = to.opens_on(to.last_step(first))
+    frame = warehouse.read(f"ohlcv_{of.name}", Scope(tuple(symbols), begin, last))
+    made = aggregate(frame, of, to, SOURCES)
+    made = made[made["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
+    ranges = warehouse.fetched_ranges(of.name, symbols)
+    days = made["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    length = max(to.step.days, 1)
+    is_known = np.zeros(len(made), dtype=bool)
+    for symbol in symbols:
+        rows = (made["symbol"] == symbol).to_numpy()
+        is_known[rows] = known_days(ranges.get(symbol, ()), days[rows], length)
+    return made[is_known].reset_index(drop=True)
