@@ -1,9 +1,13 @@
 """Rows computed again: what is stored is what its day knew; planted leaks and changes are found."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -275,3 +279,22 @@ def test_the_checks_run_with_every_step_and_keep_what_they_found(stored):
 
 def test_a_table_without_rows_has_no_sampled_day(stored):
     assert sampled_days(stored.project.warehouse, "ohlcv_1w", date(2023, 1, 1)) == []
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_the_number_of_threads_of_linear_algebra_changes_no_row(threads):
+    variables = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    program = [Path(sys.executable).with_name("autonama"), "verify", "--format", "json"]
+    for span in ([], ["--all"]):  # the day alone, and in a range
+        ended = subprocess.run(
+            [*program, "--date", DAY.isoformat(), *span],
+            env={**os.environ, **dict.fromkeys(variables, threads)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        rows = {table["table"]: table["rows"] for table in json.loads(ended.stdout)["tables"]}
+        assert rows["regression_bands"] == len(SYMBOLS) * (len(DAYS) if span else 1)
+        assert len(rows) == 9
