@@ -34,6 +34,6 @@ def ended_well(project, *started):
     """Wait for the programs: each ends with exit code 0, and nothing is left behind."""
     for process in started:
         assert process.wait(TIMEOUT) == 0, [e.read_text() for e in project.errors]
-    assert crash_state.processes(project.folder) == []
+    assert crash_project.left_behind(project) == []
     assert crash_state.unfinished(project.dagster_url()) == []
     assert crash_state.baseless(project.url(), project.dagster_url()) == []
