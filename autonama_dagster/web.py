@@ -21,8 +21,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.settings import Settings
-from resources.health import find_databases
 from resources.metrics import ProjectCollector
+from resources.readers import find_databases
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

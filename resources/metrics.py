@@ -21,12 +21,11 @@ from resources.health import (
     DAY,
     Clock,
     dagster_facts,
-    find_databases,
     free_bytes,
     problems,
     read_clock,
-    reading,
 )
+from resources.readers import find_databases, reading
 from resources.table_facts import TableFacts, read_tables
 
 KEPT_S: Final = 5.0  # one reading of the tables serves the scrapes of so many seconds

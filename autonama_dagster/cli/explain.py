@@ -90,7 +90,7 @@ def _draw(
 def _runs(settings: Settings, receipt: "Receipt") -> dict[str, "Run"]:
     """The runs that wrote the rows and the candles; those that Dagster still knows."""
     from resources.dagster_facts import read_runs  # noqa: PLC0415
-    from resources.health import find_databases, reading  # noqa: PLC0415
+    from resources.readers import find_databases, reading  # noqa: PLC0415
 
     ids = {*receipt.run_ids.values(), *receipt.candles["run_id"]}
     try:
