@@ -1,5 +1,6 @@
 """`autonama explain`: what a signal is made of, down to the candles, checked on the spot."""
 
+import atexit
 import gc
 import json
 from collections.abc import Iterator
@@ -34,8 +35,12 @@ _SHOWN_CANDLES = 3  # of each end of the window
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No search for cycles: what is imported stays, and looking through it takes a tenth longer."""
+    """No search for cycles, here and when Python ends: it takes a quarter of the command's time.
+
+    What is imported stays until the end, and a receipt is small.
+    """
     gc.disable()
+    atexit.register(gc.freeze)
     try:
         yield
     finally:
