@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 import pandas as pd
@@ -60,7 +61,8 @@ def signals(
             "universe": universe,
         }
         windows = read_windows(warehouse, scope, params.lookback)
-        _annotate(context, made, beside, _facts(windows, params), asdict(params))
+        facts = _facts(windows, params)
+        _annotate(context, made, beside, facts, asdict(params), settings.pictures_url)
     return made
 
 
@@ -81,6 +83,7 @@ def _annotate(
     beside: Mapping[str, pd.DataFrame],
     windows: Mapping[tuple[str, int], WindowFacts],
     parameters: Mapping[str, Any],
+    pictures_url: str,
 ) -> None:
     """Put each row's own values and its receipt on its partition's materialisation."""
     inputs = {
@@ -98,9 +101,11 @@ def _annotate(
             "code_version": row["code_version"],
         }
         command = f"autonama explain {symbol} {day:%Y-%m-%d}"
+        picture = f"{pictures_url.rstrip('/')}/explain/{quote(symbol)}/{day:%Y-%m-%d}.png"
         context.add_asset_metadata(
             {
                 **shown,
+                "picture": dg.MetadataValue.url(picture),
                 "receipt": dg.MetadataValue.json(json.loads(json.dumps(receipt, default=str))),
                 "check_it": dg.MetadataValue.md(
                     f"`{command}`, as a picture `{command} --format png`"

@@ -19,7 +19,7 @@ from assets.parameters import parameters
 from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.partitions import PartitionSet, rectangle
 from autonama_dagster.schemas.base import Table
-from autonama_dagster.schemas.registry import sql_type
+from autonama_dagster.schemas.ddl import sql_type
 from autonama_dagster.settings import Settings
 from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA
 from resources.statements import Scope

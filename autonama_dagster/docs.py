@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 
-from autonama_dagster.schemas.registry import data_dictionary
+from autonama_dagster.schemas.ddl import data_dictionary
 from autonama_dagster.settings import Settings, env_name
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"

@@ -14,6 +14,8 @@ from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import Warehouse
 
+_OWN = ("date", "status", "close", "fitted_price", "upper_band", "lower_band", "z_score")
+
 
 def draw_receipt(warehouse: Warehouse, settings: Settings, receipt: Receipt) -> bytes:
     """PNG of the signal: its window, channels, confirmations, data quality and hashes.
@@ -25,7 +27,7 @@ def draw_receipt(warehouse: Warehouse, settings: Settings, receipt: Receipt) -> 
     days = shown_days(receipt.window, receipt.day)
     first = receipt.day - timedelta(days=len(days) - 1)
     scope = Scope((receipt.symbol,), first, receipt.day)
-    own = warehouse.read("signals", scope)
+    own = warehouse.read("signals", scope, _OWN)
     return explain_chart(
         receipt.symbol,
         receipt.run.candles[0],

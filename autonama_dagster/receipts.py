@@ -136,25 +136,28 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
         channel["degree"], channel["kstd"], channel["price_scale"], channel["lookback_days"]
     )
     lookback = timedelta(days=params.lookback - 1)
-    # Of every day in the window its own window too: the first that differs tells which candle did.
     frame = warehouse.read("ohlcv_1d", Scope((symbol,), day - 2 * lookback, day))
     answered = warehouse.fetched_ranges("1d", [symbol])
     candles = Candles.by_symbol(frame)
-    run = windows_of(candles, [symbol], day - lookback, day, params.lookback, answered)
-    hashes = run.hashes()
-    last = windows_of(candles, [symbol], day, day, params.lookback, answered)
+    run = windows_of(candles, [symbol], day, day, params.lookback, answered)
+    (hashed,) = run.hashes().tolist()
     expected = {
-        "indicators": str(hashes[-1]),
-        "regression_bands": str(hashes[-1]),
+        "indicators": hashed,
+        "regression_bands": hashed,
         "data_quality": str(
-            judged(warehouse, settings, Scope((symbol,), day, day), last)["input_hash"].iloc[0]
+            judged(warehouse, settings, Scope((symbol,), day, day), run)["input_hash"].iloc[0]
         ),
         "universe": _candidate_hash(candles, answered, symbol, day),
     }
-    facts = window_facts(last.candles[0], last.windows[0], params.lookback)
-    stored = warehouse.read(
-        "regression_bands", Scope((symbol,), day - lookback, day), ("date", "input_hash")
-    )
+    facts = window_facts(run.candles[0], run.windows[0], params.lookback)
+    suspects = None
+    if rows["regression_bands"]["input_hash"] != hashed:
+        # Of every day in the window its own window: the first that differs tells which candle did.
+        each = windows_of(candles, [symbol], day - lookback, day, params.lookback, answered)
+        stored = warehouse.read(
+            "regression_bands", Scope((symbol,), day - lookback, day), ("date", "input_hash")
+        )
+        suspects = _suspects(stored, each.hashes(), day)
     given = origins(warehouse, symbol, facts.first or day + timedelta(days=1), day)
     return Receipt(
         symbol=symbol,
@@ -164,8 +167,8 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
         parameters=asdict(params),
         links=_chain(rows, expected),
         candles=frame.merge(given, on=["symbol", "date"]),
-        run=last,
-        suspects=_suspects(stored, hashes, day),
+        run=run,
+        suspects=suspects,
         stored=Versions(str(rows["signals"]["params_hash"]), str(rows["signals"]["code_version"])),
         present=versions("signals", settings),
     )
@@ -220,9 +223,7 @@ def _candidate_hash(
     return candidate_hashes(candles[symbol], days)[0]
 
 
-def _suspects(
-    stored: pd.DataFrame, hashes: NDArray[np.str_], day: date
-) -> tuple[date, date] | None:
+def _suspects(stored: pd.DataFrame, hashes: NDArray[np.str_], day: date) -> tuple[date, date]:
     """Days of the first candle that differs from what the stored rows were made from.
 
     A window ends with its day's candle, so the first day whose hash differs is the candle's own
@@ -232,8 +233,6 @@ def _suspects(
     now = pd.Series(hashes, index=days, dtype="str")
     known = stored.set_index("date")["input_hash"]
     differs = known != now.reindex(known.index)
-    if not differs.iloc[-1]:
-        return None
     matching = known.index[~differs]
     earlier = matching[-1] if len(matching) else days[0] - pd.Timedelta(days=1)
     first = known.index[known.index > earlier][0]

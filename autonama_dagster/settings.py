@@ -142,6 +142,12 @@ class Settings(BaseSettings):
         description="Address of the Dagster UI, for links to runs.",
         pattern=r"^https?://[^/\s]+",
     )
+    pictures_url: str = Field(
+        default="http://127.0.0.1:9464",
+        description="Address of `autonama metrics`, or of the metrics of `autonama up`, for links "
+        "to pictures.",
+        pattern=r"^https?://[^/\s]+",
+    )
     alert_webhook: SecretStr | None = Field(
         default=None,
         description="Address that a failed run is posted to as JSON, e.g. a chat's webhook.",

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from alembic import context
 
 from autonama_dagster.schemas.base import SCHEMA
-from autonama_dagster.schemas.registry import VIEWS, comments, metadata
+from autonama_dagster.schemas.ddl import comments, metadata
+from autonama_dagster.schemas.registry import VIEWS
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -2,11 +2,10 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util.exc import CommandError
+import psycopg
+from psycopg import sql
 
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.schemas.base import SCHEMA
@@ -16,16 +15,14 @@ from resources.database_urls import (
     dagster_url,
     libpq_url,
     redacted,
-    sqlalchemy_url,
     with_database,
 )
 from resources.embedded_postgres import EmbeddedPostgres
 
 DATABASE = "autonama"
 DAGSTER_DATABASE = "autonama_dagster"
-_MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
+MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 _FULL = ("too many clients", "remaining connection slots", "too many connections")
-_MIGRATION_LOCK = 0x4155544F  # any constant: two processes must not migrate at once
 
 
 def embedded_server() -> EmbeddedPostgres:
@@ -73,34 +70,30 @@ def ready_url(settings: Settings) -> str:
 
 
 def migrate(url: str) -> None:
-    """Bring schema `trading` to the newest migration; cheap when it is there already."""
-    engine = sa.create_engine(sqlalchemy_url(url), poolclass=sa.NullPool)
+    """Bring schema `trading` to the newest migration; cheap when it is there already.
+
+    Raises
+    ------
+    DatabaseError
+        The database cannot be reached, or refuses a migration.
+    """
     try:
-        with engine.begin() as connection:
-            if _revision(connection) == newest_revision():
-                return
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except sa.exc.OperationalError as error:
+        with psycopg.connect(libpq_url(url)) as connection:
+            is_newest = _revision(connection) == newest_revision()
+    except psycopg.OperationalError as error:
         raise unreachable(url, error) from None
-    except (sa.exc.DBAPIError, CommandError) as error:
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
-        raise DatabaseError(
-            f"cannot bring schema {SCHEMA} of {redacted(url)} up to date: {reason}; grant CREATE "
-            "to its user, or use the version of Autonama that made it"
-        ) from None
-    finally:
-        engine.dispose()
+    except psycopg.Error:  # no right to look: the upgrade says which one is missing
+        is_newest = False
+    if not is_newest:
+        from resources.upgrade import upgrade  # noqa: PLC0415  (Alembic, 0.3 s)
+
+        upgrade(url)
 
 
 @lru_cache
 def newest_revision() -> str:
     """Revision of the newest migration: its file's number."""
-    files = (_MIGRATIONS / "versions").glob("[0-9]*_*.py")
+    files = (MIGRATIONS / "versions").glob("[0-9]*_*.py")
     return max((f.stem.split("_")[0] for f in files), default="0000")
 
 
@@ -114,33 +107,27 @@ def unreachable(url: str, error: Exception) -> DatabaseError:
     return DatabaseError(f"database {redacted(libpq_url(url))} is out of reach: {reason}; {hint}")
 
 
-def _revision(connection: sa.Connection) -> str | None:
-    version = sa.table("alembic_version", sa.column("version_num"), schema=SCHEMA)
-    if not sa.inspect(connection).has_table("alembic_version", schema=SCHEMA):
+def _revision(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
+    table = f"{SCHEMA}.alembic_version"
+    if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
         return None
-    found: str | None = connection.execute(sa.select(version.c.version_num)).scalar()
-    return found
+    query = sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(SCHEMA, "alembic_version"))
+    found = connection.execute(query).fetchone()
+    return None if found is None else str(found[0])
 
 
 def _ensure_database(url: str, name: str) -> None:
-    engine = sa.create_engine(
-        sqlalchemy_url(url), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT"
-    )
-    catalog = sa.table("pg_database", sa.column("datname"))
     try:
-        with engine.connect() as connection:
-            query = sa.select(catalog.c.datname).where(catalog.c.datname == name)
-            if connection.execute(query).scalar() is None:
-                quoted = connection.dialect.identifier_preparer.quote(name)
-                connection.execute(sa.text(f"CREATE DATABASE {quoted}"))
-    except sa.exc.OperationalError as error:
+        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+            query = "SELECT 1 FROM pg_database WHERE datname = %s"
+            if connection.execute(query, (name,)).fetchone() is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.OperationalError as error:
         raise unreachable(url, error) from None
-    except sa.exc.ProgrammingError as error:
-        if "already exists" in str(error):  # another process was faster
-            return
+    except psycopg.errors.DuplicateDatabase:  # another process was faster
+        return
+    except psycopg.ProgrammingError:
         raise DatabaseError(
             f"cannot create database {name} for Dagster's tables on {redacted(url)}: create it, "
             "or set AUTONAMA_DAGSTER_DATABASE_URL"
         ) from None
-    finally:
-        engine.dispose()

@@ -7,16 +7,13 @@ they did. So every metric is a gauge of what the tables say now.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import Settings
 from resources.dagster_facts import SUCCEEDED, DagsterFacts
 from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
@@ -24,12 +21,11 @@ from resources.health import (
     DAY,
     Clock,
     dagster_facts,
-    find_databases,
     free_bytes,
     problems,
     read_clock,
-    reading,
 )
+from resources.readers import find_databases, reading
 from resources.table_facts import TableFacts, read_tables
 
 KEPT_S: Final = 5.0  # one reading of the tables serves the scrapes of so many seconds
@@ -181,56 +177,6 @@ class ProjectCollector(Collector):
         yield "database_size_bytes", ("project",), tables.database_bytes
         yield "database_size_bytes", ("dagster",), dagster.database_bytes
         yield "disk_free_bytes", (), free_bytes(self._settings)
-
-
-@dataclass(frozen=True)
-class MetricsServer:
-    """A running endpoint; `url` is what Prometheus scrapes."""
-
-    url: str
-    _server: WSGIServer
-    _thread: threading.Thread
-
-    def close(self) -> None:
-        """Stop serving and free the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def wait(self) -> None:
-        """Wait until somebody closes it."""
-        self._thread.join()
-
-
-def start_metrics_server(settings: Settings, host: str, port: int) -> MetricsServer:
-    """Serve the metrics from a thread of this process; the caller has checked the host.
-
-    Nothing is read before the first scrape, and a lost database is a metric, not an error.
-
-    Parameters
-    ----------
-    settings
-        Of the project.
-    host, port
-        Where to listen; port 0: any free one.
-
-    Raises
-    ------
-    InputError
-        The address cannot be listened on.
-    """
-    registry = CollectorRegistry()
-    registry.register(ProjectCollector(settings))
-    try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"--host {host} --port {port}: cannot listen ({reason}); "
-            "stop the program that uses it or choose another --port"
-        ) from None
-    shown = f"[{host}]" if ":" in host else host
-    return MetricsServer(f"http://{shown}:{server.server_port}/metrics", server, thread)
 
 
 def _scan(tables: TableFacts, clock: Clock, wall: datetime) -> Samples:

@@ -23,7 +23,7 @@ from dagster._core.storage.event_log.schema import (
 from dagster._core.storage.runs.schema import RunsTable
 
 from autonama_dagster.schemas.base import SCHEMA
-from autonama_dagster.schemas.registry import metadata
+from autonama_dagster.schemas.ddl import metadata
 from autonama_dagster.settings import Settings
 from resources.database import unreachable
 from resources.database_urls import sqlalchemy_url

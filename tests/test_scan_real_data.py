@@ -201,6 +201,8 @@ def test_a_receipt_stands_on_the_signals_partition(scanned):
         expected = {"input_hash": stored["input_hash"], "run_id": stored["run_id"]}
         assert receipt["made_from"][name] == expected, name
     assert "autonama explain BTCUSDT 2023-12-29" in metadata["check_it"].value
+    picture = "http://127.0.0.1:9464/explain/BTCUSDT/2023-12-29.png"
+    assert metadata["picture"] == dg.MetadataValue.url(picture)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """`autonama explain`: what a signal is made of, down to the candles, checked on the spot."""
 
+import atexit
+import gc
 import json
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -30,6 +33,20 @@ Examples:
 _SHOWN_CANDLES = 3  # of each end of the window
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for cycles, here and when Python ends: it takes a quarter of the command's time.
+
+    What is imported stays until the end, and a receipt is small.
+    """
+    gc.disable()
+    atexit.register(gc.freeze)
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 @click.command(epilog=EXAMPLES)
 @click.argument("symbol")
 @click.argument("day", metavar="[DATE]", required=False)
@@ -40,6 +57,7 @@ _SHOWN_CANDLES = 3  # of each end of the window
     metavar="FILE",
     help="Where the PNG goes (default: results/explain/DATE/SYMBOL.png).",
 )
+@_without_collection()
 def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int:
     """Say what the signal of SYMBOL on DATE is made of (default: the latest day).
 
@@ -64,7 +82,7 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
             return 0 if receipt.is_match else 1
     runs = _runs(settings, receipt)
     if form == "json":
-        click.echo(json.dumps(document(receipt, runs, settings), indent=2))
+        click.echo(json.dumps(document(receipt, runs, settings), indent=2, default=date.isoformat))
     else:
         _print(receipt, runs, settings)
     return 0 if receipt.is_match else 1
@@ -90,7 +108,7 @@ def _draw(
 def _runs(settings: Settings, receipt: "Receipt") -> dict[str, "Run"]:
     """The runs that wrote the rows and the candles; those that Dagster still knows."""
     from resources.dagster_facts import read_runs  # noqa: PLC0415
-    from resources.health import find_databases, reading  # noqa: PLC0415
+    from resources.readers import find_databases, reading  # noqa: PLC0415
 
     ids = {*receipt.run_ids.values(), *receipt.candles["run_id"]}
     try:
@@ -101,7 +119,7 @@ def _runs(settings: Settings, receipt: "Receipt") -> dict[str, "Run"]:
 
 
 def document(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> dict[str, Any]:
-    """The receipt as JSON can hold it."""
+    """The receipt as JSON can hold it, but for dates."""
     from autonama_dagster.results import plain_records  # noqa: PLC0415
 
     return {
@@ -111,7 +129,7 @@ def document(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> 
         "chain": [asdict(link) | {"is_match": link.is_match} for link in receipt.links],
         "changed_candle": _suspects(receipt),
         "rows": {name: _row(row) for name, row in receipt.rows.items()},
-        "window": _plain(asdict(receipt.window)),
+        "window": asdict(receipt.window),
         "parameters": dict(receipt.parameters),
         "made_with": {"stored": asdict(receipt.stored), "present": asdict(receipt.present)},
         "runs": [
@@ -163,14 +181,6 @@ def _run(run: "Run | None") -> dict[str, Any]:
         "started": None if run.started is None else run.started.isoformat(),
         "seconds": None if run.seconds is None else round(run.seconds, 1),
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.isoformat() if isinstance(value, date) else value
 
 
 def _print(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> None:

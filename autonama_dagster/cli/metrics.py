@@ -1,4 +1,4 @@
-"""`autonama metrics`: the Prometheus endpoint."""
+"""`autonama metrics`: the Prometheus endpoint, and the pictures of signals."""
 
 import click
 
@@ -9,12 +9,14 @@ from autonama_dagster.settings import load_settings
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=9464, show_default=True)
-@click.option("--allow-remote", is_flag=True, help="Let other machines read the metrics.")
+@click.option("--allow-remote", is_flag=True, help="Let other machines read them.")
 def metrics(host: str, port: int, allow_remote: bool) -> None:
     """Serve Prometheus metrics until Ctrl-C: the age of the scan, rows, failures, durations.
 
     They are read from the tables when they are scraped. `autonama up` serves them too. A database
     that does not answer shows as `autonama_up 0`.
+
+    The picture of a signal is at /explain/BTCUSDT/2023-12-29.png, drawn when it is asked for.
 
     \b
     Examples:
@@ -23,10 +25,10 @@ def metrics(host: str, port: int, allow_remote: bool) -> None:
       autonama metrics --host 0.0.0.0 --allow-remote
     """  # noqa: D301
     check_host(host, allow_remote=allow_remote)
-    from resources.metrics import start_metrics_server  # noqa: PLC0415
+    from autonama_dagster.web import start_web_server  # noqa: PLC0415
 
-    server = start_metrics_server(load_settings(), host, port)
-    click.echo(f"metrics: {server.url}  (Ctrl-C stops it)", err=True)
+    server = start_web_server(load_settings(), host, port)
+    click.echo(f"metrics: {server.metrics_url}  (Ctrl-C stops it)", err=True)
     try:
         server.wait()
     finally:

@@ -52,11 +52,11 @@ def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: 
     settings = load_settings()
     ready_url(settings)
     dagster_database_url()
-    from resources.metrics import start_metrics_server  # noqa: PLC0415
+    from autonama_dagster.web import start_web_server  # noqa: PLC0415
 
-    metrics = start_metrics_server(settings, host, metrics_port)
+    web = start_web_server(settings, host, metrics_port)
     click.echo(f"Dagster UI: http://{host}:{port}  (Ctrl-C stops it)", err=True)
-    click.echo(f"metrics: {metrics.url}", err=True)
+    click.echo(f"metrics: {web.metrics_url}", err=True)
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         watch(
@@ -64,7 +64,7 @@ def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: 
             server_keeper(settings),
         )
     finally:
-        metrics.close()
+        web.close()
         for number, handler in handlers.items():
             signal.signal(number, handler)
 

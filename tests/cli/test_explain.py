@@ -1,6 +1,9 @@
 """`autonama explain` as a command."""
 
+import gc
 import json
+import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -88,3 +91,22 @@ def test_a_picture_goes_to_the_results_or_to_a_file(run, home, tmp_path):
     assert refused.code == 2
     assert "cannot write" in refused.error
     assert "--output is for --format png" in run("explain", "BTCUSDT", "--output", other).error
+
+
+def test_it_imports_nothing_that_it_does_not_need():
+    needed = "autonama_dagster.receipt_picture, resources.readers, resources.database"
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys, {needed}; print(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert {"pandas", "matplotlib.figure", "autonama_dagster.receipts"} <= set(found)
+    slow = {"dagster", "sqlalchemy", "alembic", "requests", "scipy", "matplotlib.pyplot"}
+    assert slow.isdisjoint(found)
+
+
+@pytest.mark.usefixtures("day")
+def test_garbage_is_collected_again_afterwards(run):
+    run("explain", "BTCUSDT")
+    assert gc.isenabled()
+    assert run("explain", "BTCUSDT", "soon").code == 2
+    assert gc.isenabled()

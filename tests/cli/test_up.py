@@ -141,6 +141,8 @@ def test_it_serves_automates_comes_back_and_leaves_nothing_behind(up):
     assert (states["scan_sensor"], states["daily_universe"]) == ("RUNNING", "RUNNING")
     metrics = requests.get(f"http://127.0.0.1:{up.metrics_port}/metrics", timeout=30)
     assert metrics.ok
+    picture = f"http://127.0.0.1:{up.metrics_port}/explain/NOPEUSDT/2024-03-10.png"
+    assert "no signal of NOPEUSDT is stored" in requests.get(picture, timeout=30).text
 
     check_that_a_run_of_the_ui_writes_its_events_in_bulk(up)
 

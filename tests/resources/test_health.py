@@ -14,7 +14,6 @@ from resources.days import DUE
 from resources.health import (
     Clock,
     dagster_facts,
-    find_databases,
     free_bytes,
     gather,
     listed,
@@ -23,8 +22,8 @@ from resources.health import (
     problems,
     ranges,
     read_clock,
-    reading,
 )
+from resources.readers import find_databases, reading
 from resources.table_facts import TableFacts
 
 DAY = date(2024, 3, 10)

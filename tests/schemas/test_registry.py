@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 
 from autonama_dagster.analytics.indicators import INDICATORS
 from autonama_dagster.errors import SchemaError
-from autonama_dagster.schemas import registry
+from autonama_dagster.schemas import ddl, registry
 from autonama_dagster.schemas.base import SCHEMA
 from resources.database import migrate, newest_revision
 from resources.database_urls import sqlalchemy_url
@@ -33,7 +33,7 @@ def test_the_migrations_make_exactly_the_models_tables(connection):
             "include_name": lambda name, kind, _: kind != "schema" or name == SCHEMA,
         },
     )
-    found = compare_metadata(context, registry.metadata())
+    found = compare_metadata(context, ddl.metadata())
     changes = [c for group in found for c in (group if isinstance(group, list) else [group])]
     # Comments are not the migrations' business: they are written anew from the registry.
     assert [c for c in changes if not c[0].endswith("comment")] == []
@@ -60,7 +60,7 @@ def test_migrating_again_does_nothing(database, connection):
 
 def test_the_data_dictionary_is_up_to_date():
     page = (ROOT / "docs" / "data-dictionary.md").read_text(encoding="utf-8")
-    assert page == registry.data_dictionary(), "run `make docs`"
+    assert page == ddl.data_dictionary(), "run `make docs`"
 
 
 def test_every_column_is_described():
