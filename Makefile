@@ -26,8 +26,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Scan a synthetic market, offline
 	@$(BIN)/autonama demo
 
-test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run the tests, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP) ## Check style and the direction of imports
 	$(BIN)/ruff check .
