@@ -83,12 +83,13 @@ class Finding(NamedTuple):
 
 def of_candles(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
     """Findings that the candles show by themselves, but for missing days, see `gaps`."""
-    yield from duplicates(candles)
+    repeats, anew = _repeats(candles), breaks(candles)
+    yield from duplicates(candles, repeats)
     yield from faults(candles)
     yield from zero_volume(candles)
-    yield from price_jumps(candles, limits)
-    yield from restarts(candles)
-    yield from stale(candles, limits)
+    yield from price_jumps(candles, anew, limits)
+    yield from restarts(candles, anew)
+    yield from stale(candles, repeats, limits)
     yield from quote_volume(candles, limits)
 
 
@@ -111,12 +112,12 @@ def gaps(candles: Candles, last: int, accounted: NDArray[np.int64]) -> Iterator[
             yield Finding(after, "gap", WARNING, before, seen)
 
 
-def duplicates(candles: Candles) -> Iterator[Finding]:
+def duplicates(candles: Candles, repeats: NDArray[np.bool_]) -> Iterator[Finding]:
     """A candle with the four prices and the volume of the day before.
 
     Prices repeat on quiet days, a volume to the last digit does not: a row came under two dates.
     """
-    is_same = _repeats(candles) & (np.diff(candles.volume) == 0) & (candles.volume[1:] > 0)
+    is_same = repeats & (candles.volume[1:] == candles.volume[:-1]) & (candles.volume[1:] > 0)
     for i in (np.flatnonzero(is_same) + 1).tolist():
         seen = {"volume": candles.volume[i].item()}
         yield Finding(int(candles.day[i]), "duplicate", ERROR, int(candles.day[i - 1]), seen)
@@ -144,7 +145,9 @@ def zero_volume(candles: Candles) -> Iterator[Finding]:
         yield _on(candles, i, "zero_volume", WARNING, {"close": candles.close[i].item()})
 
 
-def price_jumps(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
+def price_jumps(
+    candles: Candles, anew: NDArray[np.int64], limits: QualityLimits
+) -> Iterator[Finding]:
     """A close, a wick or an open far from the prices beside it.
 
     A fixed ratio and no robust z-score: after calm months a z-score calls an ordinary crash a
@@ -165,7 +168,6 @@ def price_jumps(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
             "upper_wick_ratio": (candles.high / top, candles.high / top > limits.jump_ratio),
             "lower_wick_ratio": (bottom / candles.low, bottom / candles.low > limits.jump_ratio),
         }
-    anew = breaks(candles)
     for name in ("close_ratio", "open_gap_pct"):
         values[name][1][anew] = False
     is_hit = np.logical_or.reduce([mask for _, mask in values.values()])
@@ -176,9 +178,9 @@ def price_jumps(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
         yield Finding(int(candles.day[i]), "price_jump", WARNING, since, seen)
 
 
-def restarts(candles: Candles) -> Iterator[Finding]:
+def restarts(candles: Candles, anew: NDArray[np.int64]) -> Iterator[Finding]:
     """Breaks, see `windows.breaks`. The window begins there: what lies before is not used."""
-    for i in breaks(candles).tolist():
+    for i in anew.tolist():
         before = int(candles.day[i - 1])
         seen = {
             "open_ratio": float(f"{candles.open[i] / candles.close[i - 1]:.6g}"),
@@ -187,13 +189,13 @@ def restarts(candles: Candles) -> Iterator[Finding]:
         yield Finding(int(candles.day[i]), "break", WARNING, before, seen)
 
 
-def stale(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
+def stale(candles: Candles, repeats: NDArray[np.bool_], limits: QualityLimits) -> Iterator[Finding]:
     """The same open, high, low and close on `stale_days` days in a row, from the last of them on.
 
     Pegged pairs and coins of few ticks repeat two days now and then.
     """
     needed = limits.stale_days
-    is_same = np.append(False, _repeats(candles)) if len(candles) else np.empty(0, bool)
+    is_same = np.append(False, repeats) if len(candles) else np.empty(0, bool)
     is_stale = is_same.copy()
     for back in range(1, needed - 1):
         is_stale[back:] &= is_same[:-back]
@@ -277,7 +279,8 @@ def _on(candles: Candles, i: int, rule: str, severity: int, seen: dict[str, Any]
 
 def _repeats(candles: Candles) -> NDArray[np.bool_]:
     """Whether each candle but the first is of the next day and has the four prices of the last."""
-    is_same = [np.diff(getattr(candles, name)) == 0 for name in PRICES]
+    columns = [getattr(candles, name) for name in PRICES]
+    is_same = [column[1:] == column[:-1] for column in columns]
     return np.asarray(np.logical_and.reduce([np.diff(candles.day) == 1, *is_same]))
 
 
