@@ -134,11 +134,14 @@ class Backfill:
             # need the memory.
             with self._workers(1) as fetching:
                 self._progress.step("rank the universe")
-                self._execute(fetching, self._rankings())
+                wants_rows = any(map(self._request.chosen, (ANALYTIC, SUMMARY)))
+                rankings = self._rankings()
+                if rankings and wants_rows:
+                    workers.start()
+                self._execute(fetching, rankings)
                 register(self._instance, self._request.symbols)
                 self._progress.step("fetch candles")
                 candles = self._candles()
-                wants_rows = any(map(self._request.chosen, (ANALYTIC, SUMMARY)))
                 if candles and wants_rows:
                     workers.start()
                 self._execute(fetching, candles)

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from scan_support import DAY, opened_project
 
+from autonama_dagster import processes
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.planner import Step
 from autonama_dagster.workers import Workers
@@ -74,6 +75,20 @@ def test_a_lost_process_is_said_and_an_error_of_a_step_too(opened):
         with pytest.raises(AutonamaError, match=r"a worker process was lost .* run the same comm"):
             made.finish()
     assert [p for p in pids if psutil.pid_exists(p)] == []
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_process_started_ahead_is_taken_first_and_ended_where_nobody_takes_it():
+    with processes.started_ahead():
+        (ahead,) = processes._ahead
+        with workers() as made:
+            made.submit(rank())
+            made.finish()
+            assert made._workers == [ahead]
+        assert made.done
+    with processes.started_ahead():
+        (unused,) = processes._ahead
+    assert not unused.process.is_alive()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -84,6 +84,13 @@ def run_backfill(
     request: dict[str, Any], settings: Settings, progress: BackfillProgress
 ) -> dict[str, Any]:
     """Execute `backfill_job` in this process; gives what its run reports."""
+    from autonama_dagster.processes import started_ahead  # noqa: PLC0415
+
+    with started_ahead():
+        return _run(request, settings, progress)
+
+
+def _run(request: dict[str, Any], settings: Settings, progress: BackfillProgress) -> dict[str, Any]:
     from autonama_dagster.backfill_job import filled_by, read_request, run_config  # noqa: PLC0415
     from autonama_dagster.definitions import build_defs  # noqa: PLC0415
     from autonama_dagster.execution import execute  # noqa: PLC0415

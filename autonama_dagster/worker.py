@@ -1,0 +1,53 @@
+"""What a worker process does: it executes steps, with the code location loaded once."""
+
+import gc
+import importlib
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+
+from autonama_dagster.errors import AutonamaError
+from autonama_dagster.jobs import announce, run_step
+from autonama_dagster.planner import Step
+from autonama_dagster.settings import load_settings
+from resources.exchange.build import build_exchange
+from resources.exchange.memo import MemoExchange
+from resources.instance import open_instance
+
+# By name, as every process of Dagster loads it: the definitions hold the job that runs us.
+_LOCATION = importlib.import_module("autonama_dagster.definitions")  # as in workspace.yaml
+
+
+class Runner:
+    """The code location, loaded in a worker process, with a memory of the exchange's answers."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        settings = load_settings()
+        source = build_exchange(settings)
+        self._exchange = MemoExchange(source, on_progress=lambda *done: pipe.send(done))
+        self._instance = open_instance()
+        self._defs = _LOCATION.build_defs(settings, exchange=self._exchange)
+
+    def run(self, task: Sequence[Step]) -> None:
+        """Execute the task's steps; an error ends the task and is handed over."""
+        try:
+            announce(self._exchange, task)
+            for step in task:
+                self._pipe.send(run_step(self._defs, self._instance, step))
+        except Exception as error:  # noqa: BLE001 - the other process says it
+            self._pipe.send(told(error))
+        else:
+            self._pipe.send(None)
+        gc.collect()  # a run leaves thousands of events that refer to one another
+
+    def close(self) -> None:
+        """Let go of the exchange and of Dagster's storage."""
+        self._exchange.close()
+        self._instance.dispose()
+
+
+def told(error: Exception) -> AutonamaError:
+    """The error as the other process is told it."""
+    if isinstance(error, AutonamaError):
+        return error
+    return AutonamaError(f"unexpected {type(error).__name__}: {error}")
