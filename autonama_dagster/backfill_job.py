@@ -99,22 +99,26 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
     InputError
         A day, symbol, asset or number that cannot be.
     """
-    latest = last_closed_day(exchange.server_time())
     first = _day("from", config["from"])
-    last = _day("to", config["to"]) if config.get("to") else latest
-    if first > last:
+    last = _day("to", config["to"]) if config.get("to") else None
+    if last is not None and first > last:
         raise InputError(f"from {first} lies after to {last}: exchange them")
     if first < settings.start_date:
         raise InputError(
             f"from {first} lies before the first partition: set AUTONAMA_START_DATE={first} or "
             "choose a later day"
         )
-    if last > latest:
-        raise InputError(f"to {last}: this day has not closed; the latest closed is {latest}")
     if unknown := [a for a in config["assets"] if a not in DAILY]:
         raise InputError(f"asset {unknown[0]} is none of {', '.join(DAILY)}")
     if (days := config.get("days_per_run")) is not None and days < 1:
         raise InputError(f"days per run {days}: give 1 or more")
+    latest = last_closed_day(exchange.server_time())
+    last = latest if last is None else last
+    for name, day in (("from", first), ("to", last)):
+        if day > latest:
+            raise InputError(
+                f"{name} {day}: this day has not closed; the latest closed is {latest}"
+            )
     symbols = tuple(dict.fromkeys(s.strip().upper() for s in config["symbols"]))
     known = {s.symbol for s in exchange.symbols()} if symbols else set()
     if strangers := [s for s in symbols if s not in known]:

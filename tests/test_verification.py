@@ -25,6 +25,7 @@ from autonama_dagster.backfill import ANALYTIC
 from autonama_dagster.errors import InputError
 from autonama_dagster.verification import parts_of, sample_of, verify
 
+PROGRAM = Path(sys.executable).with_name("autonama")
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 DAYS = [START, START + timedelta(days=1), DAY]
 
@@ -285,7 +286,7 @@ def test_a_table_without_rows_has_no_sampled_day(stored):
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_the_number_of_threads_of_linear_algebra_changes_no_row(threads):
     variables = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-    program = [Path(sys.executable).with_name("autonama"), "verify", "--format", "json"]
+    program = [PROGRAM, "verify", "--format", "json"]
     for span in ([], ["--all"]):  # the day alone, and in a range
         ended = subprocess.run(
             [*program, "--date", DAY.isoformat(), *span],
@@ -298,3 +299,28 @@ def test_the_number_of_threads_of_linear_algebra_changes_no_row(threads):
         rows = {table["table"]: table["rows"] for table in json.loads(ended.stdout)["tables"]}
         assert rows["regression_bands"] == len(SYMBOLS) * (len(DAYS) if span else 1)
         assert len(rows) == 9
+
+
+def test_the_command_names_what_differs_and_ends_with_one(stored):
+    change(stored, "DELETE FROM trading.verifications")
+    change(stored, "UPDATE trading.signals SET z_score = z_score + 0.1 "
+           "WHERE symbol = 'BTCUSDT' AND date = %s", DAY)  # fmt: skip
+    ended = subprocess.run(
+        [PROGRAM, "verify", "--symbols", "BTCUSDT,ETHUSDT"],
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    kept = stored.project.warehouse.read("verifications").set_index("table_name")
+    again(stored)
+    assert ended.returncode == 1
+    lines = ended.stdout.splitlines()
+    assert lines[-1] == "1 of 12 rows differ"
+    (named,) = (line for line in lines if line.startswith("signals: "))
+    assert f"symbol BTCUSDT, date {DAY}, column z_score" in named
+    assert "kind row" in named
+    assert kept["mismatches"].to_dict() == {
+        "data_quality": 0, "indicators": 0, "regression_bands": 0, "signals": 1,
+        "asset_analytics": 0, "alerts": 0,
+    }  # fmt: skip

@@ -7,8 +7,8 @@ from autonama_dagster.errors import InputError
 FIRST_DAY = date(2017, 1, 1)  # no exchange that we can ask has older candles
 
 
-def parse_day(text: str) -> date:
-    """The day of a `--date` flag.
+def parse_day(text: str, flag: str = "--date") -> date:
+    """The day of a flag or an argument.
 
     Raises
     ------
@@ -18,9 +18,9 @@ def parse_day(text: str) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise InputError(f"--date {text}: not a day; write it like 2023-12-29") from None
+        raise InputError(f"{flag} {text}: not a day; write it like 2023-12-29") from None
     if day < FIRST_DAY:
-        raise InputError(f"--date {day}: no candle is that old; give a day from {FIRST_DAY} on")
+        raise InputError(f"{flag} {day}: no candle is that old; give a day from {FIRST_DAY} on")
     return day
 
 

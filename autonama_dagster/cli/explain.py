@@ -72,7 +72,7 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
 
     if output is not None and form != "png":
         raise InputError("--output is for --format png; leave it out, or redirect the text")
-    wanted = None if day is None else parse_day(day)
+    wanted = None if day is None else parse_day(day, "DATE")
     settings = load_settings()
     with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
         name = symbol.upper()

@@ -48,6 +48,8 @@ def verify(
         raise InputError("--sample and --all exclude each other: choose one")
     wanted = None if day is None else parse_day(day)
     chosen = parse_symbols(symbols or "")
+    if symbols is not None and not chosen:
+        raise InputError("--symbols names no pair; write it like BTCUSDT,ETHUSDT")
     settings = load_settings()
     progress = StepProgress(Console(stderr=True), settings.log_format)
     with progress.running():

@@ -47,6 +47,14 @@ NOWHERE = "postgresql://reader:planted-password@127.0.0.1:1/x"
         ("replay serve --synthetic 1 --port 70000", "70000 is not in the range 0<=x<=65535"),
         ("up --port 0", "0 is not in the range 1<=x<=65535"),
         ("retire", "Missing argument 'SYMBOL'"),
+        ("explain BTCUSDT 2023-13-01", "DATE 2023-13-01: not a day"),
+        ("explain BTCUSDT --output x.png", "--output is for --format png"),
+        ("verify --sample 3 --all", "--sample and --all exclude each other"),
+        ("verify --symbols ,", "--symbols names no pair"),
+        ("revisions --since yesterday", "--since yesterday: not a time"),
+        ("show signals --as-of 2023-12-30", "--as-of does not apply to signals"),
+        ("backfill --from 2025-02-02 --to 2025-02-01", "from 2025-02-02 lies after to 2025-02-01"),
+        ("backfill --from 2025-02-01 --assets nope", "asset nope is none of universe"),
     ],
 )
 def test_a_wrong_argument_is_one_line_that_says_what_to_do(run, arguments, message):
