@@ -102,7 +102,7 @@ def _compared(a: pd.Series, b: pd.Series, step: float) -> tuple[NDArray[np.bool_
 
 def _same(x: Any, y: Any) -> tuple[bool, bool]:
     """Whether two values are the same, and whether they are but for close numbers."""
-    if type(x) is type(y) is dict and x == y:
+    if type(x) is type(y) and isinstance(x, dict | list) and x == y:
         return True, True
     if isinstance(x, dict) and isinstance(y, dict):
         found = [_same(x.get(k), y.get(k)) for k in {*x, *y}]
