@@ -18,7 +18,7 @@ from autonama_dagster.analytics.chance import (
     signal_chances,
 )
 from autonama_dagster.analytics.channel import OK
-from autonama_dagster.analytics.correlation import RETURN_DAYS
+from autonama_dagster.analytics.correlation import RETURN_DAYS, window_days
 from autonama_dagster.analytics.hashing import params_hash, window_hashes
 from autonama_dagster.analytics.run_windows import answered_candles
 from autonama_dagster.settings import Settings
@@ -98,7 +98,7 @@ def _pair_counts(
     first, last = members["date"].min().date(), members["date"].max().date()
     candles = warehouse.candles(symbols, first - timedelta(days=RETURN_DAYS), last)
     answered = warehouse.fetched_ranges("1d", list(candles))
-    reach = min(RETURN_DAYS + 1, settings.lookback)
+    reach = window_days(settings.lookback)
     counts = {}
     for day, of_day in members.groupby("date")["symbol"]:
         number = day_number(pd.Timestamp(str(day)))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
-from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
+from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.run_windows import answered_candles
 from autonama_dagster.charts.heatmap import correlation_heatmap
 from autonama_dagster.errors import SchemaError
@@ -41,7 +41,7 @@ def correlation_matrix(
         members["date"].max().date(),
     )
     answered = warehouse.fetched_ranges("1d", list(candles))
-    reach = min(RETURN_DAYS + 1, settings.lookback)
+    reach = window_days(settings.lookback)
     frames = []
     for day, symbols in members.groupby("date")["symbol"]:
         number = day_number(pd.Timestamp(str(day)))

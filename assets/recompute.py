@@ -19,7 +19,7 @@ from autonama_dagster.analytics import levels as support
 from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.analytics.chance import expectations, pair_chances, signal_chances
 from autonama_dagster.analytics.channel import OK, fit_channels
-from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
+from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.quality import Evidence, judge
@@ -78,14 +78,21 @@ class Inputs:
 
 
 def read_inputs(
-    warehouse: Warehouse, settings: Settings, symbols: Sequence[str], first: date, last: date
+    warehouse: Warehouse,
+    settings: Settings,
+    symbols: Sequence[str] | None,
+    first: date,
+    last: date,
 ) -> Inputs:
-    """Inputs of the rows of symbols and days."""
+    """Inputs of the rows of symbols and days; None: of the members of these days."""
     begin = first - max(settings.lookback - 1, RETURN_DAYS + 1) * DAY
+    universe = warehouse.read("universe", Scope(first=first, last=last))
+    if symbols is None:
+        symbols = sorted(universe.loc[universe["is_member"], "symbol"].unique())
     return Inputs(
         warehouse.candles(symbols, begin, last + LATER_DAYS * DAY),
         warehouse.fetched_ranges("1d", symbols),
-        warehouse.read("universe", Scope(first=first, last=last)),
+        universe,
         read_evidence(warehouse, symbols, begin, last),
     )
 
@@ -108,7 +115,7 @@ def with_future(candles: Candles, day: date) -> Candles:
     columns: dict[str, Any] = {
         n: np.concatenate([getattr(candles, n), later[n]]) for n in CANDLE_FLOATS
     }
-    last = max(int(candles.day[-1]), int(np.datetime64(day).astype(np.int64)))
+    last = max(int(candles.day[-1]), _number(day))
     days = np.concatenate([candles.day, last + 1 + np.arange(MADE_UP_DAYS)])
     hashes = np.concatenate([candles.row_hash, np.full(MADE_UP_DAYS, b"f" * 64)])
     return Candles(candles.symbol, days, row_hash=hashes, **columns)
@@ -130,7 +137,7 @@ def _at_day(
     inputs: Inputs, symbols: Sequence[str], day: date, lookback: int
 ) -> tuple[Inputs, RunWindows]:
     """The inputs as they were when the day had closed, and its windows."""
-    number = int(np.datetime64(day).astype(np.int64))
+    number = _number(day)
     known = replace(
         inputs,
         candles={s: inputs.candles[s].until(number) for s in symbols if s in inputs.candles},
@@ -176,35 +183,29 @@ def tables_of_symbols(inputs: Inputs, run: RunWindows, settings: Settings) -> Fr
     }
 
 
-def cut_days(
+def tables_of_days(
     inputs: Inputs,
     days: Sequence[date],
     settings: Settings,
     signals: pd.DataFrame,
     names: Collection[str],
+    *,
+    is_cut: bool,
 ) -> Frames:
-    """Rows of some of `OF_DAYS`, day by day from what was there on the day and nothing else.
+    """Rows of some of `OF_DAYS`.
 
-    `signals` are the days' stored rows: what the summary is made from, beside the pairs.
+    Cut: day by day from what was there on the day and nothing else. Otherwise at once, from all
+    candles and a future that is made up. `signals` are the days' stored rows: what the summary is
+    made from, beside the pairs.
     """
+    if not is_cut:
+        candles = {s: with_future(c, days[-1]) for s, c in inputs.candles.items()}
+        return _tables_of_days(inputs, candles, days, settings, signals, names)
     made = []
     for day in days:
-        number = int(np.datetime64(day).astype(np.int64))
-        candles = {s: c.until(number) for s, c in inputs.candles.items()}
+        candles = {s: c.until(_number(day)) for s, c in inputs.candles.items()}
         made.append(_tables_of_days(inputs, candles, [day], settings, signals, names))
     return {name: pd.concat([of[name] for of in made], ignore_index=True) for name in made[0]}
-
-
-def full_days(
-    inputs: Inputs,
-    days: Sequence[date],
-    settings: Settings,
-    signals: pd.DataFrame,
-    names: Collection[str],
-) -> Frames:
-    """The same at once, from all candles and a future that is made up."""
-    candles = {s: with_future(c, days[-1]) for s, c in inputs.candles.items()}
-    return _tables_of_days(inputs, candles, days, settings, signals, names)
 
 
 def _tables_of_days(
@@ -229,7 +230,7 @@ def _tables_of_days(
         _matrix_and_summary(
             inputs,
             candles,
-            int(np.datetime64(day).astype(np.int64)),
+            _number(day),
             settings,
             decided.get(moment, signals.iloc[:0]),
             ranked.get(moment, none).tolist(),
@@ -250,13 +251,17 @@ def _matrix_and_summary(
     signals: pd.DataFrame,
     ranked: Sequence[str],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    reach = min(RETURN_DAYS + 1, settings.lookback)
-    known = answered_candles(candles, inputs.answered, day, reach)
+    known = answered_candles(candles, inputs.answered, day, window_days(settings.lookback))
     matrix = pairs(ranked, known, day, lookback=settings.lookback)
     chances = _chances(candles, signals, day, settings)
     drawn = pair_chances(ranked, known, day, lookback=settings.lookback)
     row = analysis_summary(signals, summarise_pairs(matrix), day, expectations(chances, drawn))
     return matrix, row.assign(input_hash=summary_hash(members(signals), matrix))
+
+
+def _number(day: date) -> int:
+    """The day as the analytics count it."""
+    return int(np.datetime64(day).astype(np.int64))
 
 
 def _universe(

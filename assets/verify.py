@@ -15,11 +15,10 @@ from assets.recompute import (
     OF_DAYS,
     OF_SYMBOLS,
     Frames,
-    cut_days,
     cut_tables,
-    full_days,
     full_tables,
     read_inputs,
+    tables_of_days,
 )
 from autonama_dagster.analytics.comparison import differences
 from autonama_dagster.analytics.hashing import code_version
@@ -85,12 +84,13 @@ def verify_days(
 ) -> list[Verified]:
     """Compute the days' rows of some of `OF_DAYS` again, from cut and from extended data."""
     scope = Scope(first=first, last=last)
-    universe = warehouse.read("universe", scope, ("symbol", "is_member"))
-    ranked = sorted(universe.loc[universe["is_member"], "symbol"].unique())
-    inputs = read_inputs(warehouse, settings, ranked, first, last)
+    inputs = read_inputs(warehouse, settings, None, first, last)
     signals = warehouse.read("signals", scope)
     days = pd.date_range(first, last).date.tolist()
-    cut, full = (make(inputs, days, settings, signals, names) for make in (cut_days, full_days))
+    cut, full = (
+        tables_of_days(inputs, days, settings, signals, names, is_cut=is_cut)
+        for is_cut in (True, False)
+    )
     return [
         verified(name, warehouse.read(name, scope), cut, full, settings)
         for name in OF_DAYS

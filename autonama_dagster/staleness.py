@@ -15,7 +15,7 @@ from assets.evidence import judged
 from assets.input_hashes import signal_hashes, summary_hash
 from assets.longer_candles import candles_made
 from assets.parameters import versions
-from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs
+from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.run_windows import answered_candles, known_days
 from autonama_dagster.analytics.summary import members
@@ -216,7 +216,7 @@ class Comparison:
         scope = self._scope(self._settings.lookback)
         if _is_empty(scope):
             return
-        reach = self._scope(min(self._settings.lookback, RETURN_DAYS + 1))
+        reach = self._scope(window_days(self._settings.lookback))
         stored = self._stored("analysis_summary", Scope(None, scope.first, scope.last))
         summaries = stored.set_index("date")["input_hash"].to_dict()
         members = self._expected_members(scope)
@@ -265,7 +265,7 @@ class Comparison:
         merged["input_hash"] = now
         made = versions("analysis_summary", self._settings)
         settled = ledger.settled_days(self._warehouse, self._first, _end(scope), made)
-        reach = _end(self._scope(min(self._settings.lookback, RETURN_DAYS + 1)))
+        reach = _end(self._scope(window_days(self._settings.lookback)))
         found = {}
         for key, of_day in merged.groupby("date"):
             day = pd.Timestamp(str(key))
@@ -285,7 +285,7 @@ class Comparison:
         candles = self._warehouse.candles(names, first - RETURN_DAYS * DAY, last)
         answered = self._warehouse.fetched_ranges("1d", names)
         lookback = self._settings.lookback
-        reach = min(RETURN_DAYS + 1, lookback)
+        reach = window_days(lookback)
         for day, of_day in members.groupby("date")["symbol"]:
             if of_day.isin(self._symbols).any():
                 number = (pd.Timestamp(str(day)) - pd.Timestamp(0)).days

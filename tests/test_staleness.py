@@ -172,7 +172,8 @@ def test_a_stale_answer_knows_its_days_and_symbols(daemon):
 
 
 def test_summaries_beyond_the_pairs_reach_are_compared_where_an_input_is_newer(daemon, monkeypatch):
-    monkeypatch.setattr("autonama_dagster.staleness.RETURN_DAYS", 1)  # the pairs are out of reach
+    # The pairs are out of reach.
+    monkeypatch.setattr("autonama_dagster.staleness.window_days", lambda _: 2)
     day = START - timedelta(days=10)
     revise(daemon, "ETHUSDT", day)
     summaries = {(str(d),) for d in DAYS}

@@ -158,6 +158,11 @@ def _top(pairs: pd.DataFrame, by: str) -> list[dict[str, Any]]:
     ]
 
 
+def window_days(lookback: int) -> int:
+    """Days to D whose candles the returns of D are made from, at most the `lookback`."""
+    return min(lookback, RETURN_DAYS + 1)
+
+
 def daily_returns(
     members: Sequence[str], candles: Mapping[str, Candles], day: int, *, lookback: int
 ) -> tuple[_Floats, list[str]]:
@@ -176,7 +181,7 @@ def daily_returns(
         SHA-256 (hex) of a member's name and of its window of 91 days.
     """
     names = sorted(set(members))
-    reach = min(lookback, RETURN_DAYS + 1)
+    reach = window_days(lookback)
     returns = np.full((len(names), RETURN_DAYS), np.nan)
     digests = []
     for row, name in enumerate(names):

@@ -12,7 +12,7 @@ import click
 
 from autonama_dagster.analytics.intervals import MADE_FROM
 from autonama_dagster.cli.days import parse_moment
-from autonama_dagster.errors import InputError
+from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.settings import load_settings
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
     from resources.warehouse import Warehouse  # noqa: PLC0415
 
     moment = parse_moment("--since", since)
-    chosen = [s.strip().upper() for s in symbols.split(",") if s.strip()] if symbols else None
-    if chosen == []:
-        raise InputError("--symbols names no pair; write it like BTCUSDT,ETHUSDT")
+    chosen = chosen_symbols(symbols)
     settings = load_settings()
     with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
         found = changes(warehouse, moment, chosen)

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.progress import StepProgress
+from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.errors import InputError
-from autonama_dagster.settings import load_settings, parse_symbols
+from autonama_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from assets.verify import Verified
@@ -47,9 +48,7 @@ def verify(
     if sample is not None and everything:
         raise InputError("--sample and --all exclude each other: choose one")
     wanted = None if day is None else parse_day(day)
-    chosen = parse_symbols(symbols or "")
-    if symbols is not None and not chosen:
-        raise InputError("--symbols names no pair; write it like BTCUSDT,ETHUSDT")
+    chosen = chosen_symbols(symbols) or ()
     settings = load_settings()
     progress = StepProgress(Console(stderr=True), settings.log_format)
     with progress.running():
