@@ -136,14 +136,10 @@ class Backfill:
                 self._progress.step("rank the universe")
                 wants_rows = any(map(self._request.chosen, (ANALYTIC, SUMMARY)))
                 rankings = self._rankings()
-                if rankings and wants_rows:
-                    workers.start()
                 self._execute(fetching, rankings)
                 register(self._instance, self._request.symbols)
                 self._progress.step("fetch candles")
                 candles = self._candles()
-                if candles and wants_rows:
-                    workers.start()
                 self._execute(fetching, candles)
             self._progress.step("indicators to summaries")
             chunks = self._chunks() if wants_rows else []

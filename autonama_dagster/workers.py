@@ -1,14 +1,73 @@
-"""Processes that execute steps side by side; each loads the code location once."""
+"""Processes that execute steps side by side."""
 
-from collections.abc import Callable
-from multiprocessing.connection import wait
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from autonama_dagster.errors import AutonamaError
 from autonama_dagster.jobs import StepRun
-from autonama_dagster.processes import Task, WorkerProcess, lost, take_process
+from autonama_dagster.planner import Step
+from autonama_dagster.processes import (
+    PRELOADED,
+    end_with_parent,
+    interrupts_held,
+    process_context,
+)
 
 Requests = Callable[[int, int], None]
+Task = Sequence[Step]  # one after the other in one process
+
+PATIENCE: Final = 20.0  # seconds in which an interrupted run can say that it was
+
+
+class WorkerProcess:
+    """One process and our end of its pipe; it waits for its first task."""
+
+    def __init__(self) -> None:
+        context = process_context()
+        self.pipe, theirs = context.Pipe()
+        # The environment of this process, which may be another than the loaded one's.
+        self.process = context.Process(target=_work, args=(theirs, dict(os.environ)))
+        try:
+            with interrupts_held():
+                self.process.start()
+        except (EOFError, OSError):  # the process that it is forked from is gone
+            raise _lost() from None
+        theirs.close()
+        self.is_busy = False
+
+    def give(self, task: Task) -> None:
+        """Hand over a task.
+
+        Raises
+        ------
+        AutonamaError
+            The process is gone.
+        """
+        try:
+            self.pipe.send(task)
+        except OSError:
+            raise _lost() from None
+        self.is_busy = True
+
+    def ask_to_end(self) -> None:
+        """Ask the process to stop, also in the middle of a task."""
+        self.pipe.close()
+        if self.is_busy and self.process.pid and self.process.is_alive():
+            os.kill(self.process.pid, signal.SIGINT)
+
+    def end(self) -> None:
+        """Wait until the process has stopped, and make it stop."""
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
 class Workers:
@@ -17,7 +76,7 @@ class Workers:
     Parameters
     ----------
     count
-        Processes; each starts with its first task, or with `start`.
+        Processes; each starts with its first task.
     on_done
         Called for each step that ran, in this process.
     on_requests
@@ -46,11 +105,6 @@ class Workers:
         for worker in self._workers:
             worker.end()
 
-    def start(self) -> None:
-        """Let all processes load what they need, for tasks that are still to come."""
-        while len(self._workers) < self._count:
-            self._workers.append(take_process())
-
     def submit(self, task: Task) -> None:
         """Hand the task to a free process, waiting until there is one.
 
@@ -61,7 +115,7 @@ class Workers:
         """
         free = next((w for w in self._workers if not w.is_busy), None)
         if free is None and len(self._workers) < self._count:
-            free = take_process()
+            free = WorkerProcess()
             self._workers.append(free)
         while free is None:
             self._listen()
@@ -87,7 +141,7 @@ class Workers:
             try:
                 message = worker.pipe.recv()
             except (EOFError, OSError):  # the latter with a task that was never read
-                raise lost() from None
+                raise _lost() from None
             self._take(worker, message)
 
     def _take(self, worker: WorkerProcess, message: Any) -> None:
@@ -101,3 +155,37 @@ class Workers:
             case BaseException():
                 worker.is_busy = False
                 raise message
+
+
+def _lost() -> AutonamaError:
+    return AutonamaError(
+        "a worker process was lost (killed, or out of memory): run the same command again to go "
+        "on, with fewer days per run if memory is short"
+    )
+
+
+def _work(pipe: Connection, environment: Mapping[str, str]) -> None:
+    """Execute the tasks that come through the pipe, until it is closed."""
+    # A shell starts background jobs with SIGINT ignored, which a child inherits.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_with_parent()
+    os.environ.clear()
+    os.environ.update(environment)
+    importlib.import_module(PRELOADED)
+    from autonama_dagster.worker import Runner, told  # noqa: PLC0415
+
+    try:
+        task = pipe.recv()
+        with closing(Runner(pipe)) as runner:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            while True:
+                runner.run(task)
+                task = pipe.recv()
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        pass
+    except Exception as error:  # noqa: BLE001 - while it opens or ends, e.g. the server is gone
+        with suppress(OSError):
+            pipe.send(told(error))
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)  # Python would take two seconds to free what ends with the process

@@ -13,7 +13,7 @@ from bench.crash_project import (
     Outcome,
     Project,
     after_kill,
-    child,
+    descendants,
     left_behind,
     until,
 )
@@ -34,7 +34,7 @@ PROGRAMS = {
     "scan": Program(("scan", "--date", "2024-03-19"), ("cli", "cli", "postmaster")),
     "backfill": Program(
         ("backfill", "--from", "2024-03-12", "--days-per-run", "4"),
-        ("cli", "worker", "worker", "postmaster"),
+        ("cli", "loader", "worker", "worker", "postmaster"),
     ),
 }
 
@@ -82,9 +82,12 @@ def find_victim(name: str, project: Project, started: subprocess.Popen[bytes]) -
     if name == "postmaster":
         return project.server.pid()
     try:
-        return child(started.pid, "spawn_main")
+        found = descendants(started.pid, "multiprocessing.forkserver")
     except psutil.Error:
         return None
+    # The first is the one that has loaded what the others, its children, find loaded.
+    of_kind = found[:1] if name == "loader" else found[1:]
+    return of_kind[-1] if of_kind else None
 
 
 def strike(project: Project, program: Program, victim: str, after: float) -> bool:

@@ -139,8 +139,8 @@ def left_behind(project: Project) -> list[str]:
     return [f"stays: {' '.join(p.cmdline())[:120]}" for p in processes(project.folder)]
 
 
-def child(pid: int, word: str) -> int | None:
-    """Process id of the latest descendant with the word in its command line; None: there is none.
+def descendants(pid: int, word: str) -> list[int]:
+    """Process ids of descendants with the word in their command line, the latest last.
 
     Raises
     ------
@@ -148,8 +148,8 @@ def child(pid: int, word: str) -> int | None:
         The process has ended.
     """
     family = psutil.Process(pid).children(recursive=True)
-    found = [p.pid for p in family if word in " ".join(p.cmdline())]
-    return found[-1] if found else None
+    found = [p for p in family if word in " ".join(p.cmdline())]
+    return [p.pid for p in sorted(found, key=psutil.Process.create_time)]
 
 
 def say(text: str) -> None:

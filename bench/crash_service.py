@@ -15,7 +15,7 @@ from bench.crash_project import (
     Project,
     after_kill,
     baseless_now,
-    child,
+    descendants,
     free_port,
     left_behind,
     until,
@@ -104,7 +104,8 @@ class Service:
             return self._up.pid
         if victim == "postmaster":
             return self._project.server.pid()
-        return child(self._up.pid, PARTS[victim])
+        found = descendants(self._up.pid, PARTS[victim])
+        return found[-1] if found else None
 
     def _finish(self) -> list[str]:
         """Wait until its day is complete, stop it, and check that nothing is left behind."""

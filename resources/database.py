@@ -1,13 +1,16 @@
 """Which database the project uses, and its schema: the URL, the embedded server, the migrations."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from autonama_dagster.errors import DatabaseError
+from autonama_dagster.errors import AutonamaError, DatabaseError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, load_settings, project_dir
 from resources.database_urls import (
@@ -60,6 +63,28 @@ def dagster_database_url() -> str:
     name = dagster_sibling(project)
     _ensure_database(project, name)
     return dagster_url(with_database(project, name))
+
+
+@contextmanager
+def started_ahead(settings: Settings) -> Iterator[None]:
+    """Let the embedded server start while the caller loads its libraries, which takes as long.
+
+    What goes wrong is said by the first call that needs the server.
+    """
+
+    def start() -> None:
+        with suppress(AutonamaError):
+            project_url(settings)
+            dagster_database_url()
+
+    thread = Thread(target=start)
+    if settings.database_url is None:
+        thread.start()
+    try:
+        yield
+    finally:
+        if thread.ident is not None:
+            thread.join()
 
 
 def ready_url(settings: Settings) -> str:

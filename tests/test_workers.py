@@ -10,9 +10,9 @@ import psutil
 import pytest
 from scan_support import DAY, opened_project
 
-from autonama_dagster import processes
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.planner import Step
+from autonama_dagster.processes import load_ahead
 from autonama_dagster.workers import Workers
 
 PATIENCE = 60  # seconds for a process to end
@@ -77,18 +77,23 @@ def test_a_lost_process_is_said_and_an_error_of_a_step_too(opened):
     assert [p for p in pids if psutil.pid_exists(p)] == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not forked")
 @pytest.mark.usefixtures("opened")
-def test_a_process_started_ahead_is_taken_first_and_ended_where_nobody_takes_it():
-    with processes.started_ahead():
-        (ahead,) = processes._ahead
-        with workers() as made:
+def test_processes_are_forked_from_one_that_has_loaded_which_may_be_lost():
+    load_ahead()
+    with workers(2) as made:
+        for _ in range(2):
             made.submit(rank())
-            made.finish()
-            assert made._workers == [ahead]
-        assert made.done
-    with processes.started_ahead():
-        (unused,) = processes._ahead
-    assert not unused.process.is_alive()
+        forked = [psutil.Process(w.process.pid) for w in made._workers]
+        (loaded,) = {process.parent() for process in forked}
+        assert loaded.parent() == psutil.Process()
+        loaded.kill()
+        made.finish()
+        assert len(made.done) == 2
+    with workers() as made:
+        made.submit(rank())
+        made.finish()
+        assert psutil.Process(made._workers[0].process.pid).parent() != loaded
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -101,7 +106,8 @@ def test_workers_end_with_their_parent(tmp_path, how):
     with parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
-        children = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert set(pids) <= {child.pid for child in children}
         parent.send_signal(how)
         _, left = psutil.wait_procs(children, timeout=PATIENCE)
         assert left == []

@@ -84,21 +84,22 @@ def run_backfill(
     request: dict[str, Any], settings: Settings, progress: BackfillProgress
 ) -> dict[str, Any]:
     """Execute `backfill_job` in this process; gives what its run reports."""
-    from autonama_dagster.processes import started_ahead  # noqa: PLC0415
+    from autonama_dagster.processes import load_ahead, loading  # noqa: PLC0415
+    from resources.database import ready_url, started_ahead  # noqa: PLC0415
 
-    with started_ahead():
-        return _run(request, settings, progress)
-
-
-def _run(request: dict[str, Any], settings: Settings, progress: BackfillProgress) -> dict[str, Any]:
-    from autonama_dagster.backfill_job import filled_by, read_request, run_config  # noqa: PLC0415
-    from autonama_dagster.definitions import build_defs  # noqa: PLC0415
-    from autonama_dagster.execution import execute  # noqa: PLC0415
-    from resources.database import ready_url  # noqa: PLC0415
-    from resources.exchange.build import build_exchange  # noqa: PLC0415
-    from resources.exchange.memo import MemoExchange  # noqa: PLC0415
-    from resources.instance import open_instance  # noqa: PLC0415
-    from resources.warehouse import Warehouse  # noqa: PLC0415
+    load_ahead()
+    with started_ahead(settings), loading():
+        from autonama_dagster.backfill_job import (  # noqa: PLC0415
+            filled_by,
+            read_request,
+            run_config,
+        )
+        from autonama_dagster.definitions import build_defs  # noqa: PLC0415
+        from autonama_dagster.execution import execute  # noqa: PLC0415
+        from resources.exchange.build import build_exchange  # noqa: PLC0415
+        from resources.exchange.memo import MemoExchange  # noqa: PLC0415
+        from resources.instance import open_instance  # noqa: PLC0415
+        from resources.warehouse import Warehouse  # noqa: PLC0415
 
     with closing(MemoExchange(build_exchange(settings))) as exchange:
         read_request(request, settings, exchange)  # what cannot be makes no run

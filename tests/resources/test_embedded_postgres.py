@@ -14,7 +14,9 @@ import psycopg
 import pytest
 
 from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.settings import load_settings
 from resources import embedded_postgres, postgres_guard
+from resources.database import DAGSTER_DATABASE, DATABASE, started_ahead
 from resources.embedded_postgres import EmbeddedPostgres
 
 CHECKOUT = Path(embedded_postgres.__file__).parents[1]
@@ -441,3 +443,49 @@ def test_destroy_leaves_neither_process_nor_file(new_server):
     assert not Path(f"/proc/{pid}/cwd").exists()
     assert not new_server.data_dir.parent.exists()
     assert not new_server.socket_dir.exists()
+
+
+@pytest.fixture
+def project_of(monkeypatch):
+    """Enter the project of a server."""
+
+    def enter(server):
+        monkeypatch.delenv("DATABASE_URL", raising=False)
+        monkeypatch.delenv("AUTONAMA_DAGSTER_DATABASE_URL", raising=False)
+        monkeypatch.setenv("AUTONAMA_HOME", str(server._project_dir))
+        monkeypatch.chdir(server._project_dir)
+        return load_settings()
+
+    return enter
+
+
+def test_a_server_started_ahead_has_both_databases_afterwards(own_server, project_of):
+    own_server.stop()
+    with started_ahead(project_of(own_server)):
+        pass
+    found = ask(own_server, "SELECT array_agg(datname::text) FROM pg_database")
+    assert {DATABASE, DAGSTER_DATABASE} <= set(found[0])
+
+
+def test_what_keeps_a_server_from_starting_ahead_is_left_to_who_needs_it(
+    own_server, project_of, monkeypatch, capfd
+):
+    own_server.stop()
+    settings = project_of(own_server)
+    monkeypatch.setattr(EmbeddedPostgres, "start", failing_start)
+    with started_ahead(settings):
+        pass
+    assert own_server.pid() is None
+    assert capfd.readouterr() == ("", "")
+
+
+def failing_start(_):
+    raise DatabaseError("no room")
+
+
+def test_no_server_is_started_where_there_is_a_database(own_server, project_of):
+    own_server.stop()
+    project_of(own_server)
+    with started_ahead(load_settings(DATABASE_URL="postgresql://u@127.0.0.1:9/d")):
+        pass
+    assert own_server.pid() is None

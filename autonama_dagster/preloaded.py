@@ -1,0 +1,17 @@
+"""What worker processes need, also what is imported as late as its first use."""
+
+import importlib
+
+from autonama_dagster.processes import loading
+
+_MODULES = (
+    "autonama_dagster.worker",
+    "autonama_dagster.charts.heatmap",
+    "autonama_dagster.charts.scan",
+    "binance.client",
+    "scipy.cluster.hierarchy",
+)
+
+with loading():
+    for _name in _MODULES:
+        importlib.import_module(_name)
