@@ -11,11 +11,11 @@ from assets.chance import expected_counts
 from assets.input_hashes import summary_hash
 from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
-from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts, links
+from assets.symbol_charts import charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.analytics.summary import members
-from autonama_dagster.charts.scan import scan_summary
+from autonama_dagster.charts import CHART_DAYS
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
@@ -72,6 +72,8 @@ def _attach(
     config: SummaryConfig,
 ) -> None:
     """The picture of the latest day, and links to the charts of its symbols."""
+    from autonama_dagster.charts.scan import scan_summary  # noqa: PLC0415
+
     day = latest.date()
     source = warehouse.source_label(day)
     picture = scan_summary(

@@ -9,7 +9,6 @@ from assets.pictures import attach_picture
 from assets.stage import day_number, run_scope, stage, with_provenance
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.run_windows import answered_candles
-from autonama_dagster.charts.heatmap import correlation_heatmap
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.analysis import CORRELATION_MATRIX
 from autonama_dagster.settings import Settings
@@ -48,9 +47,16 @@ def correlation_matrix(
         known = answered_candles(candles, answered, number, reach)
         frames.append(pairs(list(symbols), known, number, lookback=settings.lookback))
     frame = pd.concat(frames, ignore_index=True)
+    _attach(context, warehouse, frame)
+    return with_provenance(frame, "correlation_matrix", settings)
+
+
+def _attach(context: dg.AssetExecutionContext, warehouse: Warehouse, frame: pd.DataFrame) -> None:
+    """The picture of the latest day."""
+    from autonama_dagster.charts.heatmap import correlation_heatmap  # noqa: PLC0415
+
     latest = frame["date"].max()
     label = warehouse.source_label(latest.date())
     of_day = frame[frame["date"] == latest]
     picture = correlation_heatmap(of_day, date=latest.date(), source_label=label)
     attach_picture(context, "heatmap", picture, latest)
-    return with_provenance(frame, "correlation_matrix", settings)

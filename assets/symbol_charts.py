@@ -11,11 +11,8 @@ from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.run_windows import Answered, RunWindows, windows_of
-from autonama_dagster.charts.symbol import DAYS, symbol_chart
+from autonama_dagster.charts import CHART_DAYS
 from autonama_dagster.settings import CORE_MOVERS, Settings
-
-CHART_DAYS = DAYS
-"""Days a chart shows; each has a channel of its own, so the candles reach that much further."""
 
 
 def charted(signals: pd.DataFrame) -> list[str]:
@@ -62,6 +59,8 @@ def _draw(
     source: str | None,
     answered: Answered | None,
 ) -> bytes:
+    from autonama_dagster.charts.symbol import symbol_chart  # noqa: PLC0415
+
     params = channel_params(settings)
     first = day - timedelta(days=CHART_DAYS - 1)
     run = windows_of(candles, [symbol], first, day, params.lookback, answered)

@@ -14,7 +14,7 @@ from assets.evidence import evidence, read_evidence
 from assets.input_hashes import signal_hashes
 from assets.parameters import channel_params, parameters, quality_limits
 from assets.stage import with_provenance
-from assets.symbol_charts import CHART_DAYS, charted, draw_symbol_charts
+from assets.symbol_charts import charted, draw_symbol_charts
 from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.chance import expectations, pair_chances, signal_chances
@@ -29,6 +29,7 @@ from autonama_dagster.analytics.run_windows import RunWindows, windows_at, windo
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
+from autonama_dagster.charts import CHART_DAYS
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import uncovered
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
 from autonama_dagster.analytics.windows import windows
+from autonama_dagster.charts import CHART_DAYS
 from autonama_dagster.charts.price_panel import Scale, draw_price, draw_reason
 from autonama_dagster.charts.style import (
     BUY,
@@ -46,8 +47,6 @@ from autonama_dagster.charts.timeline import (
     aligned,
     draw_calendar,
 )
-
-DAYS: Final = 180
 
 _WIDTH, _HEIGHT = 1280, 960
 _PANELS: Final = ((134, 430), (578, 88), (680, 88), (782, 96))  # top and height in pixels
@@ -103,7 +102,7 @@ def symbol_chart(
     day = pd.Timestamp(signal["date"])
     last = (day - pd.Timestamp(0)).days
     shown, after_break = _visible(candles, last)
-    since = int(shown["day"][0]) if len(shown["day"]) else last - DAYS + 1
+    since = int(shown["day"][0]) if len(shown["day"]) else last - CHART_DAYS + 1
     days = np.arange(min(since, last - FEWEST_DAYS + 1), last + 1)
     curves = aligned(own_channel, days, since, ("fitted_price", "upper_band", "lower_band"))
     curves |= aligned(todays_fit, days, since, ("fitted", "upper", "lower"))
@@ -138,10 +137,10 @@ def _visible(candles: Candles | None, last: int) -> tuple[dict[str, _Floats], bo
     names = ("day", "open", "high", "low", "close", "volume")
     if candles is None:
         return {name: np.empty(0) for name in names}, False
-    window = windows(candles, np.array([last]), DAYS)
+    window = windows(candles, np.array([last]), CHART_DAYS)
     part = slice(int(window.start[0]), int(window.stop[0]))
     shown = {name: getattr(candles, name)[part].astype(np.float64) for name in names}
-    return shown, bool((candles.day[: part.start] > last - DAYS).any())
+    return shown, bool((candles.day[: part.start] > last - CHART_DAYS).any())
 
 
 def _draw_header(page: Page, symbol: str, signal: Mapping[str, Any], day: pd.Timestamp) -> None:
