@@ -1,25 +1,28 @@
 """Verification of many rows: in parts that fit the memory, on all cores."""
 
-import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from assets.recompute import OF_DAYS, OF_SYMBOLS
 from assets.verify import Verified, together, verify_days, verify_symbols
-from autonama_dagster.errors import InputError
-from autonama_dagster.planner import ROWS_AT_ONCE, SYMBOLS_AT_ONCE
+from autonama_dagster.errors import AutonamaError, InputError
+from autonama_dagster.planner import SYMBOLS_AT_ONCE
+from autonama_dagster.processes import end_with_parent, process_context
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings
 from resources.warehouse import Warehouse
 
+ROWS_AT_ONCE = (600, 6000)  # symbols x days: each symbol reads a window, for one day or for many
 DAYS_AT_ONCE = 10  # of the tables by date: 49,500 pairs of 100 members
 DAYS_OF_A_SAMPLE = 20  # symbol-days of a sample for each day whose tables by date are verified
-FEW = 4  # parts that are not worth the start of processes
+FEW = 3  # parts that are not worth the start of processes
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def parts_of(
     stored = _stored(warehouse, first, last, symbols)
     days = sorted({day for day, _ in stored})
     names = list(dict.fromkeys(sorted(symbol for _, symbol in stored)))
-    width = max(1, ROWS_AT_ONCE // min(len(names), SYMBOLS_AT_ONCE))
+    least, most = (max(1, rows // min(len(names), SYMBOLS_AT_ONCE)) for rows in ROWS_AT_ONCE)
+    width = min(max(-(-len(days) // (2 * _cores())), least), most)
     parts = [
         Part(some[0], some[-1], tuple(names[at : at + SYMBOLS_AT_ONCE]))
         for some in (days[at : at + width] for at in range(0, len(days), width))
@@ -94,11 +98,22 @@ def _each(
         for part in parts:
             yield _verify(part, settings, warehouse)
         return
-    context = multiprocessing.get_context("spawn")
-    processes = min(os.cpu_count() or 1, len(parts))
     url = warehouse.url
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from pool.map(_verify_there, parts, [settings] * len(parts), [url] * len(parts))
+    there = partial(_verify_there, settings=settings, url=url)
+    try:
+        with ProcessPoolExecutor(
+            min(_cores(), len(parts)), mp_context=process_context(), initializer=end_with_parent
+        ) as pool:
+            yield from pool.map(there, parts)
+    except (BrokenProcessPool, EOFError):
+        raise AutonamaError(
+            "a process was lost (killed, or out of memory): verify again, with --date day by day "
+            "if memory is short"
+        ) from None
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 def _verify_there(part: Part, settings: Settings, url: str) -> list[Verified]:

@@ -22,7 +22,7 @@ from autonama_dagster.analytics.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.universe import rank
 from autonama_dagster.backfill import ANALYTIC
-from autonama_dagster.errors import InputError
+from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.verification import parts_of, sample_of, verify
 
 PROGRAM = Path(sys.executable).with_name("autonama")
@@ -250,12 +250,40 @@ def test_parts_and_samples_name_what_is_stored(stored):
         parts_of(warehouse, START, DAY, ("NOPE",))
 
 
+@pytest.mark.parametrize(
+    ("symbols", "days", "parts", "width"),
+    [(100, 720, 12, 60), (200, 100, 8, 25), (100, 24, 4, 6), (100, 3, 1, 3), (2, 90, 1, 90)],
+)
+def test_parts_fit_the_memory_and_are_enough_for_two_cores(
+    monkeypatch, symbols, days, parts, width
+):
+    stored = [(START + timedelta(days=d), f"S{n:03}") for d in range(days) for n in range(symbols)]
+    monkeypatch.setattr("autonama_dagster.verification._stored", lambda *_: stored)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    made = [part for part in parts_of(None, stored[0][0], stored[-1][0]) if part.symbols]
+    assert len(made) == parts
+    assert max((part.last - part.first).days + 1 for part in made) == width
+    assert max(len(part.symbols) for part in made) <= 100
+    assert sum(((p.last - p.first).days + 1) * len(p.symbols) for p in made) == len(stored)
+
+
 def test_processes_find_the_same(stored):
     warehouse, settings = stored.project.warehouse, stored.project.settings
     parts = [part for _ in range(2) for part in parts_of(warehouse, START, DAY)]
     total = {part.table: (part.rows, part.rows_of()) for part in verify(parts, settings, warehouse)}
     assert total["signals"] == (18, 0)
     assert total["analysis_summary"] == (6, 0)
+
+
+def die(_part, **_):
+    os._exit(1)
+
+
+def test_a_lost_process_is_said_in_one_line(stored, monkeypatch):
+    monkeypatch.setattr("autonama_dagster.verification._verify_there", die)
+    parts = parts_of(stored.warehouse, START, DAY) * 2
+    with pytest.raises(AutonamaError, match=r"a process was lost .* verify again"):
+        verify(parts, stored.project.settings, stored.warehouse)
 
 
 def test_the_checks_run_with_every_step_and_keep_what_they_found(stored):

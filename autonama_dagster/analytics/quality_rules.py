@@ -6,6 +6,8 @@ A rule is a small function with its reason beside it; thresholds that a user may
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -125,17 +127,18 @@ def duplicates(candles: Candles, repeats: NDArray[np.bool_]) -> Iterator[Finding
 
 def faults(candles: Candles) -> Iterator[Finding]:
     """Stored candles that `candles.parse` would have kept out: somebody changed the table."""
-    floats = np.stack([getattr(candles, name) for name in CANDLE_FLOATS])
-    prices, amounts = floats[:4], floats[4:]
-    # A quote volume that no source gave is NULL, and NaN here.
-    is_wrong = ~(np.isfinite(prices) & (prices > 0)).all(axis=0) | (amounts < 0).any(axis=0)
-    is_wrong |= np.isinf(amounts).any(axis=0)
     top, bottom = np.maximum(candles.open, candles.close), np.minimum(candles.open, candles.close)
     is_unordered = (top > candles.high) | (bottom < candles.low)
+    # NaN is no price. A quote volume that no source gave is NULL, and NaN here.
+    is_price = np.minimum(bottom, candles.low) > 0
+    is_price &= np.maximum(top, candles.high) < np.inf
+    is_wrong = ~is_price
+    for amount in (candles.volume, candles.quote_volume):
+        is_wrong |= (amount < 0) | (amount == np.inf)
     for mask, rule in ((is_wrong, "non_positive"), (is_unordered & ~is_wrong, "ohlc_order")):
         for i in np.flatnonzero(mask).tolist():
-            numbers = zip(CANDLE_FLOATS, floats[:, i].tolist(), strict=True)
-            seen = {name: value if np.isfinite(value) else None for name, value in numbers}
+            numbers = {name: getattr(candles, name)[i].item() for name in CANDLE_FLOATS}
+            seen = {name: n if np.isfinite(n) else None for name, n in numbers.items()}
             yield _on(candles, i, rule, ERROR, seen)
 
 
@@ -170,7 +173,7 @@ def price_jumps(
         }
     for name in ("close_ratio", "open_gap_pct"):
         values[name][1][anew] = False
-    is_hit = np.logical_or.reduce([mask for _, mask in values.values()])
+    is_hit = reduce(or_, (mask for _, mask in values.values()))
     for i in np.flatnonzero(is_hit).tolist():
         seen = {n: round(v[i].item(), 6) for n, (v, mask) in values.items() if mask[i]}
         is_pair = bool({"close_ratio", "open_gap_pct"} & set(seen))
@@ -279,9 +282,10 @@ def _on(candles: Candles, i: int, rule: str, severity: int, seen: dict[str, Any]
 
 def _repeats(candles: Candles) -> NDArray[np.bool_]:
     """Whether each candle but the first is of the next day and has the four prices of the last."""
-    columns = [getattr(candles, name) for name in PRICES]
-    is_same = [column[1:] == column[:-1] for column in columns]
-    return np.asarray(np.logical_and.reduce([np.diff(candles.day) == 1, *is_same]))
+    is_same: NDArray[np.bool_] = np.diff(candles.day) == 1
+    for column in (getattr(candles, name) for name in PRICES):
+        is_same &= column[1:] == column[:-1]
+    return is_same
 
 
 def _pairs(candles: Candles, value: NDArray[np.float64]) -> NDArray[np.float64]:

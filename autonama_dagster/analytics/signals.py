@@ -278,8 +278,8 @@ def _strength(
 
 def _membership(bands: pd.DataFrame, universe: pd.DataFrame) -> dict[str, pd.Series]:
     """is_member and universe_rank in the rows of `bands`."""
-    nullable = universe.astype({"is_member": "boolean", "rank": "Int64"})
-    found = match_rows(bands, nullable, ["is_member", "rank"])
+    kinds = {"is_member": "boolean", "rank": "Int64"}
+    found = match_rows(bands, universe[[*_KEY, *kinds]].astype(kinds), [*kinds])
     is_known_day = bands["date"].isin(universe["date"])
     is_member = found["is_member"].fillna(value=False).mask(~is_known_day)
     return {"is_member": is_member, "universe_rank": found["rank"]}

@@ -248,23 +248,30 @@ def _json_objects(constants: Mapping[str, Any], columns: pd.DataFrame) -> pd.Ser
 
     Built column by column in Arrow, which is several times faster than encoding row by row.
     """
+    is_float = [dtype.kind == "f" for dtype in columns.dtypes]
+    values = iter(_json_floats(columns.loc[:, is_float]))
     prefix = _encode(constants)[:-1]
     parts: list[Any] = []
-    for name in columns:
+    for name, is_number in zip(columns, is_float, strict=True):
         separator = "" if prefix.endswith("{") else ","
-        parts += [_scalar(f"{prefix}{separator}{_encode(name)}:"), _json_values(columns[name])]
+        value = next(values) if is_number else _json_values(columns[name])
+        parts += [_scalar(f"{prefix}{separator}{_encode(name)}:"), value]
         prefix = ""
     joined = pc.binary_join_element_wise(*parts, _scalar("}"), _scalar(""))
     return pd.Series(pd.array(joined, dtype="str"), index=columns.index)
 
 
+def _json_floats(columns: pd.DataFrame) -> list[Any]:
+    """Each value of float columns as JSON text: an Arrow string array per column."""
+    values = columns.to_numpy(np.float64).ravel(order="F")
+    # Arrow prints the shortest text that reads back as the same float64.
+    finite = pa.array(values, mask=~np.isfinite(values))
+    texts = pc.fill_null(finite.cast(pa.large_string()), "null")
+    return [texts.slice(at * len(columns), len(columns)) for at in range(columns.shape[1])]
+
+
 def _json_values(column: pd.Series) -> Any:
     """Each value of a column as JSON text, an Arrow string array."""
-    if column.dtype.kind == "f":
-        # Arrow prints the shortest text that reads back as the same float64.
-        values = column.to_numpy()
-        finite = pa.array(values, mask=~np.isfinite(values))
-        return pc.fill_null(finite.cast(pa.large_string()), "null")
     if column.dtype.kind == "M":
         column = column.dt.strftime("%Y-%m-%d")
     missing_as_none = column.astype(object).where(column.notna(), None)

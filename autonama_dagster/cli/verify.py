@@ -12,6 +12,7 @@ from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.errors import InputError
+from autonama_dagster.processes import load_ahead
 from autonama_dagster.settings import load_settings
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def verify(
     progress = StepProgress(Console(stderr=True), settings.log_format)
     with progress.running():
         progress.step("load the stages")
+        if sample or everything:
+            load_ahead()
         from assets.verify import as_rows  # noqa: PLC0415
         from autonama_dagster.verification import parts_of, sample_of  # noqa: PLC0415
         from autonama_dagster.verification import verify as run  # noqa: PLC0415
