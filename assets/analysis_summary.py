@@ -15,7 +15,7 @@ from assets.symbol_charts import charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.analytics.summary import members
-from autonama_dagster.charts import CHART_DAYS
+from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings
 from resources.statements import Scope

@@ -11,7 +11,7 @@ from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.run_windows import Answered, RunWindows, windows_of
-from autonama_dagster.charts import CHART_DAYS
+from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.settings import CORE_MOVERS, Settings
 
 

@@ -1,8 +1,8 @@
 """Processes that load once what all of them need.
 
 On Linux each is forked from one process that has loaded it, elsewhere each loads it for itself: the
-libraries of other systems do not survive a fork. That one and the forked ones end with the process
-that started them, also when it was killed: nothing is left behind.
+libraries of other systems do not survive a fork. That one, once it has loaded, and the forked ones
+end with the process that started them, also when it was killed: nothing is left behind.
 """
 
 import gc
@@ -19,10 +19,11 @@ from typing import Final
 
 PRELOADED: Final = "autonama_dagster.preloaded"
 _IS_FORKED: Final = sys.platform == "linux"
+_SAFE_PATH: Final = "PYTHONSAFEPATH"
 
 
 def process_context() -> ForkServerContext | SpawnContext:
-    """How processes are started that find `PRELOADED` loaded."""
+    """How processes are started, on Linux with `PRELOADED` loaded."""
     if not _IS_FORKED:
         return multiprocessing.get_context("spawn")
     forkserver.set_forkserver_preload([PRELOADED])
@@ -30,11 +31,21 @@ def process_context() -> ForkServerContext | SpawnContext:
 
 
 def load_ahead() -> None:
-    """Let the process load that others are forked from, while this one goes on."""
-    if _IS_FORKED:
-        process_context()
+    """Let the process load that others are forked from, unless it has, while this one goes on."""
+    if not _IS_FORKED:
+        return
+    process_context()
+    before = os.environ.get(_SAFE_PATH)
+    # Python would look in the current directory first, where anybody's `assets` may lie.
+    os.environ[_SAFE_PATH] = "1"
+    try:
         with interrupts_held():
             forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 @contextmanager

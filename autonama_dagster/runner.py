@@ -6,7 +6,7 @@ from datetime import date
 
 import dagster as dg
 
-from autonama_dagster.charts import CHART_DAYS
+from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.execution import end_lost_runs
 from autonama_dagster.jobs import StepRun, announce, run_step

@@ -1,9 +1,10 @@
 """Verification of many rows: in parts that fit the memory, on all cores."""
 
+import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from assets.recompute import OF_DAYS, OF_SYMBOLS
 from assets.verify import Verified, together, verify_days, verify_symbols
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.planner import SYMBOLS_AT_ONCE
-from autonama_dagster.processes import end_with_parent, process_context
+from autonama_dagster.processes import end_with_parent, load_ahead, process_context
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings
 from resources.warehouse import Warehouse
 
-ROWS_AT_ONCE = (600, 6000)  # symbols x days: each symbol reads a window, for one day or for many
+FEWEST_ROWS, MOST_ROWS = 600, 6000  # symbols x days; each symbol reads a window for all its days
 DAYS_AT_ONCE = 10  # of the tables by date: 49,500 pairs of 100 members
 DAYS_OF_A_SAMPLE = 20  # symbol-days of a sample for each day whose tables by date are verified
 FEW = 3  # parts that are not worth the start of processes
@@ -47,7 +48,8 @@ def parts_of(
     stored = _stored(warehouse, first, last, symbols)
     days = sorted({day for day, _ in stored})
     names = list(dict.fromkeys(sorted(symbol for _, symbol in stored)))
-    least, most = (max(1, rows // min(len(names), SYMBOLS_AT_ONCE)) for rows in ROWS_AT_ONCE)
+    group = min(len(names), SYMBOLS_AT_ONCE)
+    least, most = max(1, FEWEST_ROWS // group), max(1, MOST_ROWS // group)
     width = min(max(-(-len(days) // (2 * _cores())), least), most)
     parts = [
         Part(some[0], some[-1], tuple(names[at : at + SYMBOLS_AT_ONCE]))
@@ -98,18 +100,29 @@ def _each(
         for part in parts:
             yield _verify(part, settings, warehouse)
         return
-    url = warehouse.url
-    there = partial(_verify_there, settings=settings, url=url)
+    there = partial(_verify_there, settings=settings, url=warehouse.url)
+    load_ahead()
     try:
         with ProcessPoolExecutor(
             min(_cores(), len(parts)), mp_context=process_context(), initializer=end_with_parent
         ) as pool:
-            yield from pool.map(there, parts)
-    except (BrokenProcessPool, EOFError):
+            yield from _results([pool.submit(there, part) for part in parts])
+    except (BrokenProcessPool, EOFError, ConnectionError):
         raise AutonamaError(
             "a process was lost (killed, or out of memory): verify again, with --date day by day "
             "if memory is short"
         ) from None
+
+
+def _results(futures: Sequence[Future[list[Verified]]]) -> Iterator[list[Verified]]:
+    """The results in order; where that ends early, the processes do too."""
+    try:
+        for future in futures:
+            yield future.result()
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
 
 
 def _cores() -> int:

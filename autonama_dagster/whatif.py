@@ -29,7 +29,7 @@ from autonama_dagster.analytics.run_windows import RunWindows, windows_at, windo
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
-from autonama_dagster.charts import CHART_DAYS
+from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import uncovered
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters

@@ -10,6 +10,8 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Final, Self
 
+import psutil
+
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.jobs import StepRun
 from autonama_dagster.planner import Step
@@ -17,6 +19,7 @@ from autonama_dagster.processes import (
     PRELOADED,
     end_with_parent,
     interrupts_held,
+    load_ahead,
     process_context,
 )
 
@@ -30,14 +33,18 @@ class WorkerProcess:
     """One process and our end of its pipe; it waits for its first task."""
 
     def __init__(self) -> None:
+        load_ahead()
         context = process_context()
         self.pipe, theirs = context.Pipe()
-        # The environment of this process, which may be another than the loaded one's.
-        self.process = context.Process(target=_work, args=(theirs, dict(os.environ)))
+        # Kept, because it holds the pipe by which the process sees that we have not ended; given
+        # our environment, because that of the process it is forked from may be older.
+        self._started = context.Process(target=_work, args=(theirs, dict(os.environ)))
         try:
             with interrupts_held():
-                self.process.start()
-        except (EOFError, OSError):  # the process that it is forked from is gone
+                self._started.start()
+            # Multiprocessing takes it for ended when the one that it is forked from has.
+            self.process = psutil.Process(self._started.pid)
+        except (EOFError, OSError, psutil.Error):  # that one was lost, or this one at once
             raise _lost() from None
         theirs.close()
         self.is_busy = False
@@ -59,15 +66,18 @@ class WorkerProcess:
     def ask_to_end(self) -> None:
         """Ask the process to stop, also in the middle of a task."""
         self.pipe.close()
-        if self.is_busy and self.process.pid and self.process.is_alive():
-            os.kill(self.process.pid, signal.SIGINT)
+        if self.is_busy:
+            with suppress(psutil.NoSuchProcess):
+                self.process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
         """Wait until the process has stopped, and make it stop."""
-        self.process.join(PATIENCE)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        with suppress(psutil.NoSuchProcess):
+            try:
+                self.process.wait(PATIENCE)
+            except psutil.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(PATIENCE)
 
 
 class Workers:

@@ -6,8 +6,9 @@ kill nothing may be reported as materialised without its rows, and no process ma
 every table must be equal to an undisturbed run's, and Dagster may know of no run that goes on. The
 candles come from a synthetic market with a clock that stands still, so all runs ask for the same.
 
-The victims: the program itself, one of its worker processes, the main process of the embedded
-server; of `autonama up` also Dagster's daemon, its code server, and the process of a run.
+The victims: the program itself, one of its worker processes, the one that these are forked from,
+the main process of the embedded server; of `autonama up` also Dagster's daemon, its code server,
+and the process of a run.
 """
 
 import argparse

@@ -1,13 +1,16 @@
 """Rows computed again: what is stored is what its day knew; planted leaks and changes are found."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +26,7 @@ from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.universe import rank
 from autonama_dagster.backfill import ANALYTIC
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.verification import parts_of, sample_of, verify
+from autonama_dagster.verification import Part, _each, parts_of, sample_of, verify
 
 PROGRAM = Path(sys.executable).with_name("autonama")
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -281,9 +284,26 @@ def die(_part, **_):
 
 def test_a_lost_process_is_said_in_one_line(stored, monkeypatch):
     monkeypatch.setattr("autonama_dagster.verification._verify_there", die)
-    parts = parts_of(stored.warehouse, START, DAY) * 2
+    parts = parts_of(stored.project.warehouse, START, DAY) * 2
     with pytest.raises(AutonamaError, match=r"a process was lost .* verify again"):
-        verify(parts, stored.project.settings, stored.warehouse)
+        verify(parts, stored.project.settings, stored.project.warehouse)
+
+
+def ends_late(part, *, settings, **_):
+    if not part.symbols:
+        time.sleep(20)
+        (settings / "ended").touch()
+    return []
+
+
+def test_processes_end_with_who_stops_asking(tmp_path, monkeypatch):
+    monkeypatch.setattr("autonama_dagster.verification._verify_there", ends_late)
+    parts = [Part(DAY, DAY, SYMBOLS), *[Part(DAY, DAY)] * 4]
+    results = _each(parts, tmp_path, SimpleNamespace(url=""))
+    assert next(results) == []
+    results.close()
+    assert multiprocessing.active_children() == []
+    assert not (tmp_path / "ended").exists()
 
 
 def test_the_checks_run_with_every_step_and_keep_what_they_found(stored):

@@ -31,6 +31,20 @@ if __name__ == "__main__":
         workers.finish()
 """
 
+ASKS = """
+import os, sys
+import autonama_dagster
+from autonama_dagster.processes import PRELOADED, load_ahead, process_context
+def ask(pipe):
+    pipe.send((PRELOADED in sys.modules, sys.modules["autonama_dagster"].__file__))
+if __name__ == "__main__":
+    load_ahead()
+    ours, theirs = process_context().Pipe()
+    process_context().Process(target=ask, args=(theirs,)).start()
+    is_loaded, file = ours.recv()
+    print(is_loaded, file == autonama_dagster.__file__, os.environ.get("PYTHONSAFEPATH"))
+"""
+
 
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
@@ -78,8 +92,7 @@ def test_a_lost_process_is_said_and_an_error_of_a_step_too(opened):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not forked")
-@pytest.mark.usefixtures("opened")
-def test_processes_are_forked_from_one_that_has_loaded_which_may_be_lost():
+def test_processes_are_forked_from_one_that_has_loaded_which_may_be_lost(opened):
     load_ahead()
     with workers(2) as made:
         for _ in range(2):
@@ -90,10 +103,14 @@ def test_processes_are_forked_from_one_that_has_loaded_which_may_be_lost():
         loaded.kill()
         made.finish()
         assert len(made.done) == 2
-    with workers() as made:
-        made.submit(rank())
-        made.finish()
-        assert psutil.Process(made._workers[0].process.pid).parent() != loaded
+        with workers() as others:
+            others.submit(rank())
+            others.finish()
+            assert psutil.Process(others._workers[0].process.pid).parent() != loaded
+        # The children of the lost one are ended in the middle of a task all the same.
+        opened.server.faults.add("timeout:seconds=600,path=klines")
+        made.submit(rank(DAY - timedelta(days=1)))
+    assert not any(process.is_running() for process in forked)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -112,3 +129,17 @@ def test_workers_end_with_their_parent(tmp_path, how):
         _, left = psutil.wait_procs(children, timeout=PATIENCE)
         assert left == []
         parent.wait(PATIENCE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not forked")
+def test_what_lies_in_the_current_directory_is_not_loaded(tmp_path):
+    for name in ("assets", "resources", "autonama_dagster"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    script = tmp_path / "program" / "asks.py"
+    script.parent.mkdir()
+    script.write_text(ASKS)
+    answer = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.split() == ["True", "True", "None"]

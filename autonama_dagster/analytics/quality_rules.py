@@ -130,9 +130,9 @@ def faults(candles: Candles) -> Iterator[Finding]:
     top, bottom = np.maximum(candles.open, candles.close), np.minimum(candles.open, candles.close)
     is_unordered = (top > candles.high) | (bottom < candles.low)
     # NaN is no price. A quote volume that no source gave is NULL, and NaN here.
-    is_price = np.minimum(bottom, candles.low) > 0
-    is_price &= np.maximum(top, candles.high) < np.inf
-    is_wrong = ~is_price
+    lowest = np.minimum(np.minimum(bottom, candles.low), candles.high)
+    highest = np.maximum(np.maximum(top, candles.high), candles.low)
+    is_wrong = ~((lowest > 0) & (highest < np.inf))
     for amount in (candles.volume, candles.quote_volume):
         is_wrong |= (amount < 0) | (amount == np.inf)
     for mask, rule in ((is_wrong, "non_positive"), (is_unordered & ~is_wrong, "ohlc_order")):

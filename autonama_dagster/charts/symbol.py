@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
 from autonama_dagster.analytics.windows import windows
-from autonama_dagster.charts import CHART_DAYS
+from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.charts.price_panel import Scale, draw_price, draw_reason
 from autonama_dagster.charts.style import (
     BUY,

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.progress import StepProgress
+from autonama_dagster.cli.symbols import chosen_symbols
+from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -59,10 +62,10 @@ def backfill(
     assets are computed from what is stored of the others.
     """
     request = {
-        "from": first,
-        "to": last,
-        "symbols": _names(symbols),
-        "assets": _names(assets),
+        "from": parse_day(first, "--from").isoformat(),
+        "to": last if last is None else parse_day(last, "--to").isoformat(),
+        "symbols": list(chosen_symbols(symbols) or ()),
+        "assets": _chosen_assets(assets),
         "days_per_run": days_per_run,
         "again": again,
     }
@@ -111,5 +114,8 @@ def run_backfill(
             return filled_by(instance, run_id)
 
 
-def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+def _chosen_assets(text: str | None) -> list[str]:
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise InputError("--assets names none; write it like indicators,regression_bands")
+    return names

@@ -15,9 +15,10 @@ from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.old_config import read_old_config
 from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.cli.render import print_result, stdout_console
+from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.errors import InputError
 from autonama_dagster.results import ScanResult, export, results_folder, stored_result
-from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, parse_symbols
+from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings
 from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
 from resources.exchange.memo import MemoExchange
@@ -215,12 +216,7 @@ def _symbols(
         )
     if core_movers:
         return CORE_MOVERS
-    if symbols is None:
-        return None
-    names = parse_symbols(symbols)
-    if not names:
-        raise InputError("--symbols is empty: give names like BTCUSDT,ETHUSDT")
-    return names
+    return chosen_symbols(symbols)
 
 
 def _intraday_symbols(
