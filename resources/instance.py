@@ -1,5 +1,6 @@
 """The Dagster instance of this project: one home, one configuration, for CLI and UI alike."""
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ def dagster_home() -> Path:
     link = home / "dagster.yaml"
     target = Path(__file__).resolve().parents[1] / "dagster.yaml"
     if not link.exists() or link.resolve() != target:
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
+        new = home / f"dagster.yaml-{secrets.token_hex(4)}"
+        new.symlink_to(target)
+        new.replace(link)  # at once: without the file Dagster takes a storage of its own
     return home
 
 
