@@ -21,6 +21,7 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job it is ignored
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     sys.argv = ["dagster", "dev", *sys.argv[2:]]
     main()  # type: ignore[no-untyped-call]
