@@ -136,17 +136,11 @@ class Backfill:
                 self._progress.step("rank the universe")
                 wants_rows = any(map(self._request.chosen, (ANALYTIC, SUMMARY)))
                 rankings = self._rankings()
-                if rankings:
-                    fetching.submit(rankings)
-                    fetching.finish()
+                self._execute(fetching, rankings)
                 register(self._instance, self._request.symbols)
                 self._progress.step("fetch candles")
                 candles = self._candles()
-                if candles:
-                    fetching.submit(candles)
-                    if wants_rows:
-                        workers.start()
-                    fetching.finish()
+                self._execute(fetching, candles)
             self._progress.step("indicators to summaries")
             chunks = self._chunks() if wants_rows else []
             for done, (first, last) in enumerate(chunks):
@@ -172,6 +166,11 @@ class Backfill:
             partitions=self._filled.partitions + partitions,
         )
         self._progress.ran(done)
+
+    def _execute(self, workers: Workers, steps: Sequence[Step]) -> None:
+        if steps:
+            workers.submit(steps)
+            workers.finish()
 
     def _states(self, first: date, last: date) -> dict[date, State]:
         return read_states(first, last, self._settings, self._warehouse, self._instance)

@@ -86,7 +86,7 @@ class Workers:
     Parameters
     ----------
     count
-        Processes; each starts with its first task, or with `start`.
+        Processes; each starts with its first task.
     on_done
         Called for each step that ran, in this process.
     on_requests
@@ -114,11 +114,6 @@ class Workers:
             worker.ask_to_end()
         for worker in self._workers:
             worker.end()
-
-    def start(self) -> None:
-        """Let all processes open what they need, for tasks that are still to come."""
-        while len(self._workers) < self._count:
-            self._workers.append(WorkerProcess())
 
     def submit(self, task: Task) -> None:
         """Hand the task to a free process, waiting until there is one.
@@ -190,16 +185,17 @@ def _work(pipe: Connection, environment: Mapping[str, str]) -> None:
     from autonama_dagster.worker import Runner, told  # noqa: PLC0415
 
     try:
+        task = pipe.recv()
         with closing(Runner(pipe)) as runner:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             while True:
-                runner.run(pipe.recv())
+                runner.run(task)
+                task = pipe.recv()
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         pass
     except Exception as error:  # noqa: BLE001 - while it opens or ends, e.g. the server is gone
-        with suppress(OSError, EOFError):
+        with suppress(OSError):
             pipe.send(told(error))
-            pipe.recv()  # until it is read: of a process that is gone nothing is
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(0)  # Python would take two seconds to free what ends with the process
