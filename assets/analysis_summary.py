@@ -10,11 +10,12 @@ import pandas as pd
 from assets.chance import expected_counts
 from assets.input_hashes import summary_hash
 from assets.pictures import attach_picture
-from assets.stage import day_number, run_scope, stage, with_provenance
+from assets.stage import run_scope, stage, with_provenance
 from assets.symbol_charts import charted, draw_symbol_charts, links
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.analytics.summary import members
+from autonama_dagster.analytics.windows import day_number
 from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assets.parameters import channel_params
-from assets.stage import day_number
 from autonama_dagster.analytics.chance import (
     N_SURROGATES,
     expectations,
@@ -21,6 +20,7 @@ from autonama_dagster.analytics.channel import OK
 from autonama_dagster.analytics.correlation import RETURN_DAYS, window_days
 from autonama_dagster.analytics.hashing import params_hash, window_hashes
 from autonama_dagster.analytics.run_windows import answered_candles
+from autonama_dagster.analytics.windows import day_number
 from autonama_dagster.settings import Settings
 from resources.chance_cache import keep_chances, known_chances
 from resources.statements import Scope

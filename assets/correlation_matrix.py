@@ -6,9 +6,10 @@ import dagster as dg
 import pandas as pd
 
 from assets.pictures import attach_picture
-from assets.stage import day_number, run_scope, stage, with_provenance
+from assets.stage import run_scope, stage, with_provenance
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.run_windows import answered_candles
+from autonama_dagster.analytics.windows import day_number
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.analysis import CORRELATION_MATRIX
 from autonama_dagster.settings import Settings

@@ -38,7 +38,7 @@ from autonama_dagster.analytics.summary import (
     members,
 )
 from autonama_dagster.analytics.universe import WINDOW_DAYS, measure, ranked_again
-from autonama_dagster.analytics.windows import windows
+from autonama_dagster.analytics.windows import day_number, windows
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import Warehouse
@@ -115,7 +115,7 @@ def with_future(candles: Candles, day: date) -> Candles:
     columns: dict[str, Any] = {
         n: np.concatenate([getattr(candles, n), later[n]]) for n in CANDLE_FLOATS
     }
-    last = max(int(candles.day[-1]), _number(day))
+    last = max(int(candles.day[-1]), day_number(day))
     days = np.concatenate([candles.day, last + 1 + np.arange(MADE_UP_DAYS)])
     hashes = np.concatenate([candles.row_hash, np.full(MADE_UP_DAYS, b"f" * 64)])
     return Candles(candles.symbol, days, row_hash=hashes, **columns)
@@ -137,7 +137,7 @@ def _at_day(
     inputs: Inputs, symbols: Sequence[str], day: date, lookback: int
 ) -> tuple[Inputs, RunWindows]:
     """The inputs as they were when the day had closed, and its windows."""
-    number = _number(day)
+    number = day_number(day)
     known = replace(
         inputs,
         candles={s: inputs.candles[s].until(number) for s in symbols if s in inputs.candles},
@@ -203,7 +203,7 @@ def tables_of_days(
         return _tables_of_days(inputs, candles, days, settings, signals, names)
     made = []
     for day in days:
-        candles = {s: c.until(_number(day)) for s, c in inputs.candles.items()}
+        candles = {s: c.until(day_number(day)) for s, c in inputs.candles.items()}
         made.append(_tables_of_days(inputs, candles, [day], settings, signals, names))
     return {name: pd.concat([of[name] for of in made], ignore_index=True) for name in made[0]}
 
@@ -230,7 +230,7 @@ def _tables_of_days(
         _matrix_and_summary(
             inputs,
             candles,
-            _number(day),
+            day_number(day),
             settings,
             decided.get(moment, signals.iloc[:0]),
             ranked.get(moment, none).tolist(),
@@ -257,11 +257,6 @@ def _matrix_and_summary(
     drawn = pair_chances(ranked, known, day, lookback=settings.lookback)
     row = analysis_summary(signals, summarise_pairs(matrix), day, expectations(chances, drawn))
     return matrix, row.assign(input_hash=summary_hash(members(signals), matrix))
-
-
-def _number(day: date) -> int:
-    """The day as the analytics count it."""
-    return int(np.datetime64(day).astype(np.int64))
 
 
 def _universe(

@@ -103,11 +103,6 @@ def run_scope(context: dg.AssetExecutionContext) -> Scope:
     return Scope(*rectangle(context.partition_keys))
 
 
-def day_number(day: pd.Timestamp) -> int:
-    """Days since 1970-01-01, as the analytics count them."""
-    return (day - pd.Timestamp(0)).days
-
-
 def with_provenance(frame: pd.DataFrame, asset: str, settings: Settings) -> pd.DataFrame:
     """Add the hash of the parameters and the version of the code; `input_hash` is there already."""
     made_with = params_hash(parameters(asset, settings))

@@ -4,7 +4,6 @@ The rows are made by runs of the ordinary jobs, a rectangle each, in worker proc
 stored and current is not made again, so a backfill that was stopped goes on where it was.
 """
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from autonama_dagster.execution import end_lost_runs
 from autonama_dagster.jobs import JOBS, StepRun
 from autonama_dagster.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.planner import State, Step
+from autonama_dagster.processes import cores
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_states
 from autonama_dagster.workers import Workers
@@ -129,7 +129,7 @@ class Backfill:
         """
         started = time.perf_counter()
         end_lost_runs(self._instance)
-        with self._workers(os.cpu_count() or 1) as workers:
+        with self._workers(cores()) as workers:
             # One process asks the exchange, whose steps share answers; it ends before the others
             # need the memory.
             with self._workers(1) as fetching:
@@ -211,7 +211,7 @@ class Backfill:
         first, last = self._request.first, self._request.last
         symbols = self._chosen(self._instance.get_dynamic_partitions(SYMBOL_DIMENSION))
         days = self._request.days_per_run or planner.days_per_run(
-            len(symbols), (last - first).days + 1, os.cpu_count() or 1
+            len(symbols), (last - first).days + 1, cores()
         )
         return planner.chunks(first, last, days)
 

@@ -22,19 +22,24 @@ _IS_FORKED: Final = sys.platform == "linux"
 _SAFE_PATH: Final = "PYTHONSAFEPATH"
 
 
+def cores() -> int:
+    """How many processes can run at a time."""
+    return os.cpu_count() or 1
+
+
 def process_context() -> ForkServerContext | SpawnContext:
-    """How processes are started, on Linux with `PRELOADED` loaded."""
-    if not _IS_FORKED:
-        return multiprocessing.get_context("spawn")
-    forkserver.set_forkserver_preload([PRELOADED])
-    return multiprocessing.get_context("forkserver")
+    """How processes are started, on Linux from the one that has loaded `PRELOADED`."""
+    load_ahead()
+    if _IS_FORKED:
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")
 
 
 def load_ahead() -> None:
     """Let the process load that others are forked from, unless it has, while this one goes on."""
     if not _IS_FORKED:
         return
-    process_context()
+    forkserver.set_forkserver_preload([PRELOADED])
     before = os.environ.get(_SAFE_PATH)
     # Python would look in the current directory first, where anybody's `assets` may lie.
     os.environ[_SAFE_PATH] = "1"

@@ -20,6 +20,7 @@ from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.run_windows import answered_candles, known_days
 from autonama_dagster.analytics.summary import members
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
+from autonama_dagster.analytics.windows import day_number
 from autonama_dagster.settings import Settings
 from resources import ledger
 from resources.exchange.base import SymbolInfo
@@ -288,7 +289,7 @@ class Comparison:
         reach = window_days(lookback)
         for day, of_day in members.groupby("date")["symbol"]:
             if of_day.isin(self._symbols).any():
-                number = (pd.Timestamp(str(day)) - pd.Timestamp(0)).days
+                number = day_number(pd.Timestamp(str(day)))
                 known = answered_candles(candles, answered, number, reach)
                 yield pd.Timestamp(str(day)), pairs(list(of_day), known, number, lookback=lookback)
 

@@ -1,7 +1,6 @@
 """Verification of many rows: in parts that fit the memory, on all cores."""
 
 import multiprocessing
-import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,7 +14,7 @@ from assets.recompute import OF_DAYS, OF_SYMBOLS
 from assets.verify import Verified, together, verify_days, verify_symbols
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.planner import SYMBOLS_AT_ONCE
-from autonama_dagster.processes import end_with_parent, load_ahead, process_context
+from autonama_dagster.processes import cores, end_with_parent, process_context
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings
 from resources.warehouse import Warehouse
@@ -50,7 +49,7 @@ def parts_of(
     names = list(dict.fromkeys(sorted(symbol for _, symbol in stored)))
     group = min(len(names), SYMBOLS_AT_ONCE)
     least, most = max(1, FEWEST_ROWS // group), max(1, MOST_ROWS // group)
-    width = min(max(-(-len(days) // (2 * _cores())), least), most)
+    width = min(max(-(-len(days) // (2 * cores())), least), most)
     parts = [
         Part(some[0], some[-1], tuple(names[at : at + SYMBOLS_AT_ONCE]))
         for some in (days[at : at + width] for at in range(0, len(days), width))
@@ -101,10 +100,9 @@ def _each(
             yield _verify(part, settings, warehouse)
         return
     there = partial(_verify_there, settings=settings, url=warehouse.url)
-    load_ahead()
     try:
         with ProcessPoolExecutor(
-            min(_cores(), len(parts)), mp_context=process_context(), initializer=end_with_parent
+            min(cores(), len(parts)), mp_context=process_context(), initializer=end_with_parent
         ) as pool:
             yield from _results([pool.submit(there, part) for part in parts])
     except (BrokenProcessPool, EOFError, ConnectionError):
@@ -123,10 +121,6 @@ def _results(futures: Sequence[Future[list[Verified]]]) -> Iterator[list[Verifie
         for process in multiprocessing.active_children():
             process.kill()
         raise
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _verify_there(part: Part, settings: Settings, url: str) -> list[Verified]:

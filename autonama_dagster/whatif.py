@@ -29,6 +29,7 @@ from autonama_dagster.analytics.run_windows import RunWindows, windows_at, windo
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
+from autonama_dagster.analytics.windows import day_number
 from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import uncovered
@@ -81,7 +82,7 @@ def what_if(
     beside = _evidence(fetched, members, first, day, warehouse)
     signals = _signals(settings, params, run, universe, beside)
     on_step("correlations and summary")
-    number = int(np.datetime64(day).astype(np.int64))
+    number = day_number(day)
     matrix = pairs(members, candles, number, lookback=settings.lookback)
     pair_counts = pair_chances(members, candles, number, lookback=settings.lookback)
     chance = expectations(_chances(params, run), pair_counts)
@@ -255,7 +256,7 @@ def what_if_interval(
     matrix = pairs(symbols, candles, step, lookback=settings.lookback)
     pair_counts = pair_chances(symbols, candles, step, lookback=settings.lookback)
     chance = expectations(_chances(params, run), pair_counts)
-    number = int(np.datetime64(day).astype(np.int64))
+    number = day_number(day)
     summary = analysis_summary(signals, summarise_pairs(matrix), number, chance)
     table = f"ohlcv_{MADE_FROM.get(interval, interval)}"
     return ScanResult(

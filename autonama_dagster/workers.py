@@ -19,7 +19,6 @@ from autonama_dagster.processes import (
     PRELOADED,
     end_with_parent,
     interrupts_held,
-    load_ahead,
     process_context,
 )
 
@@ -33,7 +32,6 @@ class WorkerProcess:
     """One process and our end of its pipe; it waits for its first task."""
 
     def __init__(self) -> None:
-        load_ahead()
         context = process_context()
         self.pipe, theirs = context.Pipe()
         # Kept, because it holds the pipe by which the process sees that we have not ended; given

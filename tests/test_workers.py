@@ -12,7 +12,6 @@ from scan_support import DAY, opened_project
 
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.planner import Step
-from autonama_dagster.processes import load_ahead
 from autonama_dagster.workers import Workers
 
 PATIENCE = 60  # seconds for a process to end
@@ -34,13 +33,13 @@ if __name__ == "__main__":
 ASKS = """
 import os, sys
 import autonama_dagster
-from autonama_dagster.processes import PRELOADED, load_ahead, process_context
+from autonama_dagster.processes import PRELOADED, process_context
 def ask(pipe):
     pipe.send((PRELOADED in sys.modules, sys.modules["autonama_dagster"].__file__))
 if __name__ == "__main__":
-    load_ahead()
-    ours, theirs = process_context().Pipe()
-    process_context().Process(target=ask, args=(theirs,)).start()
+    context = process_context()
+    ours, theirs = context.Pipe()
+    context.Process(target=ask, args=(theirs,)).start()
     is_loaded, file = ours.recv()
     print(is_loaded, file == autonama_dagster.__file__, os.environ.get("PYTHONSAFEPATH"))
 """
@@ -93,7 +92,6 @@ def test_a_lost_process_is_said_and_an_error_of_a_step_too(opened):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not forked")
 def test_processes_are_forked_from_one_that_has_loaded_which_may_be_lost(opened):
-    load_ahead()
     with workers(2) as made:
         for _ in range(2):
             made.submit(rank())

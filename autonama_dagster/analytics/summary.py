@@ -248,26 +248,26 @@ def _json_objects(constants: Mapping[str, Any], columns: pd.DataFrame) -> pd.Ser
 
     Built column by column in Arrow, which is several times faster than encoding row by row.
     """
-    is_float = [dtype.kind == "f" for dtype in columns.dtypes]
-    values = iter(_json_floats(columns.loc[:, is_float]))
+    floats = _json_floats(columns.loc[:, [dtype.kind == "f" for dtype in columns.dtypes]])
     prefix = _encode(constants)[:-1]
     parts: list[Any] = []
-    for name, is_number in zip(columns, is_float, strict=True):
+    for name in columns:
         separator = "" if prefix.endswith("{") else ","
-        value = next(values) if is_number else _json_values(columns[name])
+        value = floats[name] if name in floats else _json_values(columns[name])
         parts += [_scalar(f"{prefix}{separator}{_encode(name)}:"), value]
         prefix = ""
     joined = pc.binary_join_element_wise(*parts, _scalar("}"), _scalar(""))
     return pd.Series(pd.array(joined, dtype="str"), index=columns.index)
 
 
-def _json_floats(columns: pd.DataFrame) -> list[Any]:
-    """Each value of float columns as JSON text: an Arrow string array per column."""
+def _json_floats(columns: pd.DataFrame) -> dict[str, Any]:
+    """Each value of float columns as JSON text: an Arrow string array by column."""
     values = columns.to_numpy(np.float64).ravel(order="F")
     # Arrow prints the shortest text that reads back as the same float64.
     finite = pa.array(values, mask=~np.isfinite(values))
     texts = pc.fill_null(finite.cast(pa.large_string()), "null")
-    return [texts.slice(at * len(columns), len(columns)) for at in range(columns.shape[1])]
+    count = len(columns)
+    return {str(name): texts.slice(at * count, count) for at, name in enumerate(columns)}
 
 
 def _json_values(column: pd.Series) -> Any:

@@ -4,6 +4,7 @@ Every analytic of the project is a function of W, so this module is where point 
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Self
 
 import numpy as np
@@ -43,6 +44,11 @@ class Windows:
         return type(self)(
             self.day[where], self.start[where], self.stop[where], self.has_candle[where]
         )
+
+
+def day_number(day: date) -> int:
+    """The day as candles and windows count it: days since 1970-01-01 (UTC)."""
+    return int(np.datetime64(day, "D").astype(np.int64))
 
 
 def breaks(candles: Candles) -> NDArray[np.int64]:
