@@ -147,17 +147,15 @@ def summary(pairs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _top(pairs: pd.DataFrame, by: str) -> list[dict[str, Any]]:
-    size = pairs[by].abs()
+    sizes = np.abs(pairs[by].to_numpy())
+    known = np.flatnonzero(~np.isnan(sizes))
+    if len(known) > TOP:
+        # Only those that can be among the first are sorted, with all that tie with the last.
+        known = known[sizes[known] >= np.partition(sizes[known], -TOP)[-TOP]]
     names = ["symbol_a", "symbol_b", by]
-    # Only those that can be among the first are sorted, with all that tie with the last of them.
-    ranked = (
-        pairs.loc[size >= size.nlargest(TOP).min(), names]
-        .assign(size=lambda frame: frame[by].abs())
-        .sort_values(["size", "symbol_a", "symbol_b"], ascending=[False, True, True])
-    )
-    return [
-        dict(zip(names, row, strict=True)) for row in ranked.head(TOP)[names].to_numpy().tolist()
-    ]
+    rows = zip(*(pairs[name].array.take(known).tolist() for name in names), strict=True)
+    ranked = sorted(rows, key=lambda row: (-abs(row[2]), row[0], row[1]))
+    return [dict(zip(names, row, strict=True)) for row in ranked[:TOP]]
 
 
 def window_days(lookback: int) -> int:

@@ -6,6 +6,7 @@ a fixed order and null for what is NaN; numbers read back as the same float64.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from autonama_dagster.analytics.channel import INSUFFICIENT_DATA, NO_DATA, OK, ChannelParams
 from autonama_dagster.analytics.indicators import INDICATORS
@@ -189,26 +191,31 @@ def analysis_summary(
     date = np.datetime64(int(day), "D").astype("datetime64[s]")
     ranked = members(signals)
     of_day = ranked[ranked["date"] == date]
-    analyzed = of_day[of_day["status"] == OK]
-    buys, sells = (analyzed[analyzed["signal"] == side] for side in ("BUY", "SELL"))
-    calls = analyzed[analyzed["signal"] != "HOLD"]
-    row = pd.DataFrame({"date": np.array([date])})
-    return row.assign(
-        analysis_date=_closing_time(row["date"]),
-        total_assets_analyzed=len(analyzed),
-        buy_signals=len(buys),
-        sell_signals=len(sells),
-        hold_signals=len(analyzed) - len(calls),
-        insufficient_data=int((of_day["status"] == INSUFFICIENT_DATA).sum()),
-        quarantined=int((of_day["status"] == QUARANTINED).sum()),
-        no_data=int((of_day["status"] == NO_DATA).sum()),
-        avg_potential_return=float(calls["potential_return_pct"].mean()),
-        high_risk_assets=int((calls["risk_level"] == "HIGH").sum()),
-        **{name: np.array([chance[name]], dtype=np.float64) for name in _EXPECTED},
-        chance_analysis=_encode(chance["chance_analysis"]),
-        correlation_analysis=_encode(correlation),
-        top_buy_signals=_strongest(buys),
-        top_sell_signals=_strongest(sells),
+    status, signal, risk = (
+        of_day[name].to_numpy(object) for name in ("status", "signal", "risk_level")
+    )
+    is_analyzed = status == OK
+    is_buy, is_sell = (is_analyzed & (signal == side) for side in ("BUY", "SELL"))
+    is_call = is_buy | is_sell
+    return pd.DataFrame(
+        {
+            "date": [date],
+            "analysis_date": _closing_time(pd.Series([date])),
+            "total_assets_analyzed": is_analyzed.sum(),
+            "buy_signals": is_buy.sum(),
+            "sell_signals": is_sell.sum(),
+            "hold_signals": (is_analyzed & ~is_call).sum(),
+            "insufficient_data": (status == INSUFFICIENT_DATA).sum(),
+            "quarantined": (status == QUARANTINED).sum(),
+            "no_data": (status == NO_DATA).sum(),
+            "avg_potential_return": of_day["potential_return_pct"][is_call].mean(),
+            "high_risk_assets": (is_call & (risk == "HIGH")).sum(),
+            **{name: np.array([chance[name]], dtype=np.float64) for name in _EXPECTED},
+            "chance_analysis": _encode(chance["chance_analysis"]),
+            "correlation_analysis": _encode(correlation),
+            "top_buy_signals": _strongest(of_day, is_buy),
+            "top_sell_signals": _strongest(of_day, is_sell),
+        }
     )
 
 
@@ -233,14 +240,19 @@ def _polynomial_regression(
     return _json_objects(constants, match_rows(signals, bands, _CHANNEL))
 
 
-def _strongest(signals: pd.DataFrame) -> str:
-    if signals.empty:
-        return "[]"
-    ranked = signals.assign(depth=signals["z_score"].abs()).sort_values(
-        ["signal_strength", "depth", "symbol"], ascending=[False, False, True]
-    )
-    objects = _json_objects({}, ranked.head(TOP)[_TOP_SIGNAL])
-    return f"[{','.join(objects)}]"
+def _strongest(signals: pd.DataFrame, is_wanted: NDArray[np.bool_]) -> str:
+    """The strongest of the wanted rows as a JSON array of objects."""
+    at = np.flatnonzero(is_wanted)
+    strength, z_score = (signals[name].to_numpy()[at] for name in ("signal_strength", "z_score"))
+    symbol = signals["symbol"].to_numpy(str)[at]
+    at = at[np.lexsort((symbol, -np.abs(z_score), -strength))[:TOP]]
+    values = (map(_null_if_nan, signals[name].array.take(at).tolist()) for name in _TOP_SIGNAL)
+    objects = [dict(zip(_TOP_SIGNAL, row, strict=True)) for row in zip(*values, strict=True)]
+    return _encode(objects)
+
+
+def _null_if_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _json_objects(constants: Mapping[str, Any], columns: pd.DataFrame) -> pd.Series:
