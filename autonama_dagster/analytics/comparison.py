@@ -65,7 +65,7 @@ def differences(
         a, b = both[f"{name}_stored"], both[f"{name}_now"]
         if name in json_columns:
             other = _unlike(a, b)
-            a, b = a[other].map(_parsed), b[other].map(_parsed)
+            a, b = _parsed(a[other]), _parsed(b[other])
         differs, is_close = _compared(a, b, MONEY_STEP if name in money else 0.0)
         if not differs.any():
             continue
@@ -118,5 +118,6 @@ def _same(x: Any, y: Any) -> tuple[bool, bool]:
     return same, same
 
 
-def _parsed(text: Any) -> Any:
-    return json.loads(text) if isinstance(text, str) else None
+def _parsed(texts: pd.Series) -> pd.Series:
+    values = [json.loads(text) if isinstance(text, str) else None for text in texts.tolist()]
+    return pd.Series(values, index=texts.index, dtype=object)
