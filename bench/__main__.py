@@ -1,7 +1,7 @@
 """Runs benchmarks, each in a process of its own, and passes on the line of JSON each prints.
 
 Progress and the load of the machine go to standard error. A missed target is a result; only a
-benchmark that fails to measure makes the exit code 1.
+benchmark that fails to measure makes the exit code 1, and `crash` where a kill was not survived.
 """
 
 import argparse

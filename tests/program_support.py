@@ -15,6 +15,7 @@ TIMEOUT = 240
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(ROOT)
     crash = importlib.import_module("bench.crash_command")
+    crash_bench = importlib.import_module("bench.crash")
     crash_project = importlib.import_module("bench.crash_project")
     crash_state = importlib.import_module("bench.crash_state")
 

@@ -1,5 +1,6 @@
 """Killed anywhere and run again, a program leaves what it would have left undisturbed."""
 
+import json
 from datetime import date
 
 import psutil
@@ -12,6 +13,7 @@ from program_support import (
     SETTINGS,
     TIMEOUT,
     crash,
+    crash_bench,
     crash_project,
     crash_state,
     ended_well,
@@ -114,6 +116,18 @@ def test_rows_that_are_gone_are_noticed(scanned, statement, found):
     assert all(entry.startswith(found) for entry in reported)
 
 
+def test_candles_of_other_intervals_are_not_judged(scanned):
+    url, dagster_url = scanned
+    event = (
+        "INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, asset_key, "
+        "partition) VALUES ('r', '{}', 'ASSET_MATERIALIZATION', now(), %s, '2023-12-29|BTCUSDT')"
+    )
+    with psycopg.connect(dagster_url) as connection:
+        for asset in ("ohlcv_15m", "ohlcv_1h", "ohlcv_4h", "ohlcv_1w"):
+            connection.execute(event, (f'["{asset}"]',))
+    assert crash_state.baseless(url, dagster_url) == []
+
+
 def test_a_changed_value_and_a_run_that_goes_on_are_noticed(scanned):
     url, dagster_url = scanned
     before = crash_state.read_tables(url)
@@ -126,3 +140,28 @@ def test_a_changed_value_and_a_run_that_goes_on_are_noticed(scanned):
         connection.execute("UPDATE runs SET status = 'STARTED' WHERE pipeline_name = 'summary_job'")
     (line,) = crash_state.unfinished(dagster_url)
     assert line.endswith("of summary_job stays STARTED")
+
+
+def test_kills_at_random_moments_change_nothing():
+    outcome = crash_bench.run(kills=1, names=["scan"], seed=1, minutes=5)
+    assert outcome.faults == []
+    assert outcome.survived == outcome.total >= 1
+    assert crash_bench.is_met(outcome, kills=1)
+
+
+def test_fewer_kills_than_asked_for_and_any_difference_are_not_met(monkeypatch, capsys):
+    def told(faults, *kills):
+        outcome = crash_project.Outcome()
+        for name in kills:
+            outcome.kills[name] += 1
+        if kills:
+            outcome.add("scan", kills, faults)
+        monkeypatch.setattr(crash_bench, "run", lambda *_: outcome)
+        code = crash_bench.main()
+        return code, json.loads(capsys.readouterr().out)["met"]
+
+    monkeypatch.setattr("sys.argv", ["crash", "--kills", "2"])
+    assert told([], "scan: cli", "scan: postmaster") == (0, True)
+    assert told([], "scan: cli") == (1, False)
+    assert told([]) == (1, False)
+    assert told(["signals: 1 rows are absent"], "scan: cli", "scan: cli") == (1, False)
