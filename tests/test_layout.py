@@ -241,7 +241,15 @@ def test_nothing_generated_is_tracked():
     ] == []
 
 
-def test_ci_runs_lint_types_and_tests():
+def test_ci_runs_lint_types_audit_and_tests():
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    for target in ("setup", "lint", "types", "test"):
+    for target in ("setup", "lint", "types", "audit", "test"):
         assert re.search(rf"^make .*\b{target}\b", run, re.MULTILINE), target
+
+
+def test_make_check_does_what_ci_does():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^check: lint types audit test\b", makefile, re.MULTILINE)
+    # Vulnerabilities fail it; that the service cannot be asked does not.
+    recipe = re.search(r"^audit: .*\n\t(.*)", makefile, re.MULTILINE)[1]
+    assert recipe.startswith("$(BIN)/python .ci/audit.py || [ $$? -eq 3 ]")
