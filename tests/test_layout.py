@@ -117,6 +117,21 @@ def test_dagster_yaml_names_a_storage_without_configuration():
     assert config["telemetry"] == {"enabled": False}
 
 
+def test_dagster_yaml_limits_runs_and_the_exchange_and_starts_lost_runs_once_more():
+    config = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8"))
+    assert config["concurrency"] == {
+        "runs": {"max_concurrent_runs": 2},
+        "pools": {"granularity": "op", "default_limit": 1},
+    }
+    assert config["run_monitoring"]["enabled"] is True
+    assert config["run_monitoring"]["max_resume_run_attempts"] == 0  # a lost run begins anew
+    assert config["run_retries"] == {
+        "enabled": True,
+        "max_retries": 1,
+        "retry_on_asset_or_op_failure": False,
+    }
+
+
 def test_the_version_is_the_installed_ones():
     assert metadata.version("autonama") == PYPROJECT["project"]["version"]
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
