@@ -1,7 +1,7 @@
 """Backfills of rectangles: what they make, what they leave alone, and that they go on."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import pandas as pd
@@ -46,8 +46,10 @@ class Here:
 
     defs: object
     instance: object
+    counts: list = field(default_factory=list)
 
-    def __call__(self, _count, *, on_done, **_):
+    def __call__(self, count, *, on_done, **_):
+        self.counts.append(count)
         self.on_done = on_done
         return self
 
@@ -127,10 +129,12 @@ def opening(server, postgres, folder):
 
 
 def stay_here(place, monkeypatch):
-    """Let its backfills run in this process."""
+    """Let its backfills run in this process; what stands in for their workers."""
     opened = place.project
     defs = build_defs(opened.settings, exchange=place.exchange, warehouse=opened.warehouse)
-    monkeypatch.setattr(module, "Workers", Here(defs, opened.instance))
+    here = Here(defs, opened.instance)
+    monkeypatch.setattr(module, "Workers", here)
+    return here
 
 
 @pytest.fixture
@@ -192,6 +196,13 @@ def test_a_second_time_nothing_runs(in_process):
     assert in_process.fill() == []
     assert in_process.filled.runs == 0
     assert in_process.project.instance.get_runs_count() == before
+
+
+def test_it_asks_for_a_worker_for_every_core_and_one_that_fetches(in_process, monkeypatch):
+    here = stay_here(in_process, monkeypatch)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    in_process.fill()
+    assert here.counts == [3, 1]
 
 
 def test_what_is_missing_is_made_and_no_more(in_process, scanned):
