@@ -1,6 +1,9 @@
 """`autonama status` and `autonama metrics` as commands."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +12,9 @@ import pytest
 import requests
 from support import free_port
 
+from resources.database_urls import dagster_sibling, libpq_url, with_database
+
+MIB = 1024**2
 PROGRAM = [sys.executable, "-c", "from autonama_dagster.cli.main import main; main()"]
 
 
@@ -45,6 +51,30 @@ def test_the_same_as_json(run):
     assert tables["signals"]["index_bytes"] < tables["signals"]["bytes"]
     assert found["dagster"]["last_runs"][0]["status"] == "SUCCESS"
     assert found["disk"]["free_bytes"] > 0
+
+
+def test_what_it_takes_on_the_disk(run, day, home):
+    folder = home / ".autonama"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "file").write_bytes(os.urandom(3 * MIB))
+    found = re.search(
+        r"^disk: project (.+), Dagster (.+), folder (.+) in (.+), free (.+)$",
+        run("status").out, re.MULTILINE,
+    )  # fmt: skip
+    url = libpq_url(day.url)
+    for database, told in (
+        (url, found[1]),
+        (with_database(url, dagster_sibling(url)), found[2]),
+    ):
+        with psycopg.connect(database) as connection:
+            query = "SELECT pg_database_size(current_database())"
+            (size,) = connection.execute(query).fetchone()
+        assert size > MIB
+        assert told == f"{size / MIB:.1f} MiB"
+    assert (found[3], found[4]) == ("3.0 MiB", str(folder))
+    number, unit = found[5].split()
+    free = float(number.replace(",", "")) * {"MiB": MIB, "GiB": 1024 * MIB}[unit]
+    assert free == pytest.approx(shutil.disk_usage(home).free, rel=0.1)
 
 
 def test_a_failed_symbol_makes_the_exit_code_1(run, morning):
