@@ -3,6 +3,7 @@
 import click
 
 from autonama_dagster.cli.bind import check_host
+from autonama_dagster.cli.notices import notice
 from autonama_dagster.settings import load_settings
 
 
@@ -27,8 +28,10 @@ def metrics(host: str, port: int, allow_remote: bool) -> None:
     check_host(host, allow_remote=allow_remote)
     from autonama_dagster.web import start_web_server  # noqa: PLC0415
 
-    server = start_web_server(load_settings(), host, port)
-    click.echo(f"metrics: {server.metrics_url}  (Ctrl-C stops it)", err=True)
+    settings = load_settings()
+    server = start_web_server(settings, host, port)
+    url = server.metrics_url
+    notice(settings.log_format, f"metrics: {url}  (Ctrl-C stops it)", url=url)
     try:
         server.wait()
     finally:

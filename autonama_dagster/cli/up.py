@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +16,7 @@ import click
 import psutil
 
 from autonama_dagster.cli.bind import check_host
+from autonama_dagster.cli.notices import notice
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.settings import Settings, load_settings
 from resources.database import dagster_database_url, embedded_server, ready_url
@@ -55,13 +57,16 @@ def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: 
     from autonama_dagster.web import start_web_server  # noqa: PLC0415
 
     web = start_web_server(settings, host, metrics_port)
-    click.echo(f"Dagster UI: http://{host}:{port}  (Ctrl-C stops it)", err=True)
-    click.echo(f"metrics: {web.metrics_url}", err=True)
+    url = f"http://{host}:{port}"
+    say = partial(notice, settings.log_format)
+    say(f"Dagster UI: {url}  (Ctrl-C stops it)", url=url)
+    say(f"metrics: {web.metrics_url}", url=web.metrics_url)
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         watch(
             lambda: start_dagster(settings, host, port, automation=automation),
-            server_keeper(settings),
+            server_keeper(settings, say),
+            say,
         )
     finally:
         web.close()
@@ -95,7 +100,7 @@ def start_dagster(
     )  # fmt: skip
 
 
-def server_keeper(settings: Settings) -> Callable[[], None]:
+def server_keeper(settings: Settings, say: Callable[..., None]) -> Callable[[], None]:
     """What starts the embedded server again, should it have ended; nothing where none is used."""
     if settings.database_url is not None:
         return lambda: None
@@ -104,12 +109,16 @@ def server_keeper(settings: Settings) -> Callable[[], None]:
     def keep() -> None:
         if server.pid() is None:
             server.start()
-            click.echo("the embedded database had ended; it is started again", err=True)
+            say("the embedded database had ended; it is started again", level="warning")
 
     return keep
 
 
-def watch(start: Callable[[], subprocess.Popen[bytes]], keep_server: Callable[[], None]) -> None:
+def watch(
+    start: Callable[[], subprocess.Popen[bytes]],
+    keep_server: Callable[[], None],
+    say: Callable[..., None],
+) -> None:
     """Keep Dagster and its database running until a signal asks to stop, then stop Dagster.
 
     Raises
@@ -142,8 +151,9 @@ def watch(start: Callable[[], subprocess.Popen[bytes]], keep_server: Callable[[]
                 f"Dagster ended by itself {len(ends)} times, last with code {code}: see its lines "
                 "above, correct the cause and start it again"
             )
-        click.echo(f"Dagster ended by itself with code {code}; it is started again", err=True)
-    click.echo("stopped", err=True)
+        text = f"Dagster ended by itself with code {code}; it is started again"
+        say(text, level="warning", code=code)
+    say("stopped")
 
 
 def stop(dagster: subprocess.Popen[bytes]) -> None:

@@ -144,10 +144,13 @@ def test_metrics_are_served_on_this_machine_only(run):
 
 
 @pytest.mark.usefixtures("day")
-def test_metrics_are_served_until_interrupted():
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_metrics_are_served_until_interrupted(form, monkeypatch):
+    monkeypatch.setenv("AUTONAMA_LOG_FORMAT", form)
     command = [*PROGRAM, "metrics", "--port", str(free_port())]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        url = server.stderr.readline().split()[1]
+        line = server.stderr.readline()
+        url = json.loads(line)["url"] if form == "json" else line.split()[1]
         answer = requests.get(url, timeout=30)
         server.kill()
     assert answer.text.startswith("# HELP autonama_up ")
