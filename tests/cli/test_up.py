@@ -1,10 +1,14 @@
 """`autonama up` as a program of its own, started in the background as a script would."""
 
+import ipaddress
+import json
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from datetime import timedelta
 
 import psutil
 import psycopg
@@ -13,28 +17,48 @@ import requests
 from fault_support import NOW, small_market
 from support import free_port
 
+from autonama_dagster.execution import end_lost_runs
 from autonama_dagster.replay.server import ReplayServer
-from resources.database_urls import libpq_url, with_database
+from resources.database_urls import dagster_sibling, libpq_url, with_database
+from resources.instance import open_instance
+from resources.run_locks import PATIENCE as PATIENCE_OF_RUNS
 
 PATIENCE = 150  # seconds, for a machine under load
 IN_BACKGROUND = 'trap "" INT; exec "$@"'  # as a shell starts `command &`
 MAIN = "from autonama_dagster.cli.main import main; main()"
 LAUNCH = """
-mutation Launch($start: String!, $end: String!) {
+mutation Launch($job: String!, $config: RunConfigData!, $tags: [ExecutionTag!]!) {
   launchRun(executionParams: {
     selector: {
-      repositoryLocationName: "autonama", repositoryName: "__repository__",
-      jobName: "universe_job"
+      repositoryLocationName: "autonama", repositoryName: "__repository__", jobName: $job
     },
-    executionMetadata: { tags: [
-      {key: "dagster/asset_partition_range_start", value: $start},
-      {key: "dagster/asset_partition_range_end", value: $end}
-    ]}
+    runConfigData: $config,
+    executionMetadata: { tags: $tags }
   }) {
     ... on LaunchRunSuccess { run { runId } }
     ... on PythonError { message }
     ... on InvalidSubsetError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
     __typename
+  }
+}
+"""
+DIALOG = """
+mutation Dialog($partitions: [String!]!) {
+  launchPartitionBackfill(backfillParams: {
+    assetSelection: [{path: ["universe"]}], partitionNames: $partitions
+  }) {
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+    __typename
+  }
+}
+"""
+BACKFILL = """
+query Backfill($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status }
+    ... on PythonError { message }
   }
 }
 """
@@ -61,44 +85,55 @@ def until(answer, process):
 
 
 @pytest.fixture
-def up(home, postgres, tmp_path, monkeypatch):
-    """The running program: its process, its UI's address and what it says."""
-    postgres.ensure_database("up")
-    url = with_database(libpq_url(postgres.url("up")), "up_dagster")
-    with ReplayServer(small_market(tmp_path), now=NOW) as exchange:
-        for name, value in {
-            "DATABASE_URL": postgres.url("up"),
+def exchange(tmp_path):
+    with ReplayServer(small_market(tmp_path), now=NOW) as server:
+        yield server
+
+
+@pytest.fixture
+def start(exchange, home, postgres, tmp_path, monkeypatch):
+    """Start the program on databases of the name; it and its family are ended after the test."""
+    started = []
+
+    def call(name, *options):
+        postgres.ensure_database(name)
+        for variable, value in {
+            "DATABASE_URL": postgres.url(name),
             "AUTONAMA_EXCHANGE_URL": exchange.url,
             "AUTONAMA_START_DATE": "2023-12-27",
             "AUTONAMA_UNIVERSE_SIZE": "3",
             "AUTONAMA_LOOKBACK": "40",
             "AUTONAMA_DEGREE": "2",
         }.items():
-            monkeypatch.setenv(name, value)
+            monkeypatch.setenv(variable, value)
         port, metrics = free_port(), free_port()
         log = tmp_path / "up.log"
         with log.open("w") as out:
             process = subprocess.Popen(
                 [
                     "sh", "-c", IN_BACKGROUND, "sh", sys.executable, "-c", MAIN, "up",
-                    "--port", str(port), "--metrics-port", str(metrics),
+                    "--port", str(port), "--metrics-port", str(metrics), *options,
                 ],
                 stdout=out, stderr=out, cwd=home,
             )  # fmt: skip
-        program = Up(process, f"http://127.0.0.1:{port}", metrics, url, log)
-        yield program
+        started.append(Up(process, port, metrics, libpq_url(postgres.url(name)), log))
+        return started[-1]
+
+    yield call
+    for program in started:
         for child in program.family():
             child.kill()
-        process.kill()
-        process.wait()
+        program.process.kill()
+        program.process.wait()
 
 
 class Up:
     """`autonama up` in another process."""
 
-    def __init__(self, process, address, metrics_port, database, log):
-        self.process, self.address, self.metrics_port = process, address, metrics_port
+    def __init__(self, process, port, metrics_port, database, log):
+        self.process, self.port, self.metrics_port = process, port, metrics_port
         self.database, self.log = database, log
+        self.dagster_database = with_database(database, dagster_sibling(database))
 
     def family(self):
         """Everything it has started."""
@@ -116,7 +151,7 @@ class Up:
         """Data of a GraphQL answer; None while nobody answers."""
         body = {"query": query, "variables": variables}
         try:
-            answer = requests.post(f"{self.address}/graphql", json=body, timeout=30)
+            answer = requests.post(f"http://127.0.0.1:{self.port}/graphql", json=body, timeout=30)
         except requests.RequestException:
             return None
         return answer.json()["data"] if answer.ok else None
@@ -131,12 +166,54 @@ class Up:
         states = {s["name"]: s["sensorState"]["status"] for s in repository["sensors"]}
         return states | {s["name"]: s["scheduleState"]["status"] for s in repository["schedules"]}
 
+    def launch(self, job, config=None, **tags):
+        """Launch a job as the UI's launchpad does; gives the run's id."""
+        pairs = [{"key": f"dagster/{name}", "value": value} for name, value in tags.items()]
+        launched = self.ask(LAUNCH, job=job, config=config or {}, tags=pairs)["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["runId"]
+
+    def ended(self, run_id):
+        """Status of a run that has ended, once it has."""
+        sql = "SELECT status FROM runs WHERE run_id = %s AND status IN ('SUCCESS', 'FAILURE')"
+        ((status,),) = until(lambda: self.dagster_rows(sql, run_id), self.process)
+        return status
+
+    def rows(self, sql):
+        return rows(self.database, sql)
+
     def dagster_rows(self, sql, *values):
-        with psycopg.connect(self.database) as connection:
-            return connection.execute(sql, values).fetchall()
+        return rows(self.dagster_database, sql, *values)
+
+    def listening(self):
+        """Address and port that it and all it started listen on."""
+        found = set()
+        for process in [psutil.Process(self.process.pid), *self.family()]:
+            with suppress(psutil.NoSuchProcess):
+                found |= {
+                    (c.laddr.ip, c.laddr.port)
+                    for c in process.net_connections("inet")
+                    if c.status == psutil.CONN_LISTEN
+                }
+        return found
+
+    def stop(self, number):
+        """Send the signal: it ends well and leaves no process."""
+        family = self.family()
+        assert len(family) >= 3  # dagster dev, the UI, the daemon, code servers
+        self.process.send_signal(number)
+        assert self.process.wait(PATIENCE) == 0
+        _, left = psutil.wait_procs(family, timeout=PATIENCE)
+        assert left == []
 
 
-def test_it_serves_automates_comes_back_and_leaves_nothing_behind(up):
+def rows(url, sql, *values):
+    with psycopg.connect(url) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+def test_it_serves_automates_comes_back_and_leaves_nothing_behind(start):
+    up = start("up")
     states = until(up.automation, up.process)
     assert (states["scan_sensor"], states["daily_universe"]) == ("RUNNING", "RUNNING")
     metrics = requests.get(f"http://127.0.0.1:{up.metrics_port}/metrics", timeout=30)
@@ -155,27 +232,97 @@ def test_it_serves_automates_comes_back_and_leaves_nothing_behind(up):
     assert "it is started again" in up.log.read_text()
     assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
-    family = up.family()
-    assert len(family) >= 3  # dagster dev, the UI, the daemon, code servers
-    up.process.send_signal(signal.SIGTERM)
-    assert up.process.wait(PATIENCE) == 0
-    _, left = psutil.wait_procs(family, timeout=PATIENCE)
-    assert left == []
+    up.stop(signal.SIGTERM)
     assert up.log.read_text().rstrip().endswith("stopped")
 
 
 def check_that_a_run_of_the_ui_writes_its_events_in_bulk(up):
-    launched = up.ask(LAUNCH, start="2023-12-27", end="2023-12-29")["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    run_id = launched["run"]["runId"]
-    sql = "SELECT status FROM runs WHERE run_id = %s AND status IN ('SUCCESS', 'FAILURE')"
-    assert until(lambda: up.dagster_rows(sql, run_id), up.process) == [("SUCCESS",)]
+    run_id = up.launch(
+        "universe_job",
+        asset_partition_range_start="2023-12-27",
+        asset_partition_range_end="2023-12-29",
+    )
+    assert up.ended(run_id) == "SUCCESS"
     # Dagster's own storage writes each planned event in a transaction of its own.
     sql = (
         "SELECT count(*), count(DISTINCT xmin::text) FROM event_logs "
         "WHERE run_id = %s AND dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED'"
     )
     assert up.dagster_rows(sql, run_id) == [(3, 1)]
+
+
+def test_without_automation_it_fills_what_the_ui_asks_for_and_stops_in_the_middle(
+    start, exchange, monkeypatch
+):
+    monkeypatch.setenv("AUTONAMA_LOG_FORMAT", "json")
+    up = start("up_by_hand", "--no-automation")
+    states = until(up.automation, up.process)
+    assert set(states.values()) == {"STOPPED"}
+
+    check_that_the_dialog_fills_the_days_it_names(up)
+    check_that_a_backfill_of_the_ui_fills_the_rest(up)
+
+    exchange.faults.add("timeout:seconds=600,path=klines")
+    exchange.clear_requests()
+    run_id = up.launch("backfill_job", backfill_config(again=True))
+    until(lambda: any(r.path.endswith("/klines") for r in exchange.requests), up.process)
+    assert up.dagster_rows("SELECT status FROM runs WHERE run_id = %s", run_id) == [("STARTED",)]
+    addresses = up.listening()
+    assert {("127.0.0.1", up.port), ("127.0.0.1", up.metrics_port)} <= addresses
+    assert {ip for ip, _ in addresses if not ipaddress.ip_address(ip).is_loopback} == set()
+    up.stop(signal.SIGINT)
+    check_that_no_run_counts_as_running(up, monkeypatch)
+
+    lines = [json.loads(x) for x in up.log.read_text().splitlines() if x.startswith("{")]
+    own = [line for line in lines if "message" in line and "run_id" not in line]
+    assert [line["message"].partition(":")[0] for line in own] == [
+        "Dagster UI", "metrics", "stopped",
+    ]  # fmt: skip
+    assert own[0]["url"] == f"http://127.0.0.1:{up.port}"
+    assert all(line["level"] == "info" and line["time"] for line in own)
+
+
+def backfill_config(**chosen):
+    return {"ops": {"backfill": {"config": {"from": "2023-12-27", **chosen}}}}
+
+
+def check_that_the_dialog_fills_the_days_it_names(up):
+    days = ["2023-12-27", "2023-12-28"]
+    begun = up.ask(DIALOG, partitions=days)["launchPartitionBackfill"]
+    assert begun["__typename"] == "LaunchBackfillSuccess", begun
+
+    def end():
+        answer = up.ask(BACKFILL, id=begun["backfillId"])
+        status = answer and answer["partitionBackfillOrError"]["status"]
+        return None if status in (None, "REQUESTED") else status
+
+    assert until(end, up.process) == "COMPLETED_SUCCESS"
+    stored = up.rows("SELECT DISTINCT date::date::text FROM trading.universe ORDER BY 1")
+    assert [day for (day,) in stored] == days
+
+
+def check_that_a_backfill_of_the_ui_fills_the_rest(up):
+    run_id = up.launch("backfill_job", backfill_config())
+    assert up.ended(run_id) == "SUCCESS"
+    for table, count in {"universe": 9, "signals": 9, "analysis_summary": 3}.items():
+        assert up.rows(f"SELECT count(*) FROM trading.{table}") == [(count,)], table
+    events = up.dagster_rows("SELECT event FROM event_logs WHERE run_id = %s", run_id)
+    said = [json.loads(event)["user_message"] for (event,) in events]
+    assert "indicators to summaries" in said
+    made = up.dagster_rows("SELECT run_id FROM runs WHERE pipeline_name = 'summary_job'")
+    assert made
+    for (run,) in made:  # by its workers, and the log of the backfill names each
+        assert [text for text in said if f"(run {run})" in text], run
+
+
+def check_that_no_run_counts_as_running(up, monkeypatch):
+    # As if the time was over that a run has until it must hold its lock.
+    for status in PATIENCE_OF_RUNS:
+        monkeypatch.setitem(PATIENCE_OF_RUNS, status, timedelta(0))
+    with open_instance() as instance:
+        end_lost_runs(instance)
+    sql = "SELECT run_id FROM runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"
+    assert up.dagster_rows(sql) == []
 
 
 def test_dagster_ends_with_a_program_that_was_killed(home, tmp_path, monkeypatch):
@@ -209,3 +356,9 @@ def test_a_port_that_is_taken_is_said(run, option):
         ended = run("up", option, port)
     assert ended.code != 0
     assert f"{option} {port}: cannot listen on 127.0.0.1" in ended.err
+
+
+def test_other_machines_are_let_in_only_when_told_so(run):
+    ended = run("up", "--host", "0.0.0.0", "--port", free_port(), "--metrics-port", free_port())
+    assert ended.code == 2
+    assert "--allow-remote" in ended.error
