@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     price_scale: PriceScale = Field(default="log", description="Scale of the fit: log or linear.")
     intraday_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Pairs with hourly and 15-minute candles, e.g. BTCUSDT,ETHUSDT; default none.",
+        description="Pairs with candles of 15m, 1h, 4h and 1w, e.g. BTCUSDT,ETHUSDT; default none.",
     )
 
     quality_jump_ratio: Annotated[float, Field(ge=1.1, le=100)] = Field(
