@@ -149,9 +149,11 @@ def test_metrics_are_served_until_interrupted(form, monkeypatch):
     monkeypatch.setenv("AUTONAMA_LOG_FORMAT", form)
     command = [*PROGRAM, "metrics", "--port", str(free_port())]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        line = server.stderr.readline()
-        url = json.loads(line)["url"] if form == "json" else line.split()[1]
-        answer = requests.get(url, timeout=30)
-        server.kill()
+        try:
+            line = server.stderr.readline()
+            url = json.loads(line)["url"] if form == "json" else line.split()[1]
+            answer = requests.get(url, timeout=30)
+        finally:
+            server.kill()
     assert answer.text.startswith("# HELP autonama_up ")
     assert "\nautonama_up 1.0\n" in answer.text
