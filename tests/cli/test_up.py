@@ -204,6 +204,8 @@ class Up:
         self.process.send_signal(number)
         assert self.process.wait(PATIENCE) == 0
         _, left = psutil.wait_procs(family, timeout=PATIENCE)
+        for process in left:
+            process.kill()
         assert left == []
 
 
