@@ -30,7 +30,10 @@ def audit(lock: str) -> int:
     skipped = [package for package in packages if "skip_reason" in package]
     verdict = f"{len(packages)} packages, {len(found) or 'no'} known vulnerabilities"
     if skipped:
-        verdict += f", NOT AUDITED: {len(skipped)} are unknown to the service"
+        verdict = (
+            f"NOT AUDITED: {len(skipped)} of {len(packages)} packages are unknown to the service"
+        )
+        verdict += f", {len(found)} known vulnerabilities of the others" if found else ""
     print(f"{lock}: {verdict}")
     for package, known in found:
         fixed = ", ".join(known["fix_versions"]) or "none yet"

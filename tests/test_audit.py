@@ -65,7 +65,7 @@ def test_something_vulnerable_in_either_lock_is_named_and_fails(audit, packages)
     [
         (([FINE], None), "deploy/requirements.lock: NOT AUDITED: the vulnerability service"),
         ((None, [FINE]), "requirements.lock: NOT AUDITED: the vulnerability service"),
-        (([UNKNOWN], [FINE]), "requirements.lock: 1 packages, no known vulnerabilities, NOT AUD"),
+        (([UNKNOWN, FINE], [FINE]), "requirements.lock: NOT AUDITED: 1 of 2 packages are unknown"),
     ],
 )
 def test_a_lock_that_cannot_be_judged_is_said_and_is_not_fine(audit, packages, says):
