@@ -134,17 +134,6 @@ def test_a_scan_that_succeeds(scene, say):
     check(kept(scene))
 
 
-def test_a_backfill_and_its_worker_processes(scene, say):
-    days = ("--from", "2024-03-09", "--to", "2024-03-10")
-    code, said = say("backfill", *days)
-    assert code == 0, said
-    assert "indicators to summaries" in said
-    assert "partitions in" in said
-    scene.server.faults.add("418:path=klines")
-    assert say("backfill", *days, "--again", "--days-per-run", "1")[0] == 1
-    check(kept(scene))
-
-
 def test_settings_say_only_that_they_are_set(say):
     code, said = say("settings")
     assert code == 0
@@ -213,6 +202,18 @@ def test_a_statement_that_the_database_refuses(scene, say):
     assert "does not exist" in stored
     check(stored)
     assert list(scene.folder.rglob("compute_logs/*.err")), "nothing was captured"
+
+
+def test_a_backfill_and_its_worker_processes(scene, say):
+    """After the tests above, which need a day that nobody has scanned."""
+    days = ("--from", "2024-03-09", "--to", "2024-03-10")
+    code, said = say("backfill", *days)
+    assert code == 0, said
+    assert "indicators to summaries" in said
+    assert "partitions in" in said
+    scene.server.faults.add("418:path=klines")
+    assert say("backfill", *days, "--again", "--days-per-run", "1")[0] == 1
+    check(kept(scene))
 
 
 def test_arguments_of_the_programs_that_are_started(tmp_path):
