@@ -38,7 +38,7 @@ def symbols_check() -> dg.AssetChecksDefinition:
         parts = verify_symbols(warehouse, settings, chosen, day, day) if chosen else []
         return [part for part in parts if part.table in names]
 
-    return _check("point_in_time_of_symbols", OF_SYMBOLS, "signals", 2, verify)
+    return _check("point_in_time_of_symbols", OF_SYMBOLS, "signals", verify)
 
 
 def days_check() -> dg.AssetChecksDefinition:
@@ -47,15 +47,16 @@ def days_check() -> dg.AssetChecksDefinition:
     def verify(
         warehouse: Warehouse, settings: Settings, day: date, names: Sequence[str]
     ) -> list[Verified]:
-        return verify_days(warehouse, settings, day, day, names)
+        is_ranked = len(warehouse.read("universe", Scope(first=day, last=day), ("symbol",)))
+        return verify_days(warehouse, settings, day, day, names) if is_ranked else []
 
-    return _check("point_in_time_of_days", OF_DAYS, "analysis_summary", 1, verify)
+    return _check("point_in_time_of_days", OF_DAYS, "analysis_summary", verify)
 
 
 def _check(
-    name: str, tables: Sequence[str], dated_by: str, days: int, verify: Verify
+    name: str, tables: Sequence[str], dated_by: str, verify: Verify
 ) -> dg.AssetChecksDefinition:
-    """The checks of some tables, on so many days that the table `dated_by` has."""
+    """The checks of some tables, on two of the days that the table `dated_by` has."""
 
     @dg.multi_asset_check(
         name=name,
@@ -68,7 +69,7 @@ def _check(
         settings: dg.ResourceParam[Settings],
     ) -> Iterator[dg.AssetCheckResult]:
         names = [key.asset_key.path[-1] for key in context.selected_asset_check_keys]
-        chosen = sampled_days(warehouse, dated_by, settings.start_date)[:days]
+        chosen = sampled_days(warehouse, dated_by, settings.start_date)
         found = [verify(warehouse, settings, day, names) for day in chosen]
         parts = [together(of) for of in zip(*filter(None, found), strict=True)]
         if parts:

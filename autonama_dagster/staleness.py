@@ -233,9 +233,7 @@ class Comparison:
             for key, of_day in self._stored("correlation_matrix", part).groupby("date"):
                 day = pd.Timestamp(str(key))
                 expected = pairs_now.get(day, of_day)
-                different = _different(of_day, expected)
-                is_ours = different["symbol_a"].isin(self._symbols)
-                found.append(different[is_ours | different["symbol_b"].isin(self._symbols)])
+                found.append(_different(of_day, expected))
                 is_unsure = day in members and day in summaries
                 if is_unsure and summary_hash(members[day], expected) != summaries[day]:
                     stale_days.append(day)

@@ -22,6 +22,7 @@ from resources.frames import split, to_arrow
 STAGE = "autonama_stage"
 DAY = timedelta(days=1)
 LONGEST = timedelta(weeks=1)  # of the intervals
+_ABOUT_CANDLES = {"open_time", "source", "fetched_at", "run_id"}  # nothing that they say
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _append(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
 
 
 def merge_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
-    """Insert rows, replacing those of the same key that differ in what the exchange said.
+    """Insert rows; those of the same key are replaced, candles only where they say something else.
 
     Where the table has one for them, replaced rows are kept as revisions.
     """
@@ -148,7 +149,7 @@ def merge_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
         given["fetched_at"] = 'greatest(t."fetched_at", excluded."fetched_at")'
         _keep_replaced(cursor, of, REVISIONS[of.name])
     updates = ", ".join(f'"{c}" = {value}' for c, value in given.items())
-    changed = " WHERE t.row_hash <> excluded.row_hash" if "row_hash" in others else ""
+    changed = f" WHERE {_differs(of, 'excluded')}" if "row_hash" in others else ""
     _drain(cursor, of, f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}")
 
 
@@ -163,10 +164,17 @@ def _keep_replaced(cursor: dbapi.Cursor, of: Table, kept: Table) -> None:
                t.fetched_at, greatest(t.fetched_at, max(s.fetched_at))
         FROM {STAGE} AS s JOIN {qualified(of)} AS t USING ({keys})
         LEFT JOIN {qualified(kept)} AS r USING ({keys})
-        WHERE t.row_hash <> s.row_hash
+        WHERE {_differs(of, "s")}
         GROUP BY {replaced}
         """
     )
+
+
+def _differs(of: Table, other: str) -> str:
+    """Whether the candle `t` has other numbers or another hash: a number changed by hand counts."""
+    said = [c for c in of.columns if c not in of.key and c not in _ABOUT_CANDLES]
+    columns = (", ".join(f'{row}."{c}"' for c in said) for row in ("t", other))
+    return "({}) IS DISTINCT FROM ({})".format(*columns)
 
 
 def _stage(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:

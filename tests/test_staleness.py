@@ -1,5 +1,6 @@
 """Which rows a replaced candle makes stale: exactly those that come out with another hash."""
 
+import itertools
 from datetime import date, timedelta
 
 import pandas as pd
@@ -97,7 +98,7 @@ def test_one_changed_candle_makes_exactly_its_symbols_rows_stale(daemon, day, un
     dates = [str(d) for d in DAYS if d >= day]
     ranked = [str(d) for d in DAYS[universe_from:] if (d - day).days <= 30]
     of_symbol = {(d, "ETHUSDT") for d in dates}
-    pairs = {(d, *p) for d in dates for p in (SYMBOLS[:2], SYMBOLS[1:])}
+    pairs = {(d, *p) for d in dates for p in itertools.combinations(SYMBOLS, 2)}
     expected = {
         **dict.fromkeys(OF_SYMBOLS, of_symbol),
         "universe": {(d, "ETHUSDT") for d in ranked},
@@ -128,7 +129,9 @@ def test_a_candle_that_no_window_holds_makes_nothing_stale(daemon):
 def test_other_symbols_and_later_candles_are_left_out(daemon):
     revise(daemon, "ETHUSDT", DAYS[1])
     assert compared(daemon, ("BTCUSDT",)) == {
-        "correlation_matrix": {(str(d), *SYMBOLS[:2]) for d in DAYS[1:]},
+        "correlation_matrix": {
+            (str(d), *p) for d in DAYS[1:] for p in itertools.combinations(SYMBOLS, 2)
+        },
         "analysis_summary": {(str(d),) for d in DAYS[1:]},
     }
     assert compared(daemon, ("ETHUSDT",), DAYS[2], DAYS[2])["signals"] == {

@@ -12,14 +12,17 @@ from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import psycopg
 import pytest
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from scan_support import DAY, START, opened_daemon
 
 from assets import data_quality, indicators, recompute, regression_bands, signals, universe
 from assets.point_in_time import NAME, sampled_days
+from assets.recompute import OF_DAYS, OF_SYMBOLS
 from assets.verify import KINDS, verify_days, verify_symbols
 from autonama_dagster.analytics.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.indicators import compute
@@ -58,11 +61,14 @@ def leaky(stored, monkeypatch):
                     if hasattr(module, name):
                         patch.setattr(module, name, leak)
             again(stored)
-            return found(stored)
+            kinds = found(stored)
+            assert failed_checks(stored) == {name for name, of in kinds.items() if of}
+            return kinds
 
         yield plant
     again(stored)
     assert not any(of.values() for of in found(stored).values())
+    assert failed_checks(stored) == set()
 
 
 def again(daemon):
@@ -85,6 +91,18 @@ def found(daemon, first=START, last=DAY):
         kinds = Counter({kind: part.rows_of(kind) for kind in KINDS if part.rows_of(kind)})
         total[part.table] = total.get(part.table, Counter()) + kinds
     return total
+
+
+def failed_checks(daemon):
+    """Tables whose check of the look-ahead proof failed in the latest run."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(name), NAME) for name in (*OF_SYMBOLS, *OF_DAYS)]
+    storage = daemon.instance.event_log_storage
+    latest = storage.get_latest_asset_check_execution_by_key(keys)
+    return {
+        key.asset_key.path[-1]
+        for key, record in latest.items()
+        if record.status is AssetCheckExecutionRecordStatus.FAILED
+    }
 
 
 def change(daemon, statement, *values):
@@ -176,7 +194,9 @@ def test_todays_universe_used_for_the_past_is_found(stored, monkeypatch):
         patch.setattr(universe, "rank", of_today)
         stored.step("universe_job", START, DAY)
         kinds = found(stored)["universe"]
+        assert failed_checks(stored) == {"universe"}
     stored.step("universe_job", START, DAY)
+    assert failed_checks(stored) == set()
     again(stored)
     assert kinds["data"] >= 4  # BTCUSDT and ETHUSDT on the two days before
     assert not any(found(stored).values())

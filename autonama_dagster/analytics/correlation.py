@@ -63,8 +63,8 @@ def pairs(
           have one that day
         - n_obs (int64): common days
         - is_high: |pearson| >= 0.7; is_linked: |residual_pearson| >= 0.5 (bool, False on NaN)
-        - input_hash (str): over both symbols' row hashes of D-90 .. D inside W. The residuals also
-          follow from the other members' returns, whose hashes stand in the day's other rows.
+        - input_hash (str): over both symbols' row hashes of D-90 .. D inside W, then over those of
+          all members, from whose mean return the residuals follow.
 
     Notes
     -----
@@ -84,7 +84,8 @@ def pairs(
             **{name: matrix[first, second] for name, matrix in columns.items()},
         }
     )
-    hashes = [combine(digests[a], digests[b]) for a, b in zip(first, second, strict=True)]
+    market = combine(*digests)
+    hashes = [combine(digests[a], digests[b], market) for a, b in zip(first, second, strict=True)]
     return frame.assign(
         is_high=frame["pearson"].abs() >= HIGH_PEARSON,
         is_linked=frame["residual_pearson"].abs() >= LINKED_RESIDUAL_PEARSON,

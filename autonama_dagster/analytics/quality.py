@@ -4,7 +4,6 @@ Pure judgement: candles and what is known beside them in, rows out. The rules th
 `quality_rules`.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -102,7 +101,8 @@ def judge(
         Symbol by symbol, day by day: symbol, date, severity and window_severity (of `SEVERITIES`;
         missing where the window is not known), findings (lists of rules in the order of `RULES`),
         details (JSON object by rule: severity and what was seen; missing without findings),
-        input_hash (over the lookback's candles and the evidence of its days).
+        input_hash (over the lookback's candles and what the evidence says against its days: hours
+        that agree change nothing).
     """
     judged = [
         _judge(series, window, is_known, evidence.get(series.symbol, _NOTHING), limits, lookback)
@@ -136,9 +136,12 @@ def _judge(
 ) -> _Judged:
     asked, oldest = windows.day, windows.day - (lookback - 1)
     own = np.where(known, OK, _UNKNOWN)
-    hashes = _hashes(candles, oldest, asked, known, evidence)
+    outside = _outside(candles, evidence, limits)
+    hashes = _hashes(candles, oldest, asked, known, outside)
     findings: list[list[Finding]] = [[] for _ in asked]
-    found = _findings(candles, int(asked.max(initial=0)), evidence, limits)
+    accounted = np.array([f.day for f in evidence.findings if "kept_out" in f.seen], dtype=np.int64)
+    of_gaps = gaps(candles, int(asked.max(initial=0)), accounted)
+    found = sorted([*of_candles(candles, limits), *of_gaps, *outside], key=_rank)
     if not found:
         return _Judged(own, own, findings, hashes)
     day, severity, since = (np.array([f[i] for f in found], dtype=np.int64) for i in (0, 2, 3))
@@ -156,17 +159,19 @@ def _judge(
     return _Judged(own, np.where(known, worst, _UNKNOWN), findings, hashes)
 
 
-def _findings(
-    candles: Candles, last: int, evidence: Evidence, limits: QualityLimits
-) -> list[Finding]:
-    """All findings of a symbol up to the day `last`, in the order of days and of `RULES`."""
-    accounted = np.array([f.day for f in evidence.findings if "kept_out" in f.seen], dtype=np.int64)
-    found = [*of_candles(candles, limits), *gaps(candles, last, accounted), *evidence.findings]
+def _outside(candles: Candles, evidence: Evidence, limits: QualityLimits) -> list[Finding]:
+    """What is known beside the candles and speaks against them."""
+    found = list(evidence.findings)
     for source, other in evidence.others.items():
         found += versus(candles, other, "rest_vs_archive", source, limits)
     if evidence.hours is not None:
         found += versus(candles, evidence.hours, "daily_vs_hourly", "1h", limits)
-    return sorted(found, key=lambda f: (f.day, _ORDER[f.rule], -f.severity))
+    return found
+
+
+def _rank(finding: Finding) -> tuple[int, int, int]:
+    """Findings go by day, in the order of `RULES`, the graver one first."""
+    return finding.day, _ORDER[finding.rule], -finding.severity
 
 
 def _begins(candles: Candles, windows: Windows, oldest: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -182,33 +187,20 @@ def _hashes(
     oldest: NDArray[np.int64],
     asked: NDArray[np.int64],
     known: NDArray[np.bool_],
-    evidence: Evidence,
+    outside: Sequence[Finding],
 ) -> list[str]:
-    """Hash of the lookback's candles, also those before a break, and of what is known beside."""
+    """Hash of the lookback's candles, also those before a break, and of what speaks against them.
 
-    def window(of: Candles) -> list[str]:
-        start = np.where(known, np.searchsorted(of.day, oldest), 0)
-        stop = np.where(known, np.searchsorted(of.day, asked, side="right"), 0)
-        return window_hashes(of, Windows(asked, start, stop, known))
-
-    columns = [window(candles)]
-    if evidence.findings:
-        texts = [(f.day, _json(f[1:])) for f in evidence.findings]
-        columns.append(
-            [
-                _digest(*(text for day, text in texts if first <= day <= last))
-                for first, last in zip(oldest.tolist(), asked.tolist(), strict=True)
-            ]
-        )
-    if evidence.hours is not None:
-        columns.append(window(evidence.hours))
-    for source, other in sorted(evidence.others.items()):
-        columns.append([_digest(source, found) for found in window(other)])
-    return [combine(*parts) for parts in zip(*columns, strict=True)]
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    A finding on a later day changes nothing.
+    """
+    start = np.where(known, np.searchsorted(candles.day, oldest), 0)
+    stop = np.where(known, np.searchsorted(candles.day, asked, side="right"), 0)
+    used = window_hashes(candles, Windows(asked, start, stop, known))
+    said = sorted((f.day, _json(f)) for f in outside)
+    return [
+        combine(of_candles, *(text for day, text in said if first <= day <= last))
+        for of_candles, first, last in zip(used, oldest.tolist(), asked.tolist(), strict=True)
+    ]
 
 
 def _words(severities: Sequence[NDArray[np.int64]]) -> pd.Series:

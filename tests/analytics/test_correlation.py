@@ -207,15 +207,18 @@ def test_columns_are_those_of_the_table():
     assert frame["date"].tolist() == [pd.Timestamp(D, unit="D")] * 3
 
 
-def test_input_hash_covers_both_symbols_candles_of_ninety_one_days():
+def test_input_hash_covers_all_members_candles_of_ninety_one_days():
     candles = market(13, 3)
-    plain = correlated(candles)["input_hash"].tolist()
-    assert len(set(plain)) == 3
-    for day, changed in ((D - 91, []), (D - 90, [0, 1]), (D, [0, 1])):
-        first = candles["S00USDT"]
+    plain = correlated(candles)
+    assert plain["input_hash"].nunique() == 3
+    first = candles["S00USDT"]
+    for day, is_used in ((D - 91, False), (D - 90, True), (D, True)):
         hashes = np.where(first.day == day, b"changed".ljust(64, b"x"), first.row_hash)
-        other = correlated(candles | {"S00USDT": replace(first, row_hash=hashes)})["input_hash"]
-        assert [i for i in range(3) if other[i] != plain[i]] == changed
+        close = np.where(first.day == day, first.close * 1.01, first.close)
+        other = correlated(candles | {"S00USDT": replace(first, close=close, row_hash=hashes)})
+        # The residuals of the pair without it too: they follow from the mean of all.
+        assert other["residual_pearson"].ne(plain["residual_pearson"]).tolist() == [is_used] * 3
+        assert other["input_hash"].ne(plain["input_hash"]).tolist() == [is_used] * 3
 
 
 @settings(max_examples=25, deadline=None)
@@ -243,7 +246,7 @@ def test_the_unit_of_price_changes_nothing(seed, scale):
 def test_a_pair_has_the_same_bits_beside_any_others():
     """A sum that BLAS orders by the size of the matrix would not."""
     candles = market(14, 40, missing=0.01)
-    names = ["pearson", "spearman", "n_obs", "input_hash"]
+    names = ["pearson", "spearman", "n_obs"]
     every = correlated(candles).set_index(["symbol_a", "symbol_b"])[names]
     for few in (2, 3, 7):
         chosen = list(candles)[5 : 5 + few]

@@ -229,17 +229,32 @@ def test_another_version_of_the_candle_is_compared(rule, name, factor, severity)
         assert set(seen(frame, 80)[rule]) == {"severity", "source", name}
 
 
-def test_evidence_enters_the_input_hash_of_the_windows_that_hold_it():
+def test_what_evidence_says_enters_the_input_hash_of_the_windows_that_hold_it():
     candles = quiet()
-    evidence = Evidence(tuple(forming({FIRST_DAY + 30: "x"})))
-    hours = Evidence(hours=part(candles, slice(30, 31)))
     plain = rows(candles)["input_hash"]
-    for beside in (evidence, hours):
-        assert (rows(candles, evidence=beside)["input_hash"] != plain).loc[:89].all()
-    other = rows(candles, evidence=Evidence(tuple(forming({FIRST_DAY + 30: "y"}))))["input_hash"]
-    differs = other != rows(candles, evidence=evidence)["input_hash"]
-    assert differs.loc[:89].all()
-    assert not differs.loc[90:].any()
+    fetched_early = Evidence(tuple(forming({FIRST_DAY + 30: "x"})))
+    contrary = changed(candles, 30, close=candles.close[30] * 1.01)
+    for beside in (
+        fetched_early,
+        Evidence(hours=part(contrary, slice(30, 31))),
+        Evidence(others={"archive": part(contrary, slice(30, 31))}),
+    ):
+        differs = rows(candles, evidence=beside)["input_hash"] != plain
+        # The day itself, and those whose lookback holds it.
+        assert differs.tolist() == [day in range(30, 30 + LOOKBACK) for day in differs.index]
+    again = Evidence(tuple(forming({FIRST_DAY + 30: "y"})))
+    differs = (
+        rows(candles, evidence=again)["input_hash"]
+        != (rows(candles, evidence=fetched_early)["input_hash"])
+    )
+    assert differs.loc[30:89].all()
+
+
+def test_hours_and_other_versions_that_agree_change_nothing():
+    candles = quiet()
+    plain = rows(candles)
+    for beside in (Evidence(hours=candles), Evidence(others={"archive": candles})):
+        pd.testing.assert_frame_equal(rows(candles, evidence=beside), plain)
 
 
 def test_all_rules_can_be_listed_together_in_their_order():

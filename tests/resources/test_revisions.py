@@ -84,6 +84,21 @@ def test_a_changed_candle_is_stored_and_the_old_one_kept_as_it_was(
     pd.testing.assert_frame_equal(after.iloc[1:], before.iloc[1:])
 
 
+def test_a_number_changed_by_hand_is_mended_by_the_next_fetch_and_kept(
+    put, kept, stored, database, name
+):
+    put()
+    with psycopg.connect(libpq_url(database)) as connection:
+        connection.execute(
+            f"UPDATE trading.{name} SET close = 11 WHERE symbol = 'AAA' AND date = %s", (DAYS[0],)
+        )
+    put(after=1)
+    assert (stored()["close"], stored()["fetched_at"]) == (10.0, NOW + HOUR)
+    assert kept()["close"].tolist() == [11.0]
+    put(after=2)
+    assert len(kept()) == 1
+
+
 def test_two_changes_and_one_back_are_three_revisions_that_meet(put, kept, stored):
     for after, close in enumerate([10.0, 11.0, 12.0, 10.0]):
         put(close, after)
