@@ -3,10 +3,13 @@
 from datetime import timedelta
 
 import dagster as dg
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from assets.pictures import attach_picture
 from assets.stage import run_scope, stage, with_provenance
+from autonama_dagster.analytics.chance import pair_chances
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.run_windows import answered_candles
 from autonama_dagster.analytics.windows import day_number
@@ -48,16 +51,29 @@ def correlation_matrix(
         known = answered_candles(candles, answered, number, reach)
         frames.append(pairs(list(symbols), known, number, lookback=settings.lookback))
     frame = pd.concat(frames, ignore_index=True)
-    _attach(context, warehouse, frame)
+    latest = members["date"].max()
+    of_latest = members.loc[members["date"] == latest, "symbol"].tolist()
+    number = day_number(latest)
+    known = answered_candles(candles, answered, number, reach)
+    drawn = pair_chances(of_latest, known, number, lookback=settings.lookback)
+    _attach(context, warehouse, frame[frame["date"] == latest], latest, drawn)
     return with_provenance(frame, "correlation_matrix", settings)
 
 
-def _attach(context: dg.AssetExecutionContext, warehouse: Warehouse, frame: pd.DataFrame) -> None:
-    """The picture of the latest day."""
+def _attach(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    of_latest: pd.DataFrame,
+    latest: pd.Timestamp,
+    drawn: NDArray[np.int64] | None,
+) -> None:
+    """The picture of the latest day, its count of high pairs beside that of drawn returns."""
     from autonama_dagster.charts.heatmap import correlation_heatmap  # noqa: PLC0415
 
-    latest = frame["date"].max()
-    label = warehouse.source_label(latest.date())
-    of_day = frame[frame["date"] == latest]
-    picture = correlation_heatmap(of_day, date=latest.date(), source_label=label)
+    picture = correlation_heatmap(
+        of_latest,
+        date=latest.date(),
+        expected_high=None if drawn is None else float(drawn[:, 0].mean()),
+        source_label=warehouse.source_label(latest.date()),
+    )
     attach_picture(context, "heatmap", picture, latest)

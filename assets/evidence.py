@@ -6,13 +6,19 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from assets.parameters import quality_limits
 from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.intervals import DAILY, INTERVALS
 from autonama_dagster.analytics.quality import Evidence, judge
-from autonama_dagster.analytics.quality_rules import conflicting, forming, kept_out
+from autonama_dagster.analytics.quality_rules import (
+    conflicting,
+    forming,
+    kept_out,
+    missing_hours,
+)
 from autonama_dagster.analytics.run_windows import RunWindows, known_days
 from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
@@ -34,10 +40,12 @@ def read_evidence(
     warehouse: Warehouse, symbols: Sequence[str], first: date, last: date
 ) -> dict[str, Evidence]:
     """Evidence of the symbols' days from `first` to `last`, from the tables."""
+    hours = _hours(warehouse, symbols, first, last)
     return evidence(
         candle_faults(warehouse, symbols, first, last),
-        _hours(warehouse, symbols, first, last),
+        _days_of_hours(hours),
         _others(warehouse, symbols, first, last),
+        _counts(hours),
     )
 
 
@@ -45,6 +53,7 @@ def evidence(
     faults: pd.DataFrame,
     hours: Mapping[str, Candles] = MappingProxyType({}),
     others: Mapping[str, Mapping[str, Candles]] = MappingProxyType({}),
+    hour_counts: Mapping[str, Mapping[int, int]] = MappingProxyType({}),
 ) -> dict[str, Evidence]:
     """Evidence by symbol.
 
@@ -56,6 +65,8 @@ def evidence(
         Daily candles made of hours, by symbol.
     others
         Other sources' candles, by source and symbol.
+    hour_counts
+        Hourly candles of each day whose hours are known, by symbol and day.
     """
     by_symbol = {str(s): rows for s, rows in faults.groupby("symbol")}
     found = {}
@@ -67,6 +78,7 @@ def evidence(
             *kept_out(by_kind.get("kept_out", none)),
             *forming(_by_day(by_kind.get("forming", none))),
             *conflicting(_by_day(by_kind.get("conflicting", none))),
+            *missing_hours(hour_counts.get(symbol, {})),
         )
         versions = {source: of[symbol] for source, of in others.items() if symbol in of}
         found[symbol] = Evidence(findings, hours.get(symbol), versions)
@@ -74,14 +86,13 @@ def evidence(
 
 
 def _by_day(rows: pd.DataFrame) -> dict[int, str]:
-    days = rows["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    return dict(zip(days.tolist(), rows["said"], strict=True))
+    return dict(zip(_numbers(rows).tolist(), rows["said"], strict=True))
 
 
 def _hours(
     warehouse: Warehouse, symbols: Sequence[str], first: date, last: date
-) -> dict[str, Candles]:
-    """Daily candles of the stored hours, of the days for which the exchange has answered.
+) -> dict[str, pd.DataFrame]:
+    """Stored hours by symbol, of the days for which the exchange has answered.
 
     Where hours are missing then, the exchange has none: its daily candle is made of the others.
     """
@@ -89,8 +100,25 @@ def _hours(
     if not answered:
         return {}
     frame = warehouse.read("ohlcv_1h", Scope(tuple(answered), first, last))
-    made = Candles.by_symbol(aggregate(frame, INTERVALS["1h"], DAILY, SOURCES))
-    return {s: c.part(known_days(answered[s], c.day, 1)) for s, c in made.items()}
+    by_symbol = {str(symbol): of for symbol, of in frame.groupby("symbol")}
+    return {s: of[known_days(answered[s], _numbers(of), 1)] for s, of in by_symbol.items()}
+
+
+def _days_of_hours(hours: Mapping[str, pd.DataFrame]) -> dict[str, Candles]:
+    if not hours:
+        return {}
+    frame = pd.concat(hours.values(), ignore_index=True)
+    return Candles.by_symbol(aggregate(frame, INTERVALS["1h"], DAILY, SOURCES))
+
+
+def _counts(hours: Mapping[str, pd.DataFrame]) -> dict[str, dict[int, int]]:
+    """How many hours each day has."""
+    counted = {s: np.unique(_numbers(of), return_counts=True) for s, of in hours.items()}
+    return {s: dict(zip(d.tolist(), n.tolist(), strict=True)) for s, (d, n) in counted.items()}
+
+
+def _numbers(rows: pd.DataFrame) -> NDArray[np.int64]:
+    return rows["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
 
 
 def _others(

@@ -4,6 +4,7 @@ They read a week of rows that are there already, so that they are cheap in every
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 
 import dagster as dg
@@ -68,7 +69,11 @@ def churn_check() -> dg.AssetChecksDefinition:
         warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
     ) -> dg.AssetCheckResult:
         members = recent_members(warehouse, RECENT_DAYS)
-        churn = {day: churn_pct(members[before], members[day]) for before, day in pairwise(members)}
+        churn = {
+            day: churn_pct(members[before], members[day])
+            for before, day in pairwise(members)
+            if day - before == timedelta(days=1)
+        }
         limit = settings.quality_churn_pct
         bad = [f"{day}: {pct:.1f} %" for day, pct in churn.items() if pct > limit]
         return check_result(

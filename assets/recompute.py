@@ -84,11 +84,11 @@ def read_inputs(
     first: date,
     last: date,
 ) -> Inputs:
-    """Inputs of the rows of symbols and days; None: of the members of these days."""
+    """Inputs of the rows of symbols and days; None: of all candidates of these days."""
     begin = first - max(settings.lookback - 1, RETURN_DAYS + 1) * DAY
     universe = warehouse.read("universe", Scope(first=first, last=last))
     if symbols is None:
-        symbols = sorted(universe.loc[universe["is_member"], "symbol"].unique())
+        symbols = sorted(universe["symbol"].unique())
     return Inputs(
         warehouse.candles(symbols, begin, last + LATER_DAYS * DAY),
         warehouse.fetched_ranges("1d", symbols),

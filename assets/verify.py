@@ -31,7 +31,7 @@ from resources.warehouse import Warehouse
 KINDS: Final = ("look_ahead", "code", "parameters", "data", "platform", "row")
 """Why a row is not what its inputs give, the first that applies: it knows something later than its
 day; other code or other parameters made it; its inputs have changed; its numbers are close, as
-another processor or library rounds; or the row itself was changed."""
+another processor or library rounds; or the row itself was changed, or is gone."""
 
 
 SHOWN: Final = 50  # differences that are kept with a verification
@@ -182,18 +182,29 @@ def _kinds(
     made = versions(of.name, settings)
     columns = [*key, "input_hash", "params_hash", "code_version"]
     rows = found[key].merge(stored[columns], on=key, how="left")
+    is_stored = rows["code_version"].notna()
     expected = found[key].merge(now[[*key, "input_hash"]], on=key, how="left")["input_hash"]
+    is_other = rows["input_hash"].ne(expected)
+    if of.name == "universe":  # a rank follows from the candles of all candidates of its day
+        is_other |= found["date"].isin(_days_of_other_data(stored, now, key))
     is_ahead = found[key].merge(ahead.assign(ahead=True), on=key, how="left")["ahead"].notna()
     is_close = found.groupby(key)["is_close"].transform("all")
     conditions: Mapping[str, pd.Series] = {
         "look_ahead": is_ahead,
-        "code": rows["code_version"].ne(made.code_version),
-        "parameters": rows["params_hash"].ne(made.params_hash),
-        "data": rows["input_hash"].ne(expected),
+        "code": rows["code_version"].ne(made.code_version) & is_stored,
+        "parameters": rows["params_hash"].ne(made.params_hash) & is_stored,
+        "data": is_other & is_stored,
         "platform": is_close,
     }
     masks = [mask.fillna(value=True).to_numpy(dtype=bool) for mask in conditions.values()]
     return pd.Series(np.select(masks, [*conditions], default="row"), dtype="str")
+
+
+def _days_of_other_data(stored: pd.DataFrame, now: pd.DataFrame, key: list[str]) -> pd.Series:
+    """Days of which a row has another input than it had."""
+    columns = [*key, "input_hash"]
+    both = stored[columns].merge(now[columns], on=key, suffixes=("", "_now"))
+    return both.loc[both["input_hash"].ne(both["input_hash_now"]), "date"]
 
 
 def platform_name() -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 import psycopg
 import pytest
 from fault_support import SYMBOLS, candle_lines
-from scan_support import DAY, START, opened_project
+from scan_support import DAY, opened_project
 from support import STAMPS
 
 from assets.evidence import read_evidence
@@ -207,18 +207,24 @@ def test_the_checks_of_a_day_see_members_that_leave_and_members_without_data(ope
     given = {"warehouse": opened.warehouse, "settings": opened.settings}
     assert evaluate(churn_check(), **given).passed
     assert evaluate(coverage_check(), **given).passed
-    execute_sql(
-        opened,
-        "INSERT INTO trading.universe SELECT (jsonb_populate_record(u, jsonb_build_object('date', "
-        f"'{START - timedelta(days=1)}', 'symbol', u.symbol || 'X'))).* FROM trading.universe AS u "
-        f"WHERE date = '{DAY}'",
-    )
+    for days in (2, 1):  # members of two days before say nothing of a day
+        assert evaluate(churn_check(), **given).passed
+        execute_sql(
+            opened,
+            "INSERT INTO trading.universe SELECT (jsonb_populate_record(u, jsonb_build_object("
+            f"'date', '{DAY - timedelta(days=days)}', 'symbol', u.symbol || 'X{days}'))).* "
+            f"FROM trading.universe AS u WHERE date = '{DAY}'",
+        )
     execute_sql(opened, f"UPDATE trading.signals SET status = 'NO_DATA' WHERE symbol = '{ETH}'")
     churn, coverage = evaluate(churn_check(), **given), evaluate(coverage_check(), **given)
     assert not churn.passed
     assert "100.0 %" in churn.metadata["bad"].value
+    lenient = {**given, "settings": opened.settings.model_copy(update={"quality_churn_pct": 100})}
+    assert evaluate(churn_check(), **lenient).passed
     assert not coverage.passed
     assert coverage.metadata["bad"].value == f"{DAY}: 66.7 %, without {ETH}"
+    lenient["settings"] = opened.settings.model_copy(update={"quality_coverage_pct": 60})
+    assert evaluate(coverage_check(), **lenient).passed
 
 
 DECIDED = (

@@ -1,7 +1,9 @@
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from assets.parameters import quality_limits
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings, env_name, load_settings
 
@@ -20,6 +22,15 @@ def test_the_environment_wins_over_env_file_and_that_over_the_settings_file(home
     monkeypatch.setenv("AUTONAMA_DEGREE", "7")
     settings = load_settings()
     assert (settings.degree, settings.kstd, settings.lookback) == (7, 1.5, 500)
+
+
+def test_every_threshold_of_the_ledger_is_its_own_setting(monkeypatch):
+    chosen = {
+        "jump_ratio": 3.0, "open_gap_pct": 11.0, "stale_days": 5, "volume_pct": 6.0, "vwap_pct": 2.0
+    }  # fmt: skip
+    for name, value in chosen.items():
+        monkeypatch.setenv(f"AUTONAMA_QUALITY_{name.upper()}", str(value))
+    assert asdict(quality_limits(load_settings())) == chosen
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_todays_universe_used_for_the_past_is_found(stored, monkeypatch):
         (("UPDATE trading.indicators SET rsi_14 = rsi_14 + 1, params_hash = repeat('a', 64) "
          "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "indicators", "parameters"),
         ("DELETE FROM trading.alerts WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'",
-         "alerts", "code"),
+         "alerts", "row"),
         (("UPDATE trading.correlation_matrix SET is_high = NOT is_high "
          "WHERE symbol_a = 'BTCUSDT' AND symbol_b = 'ETHUSDT' AND date = '2023-12-29'"),
          "correlation_matrix", "row"),
@@ -253,6 +253,17 @@ def test_a_changed_candle_is_changed_data_in_every_row_that_holds_it(stored):
         assert kinds[name] == {"data": 2}, name
     assert kinds["correlation_matrix"] == {"data": 2}  # the members' one pair on two days
     assert kinds["analysis_summary"] == {"data": 2}
+    assert not any(found(stored).values())
+
+
+def test_a_rank_that_another_symbols_candles_have_changed_is_changed_data(stored):
+    ranked = stored.project.warehouse.read("universe").query("date == @DAY and rank == 1")
+    (first,) = ranked["symbol"]
+    scale = "UPDATE trading.ohlcv_1d SET quote_volume = quote_volume * %s WHERE symbol = %s"
+    change(stored, scale, 2.0**-40, first)
+    kinds = found(stored, DAY, DAY)["universe"]
+    change(stored, scale, 2.0**40, first)  # exact
+    assert kinds == {"data": 2}  # it is second now, and who was second is first
     assert not any(found(stored).values())
 
 

@@ -23,7 +23,8 @@ SEVERITIES: Final = ("OK", "INFO", "WARNING", "ERROR")
 
 # In the order in which a row lists them.
 RULES: Final = {
-    "gap": "A day without a candle while the pair trades, and the first candle after such days.",
+    "gap": "A day without a candle while the pair trades, the first candle after such days, and a "
+    "day of which hours are missing.",
     "duplicate": "A candle that repeats the day before, or two different candles of one day.",
     "ohlc_order": "High and low do not contain open and close.",
     "non_positive": "A price or an amount that no market can have.",
@@ -42,6 +43,7 @@ ROUNDING: Final = 1e-6
 # No trades explain an average price this far outside low to high: the quote volume is in another
 # currency or unit, or another candle's.
 WRONG_UNIT: Final = 2.0
+HOURS_OF_A_DAY: Final = 24
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,18 @@ def kept_out(rejected: pd.DataFrame) -> list[Finding]:
         rule = "ohlc_order" if is_order else "non_positive"
         found[day, reason] = Finding(day, rule, WARNING, day, {"kept_out": reason})
     return [found[key] for key in sorted(found)]
+
+
+def missing_hours(hours: Mapping[int, int]) -> list[Finding]:
+    """Days with fewer than 24 hourly candles, of days whose hours are known: outages, listings.
+
+    The day's candle is made of the hours that are there, so nothing is wrong with it.
+    """
+    return [
+        Finding(d, "gap", INFO, d, {"missing_hours": HOURS_OF_A_DAY - n})
+        for d, n in sorted(hours.items())
+        if n < HOURS_OF_A_DAY
+    ]
 
 
 def forming(days: Mapping[int, str]) -> list[Finding]:

@@ -32,7 +32,11 @@ _LEFT, _TOP, _SIDE = 104, 84, 900
 
 
 def correlation_heatmap(
-    pairs: pd.DataFrame, *, date: dt.date, source_label: str | None = None
+    pairs: pd.DataFrame,
+    *,
+    date: dt.date,
+    expected_high: float | None = None,
+    source_label: str | None = None,
 ) -> bytes:
     """Square heatmap of Pearson correlations, similar members side by side.
 
@@ -43,6 +47,8 @@ def correlation_heatmap(
         days). Each pair once, in any order; no rows gives a page that says so.
     date
         The UTC day.
+    expected_high
+        High pairs to be expected if the members had nothing in common; None: unknown.
     source_label
         See `style.render`.
 
@@ -57,7 +63,9 @@ def correlation_heatmap(
         symbols, matrix = [symbols[i] for i in order], matrix[np.ix_(order, order)]
 
     def draw(page: Page) -> None:
-        page.title("Correlation of daily returns", _subtitle(date, pairs, len(symbols)))
+        page.title(
+            "Correlation of daily returns", _subtitle(date, pairs, len(symbols), expected_high)
+        )
         _draw_matrix(page, symbols, matrix)
         page.footer(
             f"Pearson correlation of daily log returns over {RETURN_DAYS} days to the date "
@@ -79,15 +87,16 @@ def _square(pairs: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
     return symbols, matrix
 
 
-def _subtitle(date: dt.date, pairs: pd.DataFrame, members: int) -> str:
+def _subtitle(date: dt.date, pairs: pd.DataFrame, members: int, expected: float | None) -> str:
     known = pairs["pearson"].dropna()
     text = f"{date:%Y-%m-%d} UTC, {members} members"
     if known.empty:
         return text
     high = int((known.abs() >= HIGH_PEARSON).sum())
+    by_chance = "" if expected is None else f", {expected:.1f} by chance"
     return (
         f"{text}; median {known.median():.2f}; {high:,} of {len(known):,} pairs at or above "
-        f"{HIGH_PEARSON} (either sign)"
+        f"{HIGH_PEARSON} (either sign){by_chance}"
     )
 
 

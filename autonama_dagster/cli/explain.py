@@ -222,6 +222,9 @@ def _print_signal(console: "Console", receipt: "Receipt") -> None:
         rank = f"rank {universe['rank']}" if universe["is_eligible"] else "not eligible"
         ranked = f"{rank}, {'member' if universe['is_member'] else 'not a member'}"
     console.print(f"  universe: {ranked}", highlight=False)
+    figures = receipt.rows.get("indicators", {})
+    told = [f"{k} {number(v, '{:.4g}')}" for k, v in figures.items() if isinstance(v, float)]
+    console.print(f"  indicators: {', '.join(told) or 'no candle on the day'}", highlight=False)
 
 
 def _print_window(console: "Console", receipt: "Receipt") -> None:

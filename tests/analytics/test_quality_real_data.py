@@ -11,7 +11,7 @@ from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.candles import Candles, parse, raw_kline
 from autonama_dagster.analytics.intervals import DAILY, INTERVALS
 from autonama_dagster.analytics.quality import Evidence, judge
-from autonama_dagster.analytics.quality_rules import QualityLimits, kept_out
+from autonama_dagster.analytics.quality_rules import QualityLimits, kept_out, missing_hours
 from autonama_dagster.analytics.windows import windows
 from autonama_dagster.schemas.market import SOURCES
 
@@ -39,7 +39,9 @@ def ledger(market_data, symbol, first=None, last=None, with_hours=False):
     end = candles.day[-1] if last is None else np.datetime64(last, "D").astype(int)
     days = np.arange(begin, end + 1)
     hours = hours_of(market_data, symbol) if with_hours else None
-    evidence = Evidence(tuple(kept_out(bad.rename(columns={"reason": "said"}))), hours)
+    counts = hours_by_day(market_data, symbol) if with_hours else {}
+    said = (*kept_out(bad.rename(columns={"reason": "said"})), *missing_hours(counts))
+    evidence = Evidence(said, hours)
     known = np.ones(len(days), dtype=bool)
     span = windows(candles, days, LOOKBACK)
     frame = judge([candles], [span], [known], {symbol: evidence}, QualityLimits(), LOOKBACK)
@@ -143,11 +145,20 @@ def test_the_sources_gap_of_49_days_from_2021_02_15(market_data, base):
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT", "BNBUSDT"])
-def test_an_outage_of_hours_is_no_fault_of_the_day(market_data, symbol):
+def test_an_outage_of_hours_is_named_and_is_no_fault_of_the_day(market_data, symbol):
     frame = ledger(market_data, symbol, "2018-02-01", "2019-01-01", with_hours=True)
-    outage = hours_count(market_data, symbol, "2018-06-26")
-    assert outage < 24
+    assert frame.loc["2018-06-26", "findings"] == ["gap"]
+    assert frame.loc["2018-06-26", "severity"] == "INFO"
+    assert details(frame, "2018-06-26")["gap"]["missing_hours"] == 10
+    assert "gap" in frame.loc["2018-02-08", "findings"]
     assert not frame["findings"].map(lambda f: "daily_vs_hourly" in f).any()
+
+
+def test_all_missing_hours_of_bitcoin_are_found(market_data):
+    frame = ledger(market_data, "BTCUSDT", with_hours=True)
+    found = frame[frame["findings"].map(lambda f: "gap" in f)]
+    missing = [details(frame, day)["gap"].get("missing_hours", 24) for day in found.index]
+    assert sum(missing) == 127
 
 
 def test_a_day_made_of_other_hours_is_found(market_data):
@@ -164,10 +175,11 @@ def test_a_day_made_of_other_hours_is_found(market_data):
     assert frame["severity"].tolist() == ["OK", "ERROR", "OK"]
 
 
-def hours_count(market_data, symbol, day):
+def hours_by_day(market_data, symbol):
+    """Hours of each day, but for those of the first and the last, which begin and end anywhere."""
     with gzip.open(market_data / "klines" / "1h" / f"{symbol}.csv.gz", "rt") as file:
-        times = pd.read_csv(file, usecols=["open_time"])["open_time"]
-    return int((times // 86_400_000 == np.datetime64(day, "D").astype(int)).sum())
+        days = pd.read_csv(file, usecols=["open_time"])["open_time"] // 86_400_000
+    return days.value_counts().sort_index().iloc[1:-1].to_dict()
 
 
 @pytest.mark.parametrize("day", ["2021-01-11", "2021-01-21", "2021-12-24", "2021-12-27"])

@@ -10,6 +10,8 @@ from projects import project
 import assets.chance
 from assets.chance import expected_counts
 from autonama_dagster.analytics.chance import N_SURROGATES
+from autonama_dagster.charts.heatmap import correlation_heatmap
+from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.results import stored_result
@@ -74,6 +76,22 @@ def test_a_scan_leaves_the_chance_of_each_member(opened):
     summary = stored_result(opened.warehouse, opened.settings, LAST).summary
     assert summary["expected_buy_signals"] == pytest.approx(5 * 0.07, abs=0.2)
     assert summary["chance_analysis"]["n_members"] == 5
+
+
+def test_the_heatmap_has_the_expected_count_of_the_summary(opened, monkeypatch):
+    given = {}
+
+    def drawing(of_day, **options):
+        given.update(options)
+        return correlation_heatmap(of_day, **options)
+
+    monkeypatch.setattr("autonama_dagster.charts.heatmap.correlation_heatmap", drawing)
+    day = {RANGE_START_TAG: str(DAYS[0]), RANGE_END_TAG: str(LAST)}
+    job = opened.scanner()._defs.resolve_job_def("summary_job")
+    assert job.execute_in_process(instance=opened.instance, tags=day).success
+    summary = stored_result(opened.warehouse, opened.settings, LAST).summary
+    assert given["date"] == LAST
+    assert given["expected_high"] == summary["expected_high_correlations"]
 
 
 def test_what_is_known_is_not_computed_again_and_is_the_same(opened, computed):

@@ -55,10 +55,10 @@ def test_colours_are_centred_at_zero_with_opposite_ends_for_opposite_signs(drawn
 
 
 def test_it_says_what_it_shows(drawn, two_groups):
-    correlation_heatmap(two_groups, date=DAY)
+    correlation_heatmap(two_groups, date=DAY, expected_high=0.25)
     words = drawn.words()
     assert "2023-12-09 UTC, 6 members" in words
-    assert "14 of 14 pairs at or above 0.7" in words
+    assert "14 of 14 pairs at or above 0.7 (either sign), 0.2 by chance" in words
     assert "daily log returns over 90 days" in words
     assert "fewer than 60 common days" in words
 
@@ -68,7 +68,9 @@ def test_labels_are_legible_apart_and_on_the_page(drawn, make_pairs, size):
     random = np.random.default_rng(3)
     matrix = np.corrcoef(random.normal(size=(size, 90)))
     names = [f"COIN{i:03}XUSDT" for i in range(size)]
-    correlation_heatmap(make_pairs(names, matrix), date=DAY, source_label="replay-estimated")
+    correlation_heatmap(
+        make_pairs(names, matrix), date=DAY, expected_high=1234.5, source_label="replay-estimated"
+    )
     assert drawn.overlapping() == []
     assert drawn.outside() == []
     assert min(t.get_fontsize() for t in drawn.texts()) >= 5.5

@@ -22,6 +22,39 @@ def test_the_receipt_of_the_latest_day(run):
         assert f" {name} " in ended.out, name
 
 
+def test_the_receipt_tells_the_indicators_and_a_file_with_its_checksum(run, day):
+    origin = {
+        "source": "archive", "file": "BTCUSDT-1d-2024-02.zip", "sha256": "ab12",
+        "first": "2020-01-01", "last": "2024-03-10",
+    }  # fmt: skip
+    with psycopg.connect(day.url, autocommit=True) as connection:
+        kept = connection.execute(
+            "SELECT run_id, from_date, origins::text FROM trading.fetch_log "
+            "WHERE symbol = 'BTCUSDT' AND interval = '1d'"
+        ).fetchall()
+        ours = "WHERE symbol = 'BTCUSDT' AND interval = '1d'"
+        connection.execute(
+            f"UPDATE trading.fetch_log SET origins = %s::jsonb {ours}", (json.dumps([origin]),)
+        )
+        try:
+            told = " ".join(run("explain", "BTCUSDT").out.split())
+            found = json.loads(run("explain", "BTCUSDT", "--format", "json").out)
+        finally:
+            for run_id, first, origins in kept:
+                connection.execute(
+                    f"UPDATE trading.fetch_log SET origins = %s::jsonb {ours} "
+                    "AND run_id = %s AND from_date = %s",
+                    (origins, run_id, first),
+                )
+        (rsi,) = connection.execute(
+            "SELECT rsi_14 FROM trading.indicators WHERE symbol = 'BTCUSDT' AND date = '2024-03-10'"
+        ).fetchone()
+    assert f"rsi_14 {rsi:.4g}," in told
+    assert "BTCUSDT-1d-2024-02.zip" in told
+    assert "sha256 ab12" in told
+    assert all(candle["origin"] == origin for candle in found["candles"])
+
+
 def test_the_same_as_json_names_every_candle(run, day, monkeypatch):
     monkeypatch.setenv("AUTONAMA_UI_URL", "https://dagster.example/")
     found = json.loads(run("explain", "BTCUSDT", "2024-03-10", "--format", "json").out)

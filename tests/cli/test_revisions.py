@@ -54,7 +54,7 @@ def test_the_text_names_the_change_the_stale_rows_and_ends_with_the_command(run,
         f"close {closes[0]:.12g} -> {closes[1]:.12g}"
     )
     assert "  signals: 1 rows, 1 days from 2023-12-29 to 2023-12-29, 1 symbols" in lines
-    assert "  correlation_matrix: 2 rows, 1 days from 2023-12-29 to 2023-12-29, 3 symbols" in lines
+    assert "  correlation_matrix: 3 rows, 1 days from 2023-12-29 to 2023-12-29, 3 symbols" in lines
     assert lines[-2:] == [
         "  autonama backfill --from 2023-12-29 --to 2023-12-29 --assets universe --again",
         (
