@@ -1,5 +1,6 @@
 """The quality ledger in a scan: what it finds in the tables, and what the signals make of it."""
 
+import json
 from datetime import date, timedelta
 
 import dagster as dg
@@ -135,22 +136,36 @@ def test_a_failed_answer_with_two_candles_of_a_day_is_found_until_it_is_answered
     assert read_evidence(opened.warehouse, ["NEWUSDT"], BAD, DAY) == {}
 
 
-def test_hours_that_say_otherwise_are_found_where_they_were_answered(opened):
+@pytest.fixture
+def store_hours(opened):
+    """Stores the hours of ETHUSDT's day, a 24th of it each."""
     daily = [line.split(",") for line in candle_lines(SYMBOLS.index(ETH))]
     (day,) = [line for line in daily if int(line[0]) == pd.Timestamp(DAY).value // 1_000_000]
-    hours = []
-    for hour in range(24):
-        begin = int(day[0]) + hour * 3_600_000
-        amounts = [f"{float(v) / 24:.8f}" for v in (day[5], day[7])]
-        rest = [amounts[1], "1", "0.1", "0.1", "0"]
-        hours.append([str(begin), *day[1:5], amounts[0], str(begin + 3_599_999), *rest])
-    hours[3][2] = str(2 * float(day[2]))  # a high that the day does not have
-    frame, bad = parse([raw_kline(h) for h in hours], ETH, INTERVALS["1h"])
-    assert bad.empty
-    candles = opened.warehouse.read("ohlcv_1d", Scope((ETH,), DAY, DAY))
-    said = {c: candles[c].iloc[0] for c in ("source", "fetched_at")}
-    batch = Batch(frame.assign(**said).astype({"source": "str"}))
-    opened.warehouse.write("ohlcv_1h", batch, Scope((ETH,), DAY, DAY), STAMPS)
+
+    def store(count=24, factor=1.0):
+        hours = []
+        for hour in range(count):
+            begin = int(day[0]) + hour * 3_600_000
+            amounts = [f"{float(v) / count:.8f}" for v in (day[5], day[7])]
+            rest = [amounts[1], "1", "0.1", "0.1", "0"]
+            hours.append([str(begin), *day[1:5], amounts[0], str(begin + 3_599_999), *rest])
+        hours[3][2] = str(factor * float(day[2]))  # the high
+        frame, bad = parse([raw_kline(h) for h in hours], ETH, INTERVALS["1h"])
+        assert bad.empty
+        candles = opened.warehouse.read("ohlcv_1d", Scope((ETH,), DAY, DAY))
+        said = {c: candles[c].iloc[0] for c in ("source", "fetched_at")}
+        batch = Batch(frame.assign(**said).astype({"source": "str"}))
+        execute_sql(opened, "DELETE FROM trading.ohlcv_1h")
+        opened.warehouse.write("ohlcv_1h", batch, Scope((ETH,), DAY, DAY), STAMPS)
+
+    yield store
+    execute_sql(opened, "DELETE FROM trading.ohlcv_1h")
+    execute_sql(opened, "DELETE FROM trading.fetch_log WHERE interval = '1h'")
+
+
+def test_hours_count_by_what_they_say_where_they_were_answered(opened, store_hours):
+    before = row(made(opened), ETH)
+    store_hours(factor=2)  # a high that the day does not have
     assert row(made(opened), ETH)["findings"] == [], "nobody knows whether all hours are there"
     execute_sql(
         opened,
@@ -159,7 +174,13 @@ def test_hours_that_say_otherwise_are_found_where_they_were_answered(opened):
     )
     found = row(made(opened), ETH)
     assert (found["findings"], found["severity"]) == (["daily_vs_hourly"], "ERROR")
-    execute_sql(opened, "DELETE FROM trading.ohlcv_1h")
+    assert found["input_hash"] != before["input_hash"]
+    store_hours()
+    pd.testing.assert_series_equal(row(made(opened), ETH), before)
+    store_hours(count=20)
+    found = row(made(opened), ETH)
+    assert (found["findings"], found["severity"]) == (["gap"], "INFO")
+    assert json.loads(found["details"]) == {"gap": {"severity": "INFO", "missing_hours": 4}}
 
 
 def test_a_replaced_candle_of_another_source_is_compared(opened):

@@ -380,6 +380,23 @@ def test_the_number_of_threads_of_linear_algebra_changes_no_row(threads):
         assert len(rows) == 9
 
 
+@pytest.mark.usefixtures("stored")
+def test_the_command_verifies_a_sample_of_the_days():
+    ended = subprocess.run(
+        [PROGRAM, "verify", "--sample", "4", "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads(ended.stdout)
+    rows = {table["table"]: table["rows"] for table in found["tables"]}
+    assert rows["signals"] == 4  # symbol-days
+    assert rows["analysis_summary"] == 1
+    assert found["is_match"]
+    assert date.fromisoformat(found["first"]) < DAY
+
+
 def test_the_command_names_what_differs_and_ends_with_one(stored):
     change(stored, "DELETE FROM trading.verifications")
     change(stored, "UPDATE trading.signals SET z_score = z_score + 0.1 "

@@ -106,7 +106,8 @@ def _same(x: Any, y: Any) -> tuple[bool, bool]:
         return True, True
     if isinstance(x, dict) and isinstance(y, dict):
         found = [_same(x.get(k), y.get(k)) for k in {*x, *y}]
-        return all(s for s, _ in found), all(n for _, n in found)
+        has_same = x.keys() == y.keys()
+        return has_same and all(s for s, _ in found), has_same and all(n for _, n in found)
     if isinstance(x, list | tuple | np.ndarray) and isinstance(y, list | tuple | np.ndarray):
         found = [_same(i, j) for i, j in zip(x, y, strict=False)]
         is_long = len(x) == len(y)

@@ -53,6 +53,7 @@ def test_money_is_compared_as_the_table_rounds_it():
         ('{"a": 1.5}', '{"a":1.5000000000000002}', [("A", "doc", True)]),
         ('{"a": 1.5}', '{"a":1.6}', [("A", "doc", False)]),
         ('{"a": 1.5}', '{"a":1.5,"b":2}', [("A", "doc", False)]),
+        ('{"a": 1.5}', '{"a":1.5,"b":null}', [("A", "doc", False)]),
         ('{"a": [1, 2]}', '{"a":[1]}', [("A", "doc", False)]),
         ('{"a": "x"}', None, [("A", "doc", False)]),
         (None, None, []),
