@@ -1,13 +1,15 @@
 """What keeping a record of the candles costs: revisions, and the hashes that rows carry.
 
 Candles are written with and without the revisions' statement, in turns: into an empty scope, the
-same again, and with one in a hundred changed. The hashing is that of a backfill's run, in seconds
-of the processor: the digest of every candle and the hash of every window. `value` is the share of
-both in the time of a backfill, as if it ran on one core; that time is an option, because measuring
-it takes minutes (see `bench.backfill`).
+same again, and with one in a hundred changed. The hashing is that of a backfill, in seconds of the
+processor: the exchange's strings of every candle, the digest of every candle and the hash of every
+window in each stage that makes them, and the hash of every pair. `value` is the share of both in
+the time of a backfill, as if it ran on one core; that time is an option, because measuring it takes
+minutes (see `bench.backfill`).
 """
 
 import argparse
+from itertools import combinations
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -17,8 +19,8 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.hashing import window_hashes
+from autonama_dagster.analytics.candles import Candles, raw_kline, row_hash
+from autonama_dagster.analytics.hashing import combine, window_hashes
 from autonama_dagster.analytics.windows import windows
 from bench.report import report
 from resources import statements
@@ -81,23 +83,37 @@ def writes(warehouse: Warehouse, days: int, candles_a_day: int, repeat: int) -> 
     return {kind: round(median(values) * 1000, 1) for kind, values in taken.items()}
 
 
-def hashing(days: int) -> tuple[float, float]:
-    """Processor seconds of all candles' digests and of all windows' hashes of one run."""
+def hashing(days: int) -> dict[str, float]:
+    """Processor seconds for a run's candles and windows, a day's pairs, 1,000 new candles."""
     count = days + LOOKBACK - 1
     first = np.datetime64("2022-01-01").astype("datetime64[D]").astype(np.int64)
     day = np.arange(first, first + count)
     price = np.full(count, 100.0)
-    row_hash = np.array([f"{n:064x}" for n in range(count)], dtype="S64")
+    hashes = np.array([f"{n:064x}" for n in range(count)], dtype="S64")
     digests = in_windows = 0.0
     for number in range(SYMBOLS):
         begun = process_time()
-        made = Candles(f"S{number}", day, price, price, price, price, price, price, row_hash)
+        made = Candles(f"S{number}", day, price, price, price, price, price, price, hashes)
         digests += process_time() - begun
         found = windows(made, day[-days:], LOOKBACK)
         begun = process_time()
         window_hashes(made, found)
         in_windows += process_time() - begun
-    return digests, in_windows
+    begun = process_time()
+    for _ in combinations(range(SYMBOLS), 2):
+        combine("a" * 64, "b" * 64, "c" * 64)
+    pairs = process_time() - begun
+    line = ["1704067200000", *["42283.58000000"] * 4, "27174.29903000", "1704153599999", *["1"] * 5]
+    candle = raw_kline(line)
+    begun = process_time()
+    for _ in range(1000):
+        row_hash(candle)
+    return {
+        "digests": digests,
+        "windows": in_windows,
+        "pairs": pairs,
+        "thousand": process_time() - begun,
+    }
 
 
 def main() -> None:
@@ -122,14 +138,20 @@ def main() -> None:
             warehouse.close()
         finally:
             server.destroy()
-    digests, in_windows = hashing(DAYS_OF_A_RUN)
-    # In each run three stages read the candles of the windows, and two of them hash
-    # the windows. The candles are written once and counted as if all were there already.
+    hashed = hashing(DAYS_OF_A_RUN)
+    # In each run five stages read the candles of the windows, and four of them hash the windows.
+    # Candles come for the ranking and to be stored; they are written once and counted as if all
+    # were there already.
     runs = given.backfill_days / DAYS_OF_A_RUN
     written = SYMBOLS * (given.backfill_days + LOOKBACK - 1)
     revisions = max(0.0, found["again_with_ms"] - found["again_without_ms"]) / 1000
     rows = SYMBOLS * given.days * 24
-    seconds = revisions * written / rows + runs * (3 * digests + 2 * in_windows)
+    seconds = (
+        revisions * written / rows
+        + runs * (5 * hashed["digests"] + 4 * hashed["windows"])
+        + given.backfill_days * hashed["pairs"]
+        + 2 * written / 1000 * hashed["thousand"]
+    )
     share = 100 * seconds / given.backfill_seconds
     report(
         "record",
@@ -139,8 +161,9 @@ def main() -> None:
         met=share <= TARGET_PCT,
         rows=rows,
         **found,
-        digests_of_a_run_ms=round(1000 * digests, 1),
-        window_hashes_of_a_run_ms=round(1000 * in_windows, 1),
+        digests_of_a_run_ms=round(1000 * hashed["digests"], 1),
+        window_hashes_of_a_run_ms=round(1000 * hashed["windows"], 1),
+        pair_hashes_of_a_day_ms=round(1000 * hashed["pairs"], 1),
         seconds=round(seconds, 2),
         backfill_s=given.backfill_seconds,
         backfill_days=given.backfill_days,
