@@ -70,7 +70,8 @@ def correlation_heatmap(
         page.footer(
             f"Pearson correlation of daily log returns over {RETURN_DAYS} days to the date "
             "(UTC days), USDT pairs, ordered by hierarchical clustering.",
-            f"Grey: fewer than {MIN_COMMON_DAYS} common days.",
+            f"Grey: fewer than {MIN_COMMON_DAYS} common days. By chance: so many if each "
+            "member's returns came in an order of its own.",
         )
 
     return render(_WIDTH, _HEIGHT, draw, source_label)
