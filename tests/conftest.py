@@ -17,8 +17,11 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder: no test reads or writes the checkout's own settings and data."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty project folder: no test reads or writes the checkout's own settings and data.
+
+    A server that a command has started in it is gone with the test.
+    """
     for name in list(os.environ):
         ours = name.startswith(("AUTONAMA_", "BINANCE_", "DAGSTER_")) or name == "DATABASE_URL"
         if ours and name != "AUTONAMA_MARKET_DATA":
@@ -26,7 +29,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("AUTONAMA_HOME", str(folder))
-    return folder
+    server = EmbeddedPostgres(folder)
+    yield folder
+    server.destroy()
 
 
 @pytest.fixture(scope="session")
