@@ -57,6 +57,7 @@ ALLOWED = {
     },
     "resources/statements.py": {  # of the registry
         "_columns(of)",
+        "_differs(of, 's')",
         "chosen",
         "conflict",
         "extra",
