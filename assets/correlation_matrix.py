@@ -46,15 +46,13 @@ def correlation_matrix(
     answered = warehouse.fetched_ranges("1d", list(candles))
     reach = window_days(settings.lookback)
     frames = []
-    for day, symbols in members.groupby("date")["symbol"]:
-        number = day_number(pd.Timestamp(str(day)))
+    for date, symbols in members.groupby("date")["symbol"]:
+        latest, of_latest = pd.Timestamp(str(date)), list(symbols)
+        number = day_number(latest)
         known = answered_candles(candles, answered, number, reach)
-        frames.append(pairs(list(symbols), known, number, lookback=settings.lookback))
+        frames.append(pairs(of_latest, known, number, lookback=settings.lookback))
     frame = pd.concat(frames, ignore_index=True)
-    latest = members["date"].max()
-    of_latest = members.loc[members["date"] == latest, "symbol"].tolist()
-    number = day_number(latest)
-    known = answered_candles(candles, answered, number, reach)
+    # Days come in their order: what is left from the loop is the latest.
     drawn = pair_chances(of_latest, known, number, lookback=settings.lookback)
     _attach(context, warehouse, frame[frame["date"] == latest], latest, drawn)
     return with_provenance(frame, "correlation_matrix", settings)

@@ -1,16 +1,15 @@
 """What is known of the candles of a run beside the candles: read for the quality ledger."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from assets.parameters import quality_limits
 from autonama_dagster.analytics.aggregation import aggregate
-from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.candles import Candles, day_numbers
 from autonama_dagster.analytics.intervals import DAILY, INTERVALS
 from autonama_dagster.analytics.quality import Evidence, judge
 from autonama_dagster.analytics.quality_rules import (
@@ -19,7 +18,7 @@ from autonama_dagster.analytics.quality_rules import (
     kept_out,
     missing_hours,
 )
-from autonama_dagster.analytics.run_windows import RunWindows, known_days
+from autonama_dagster.analytics.run_windows import RunWindows, known_rows
 from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
 from resources.candle_faults import candle_faults, other_versions
@@ -40,12 +39,12 @@ def read_evidence(
     warehouse: Warehouse, symbols: Sequence[str], first: date, last: date
 ) -> dict[str, Evidence]:
     """Evidence of the symbols' days from `first` to `last`, from the tables."""
-    hours = _hours(warehouse, symbols, first, last)
+    hours, counts = _hours(warehouse, symbols, first, last)
     return evidence(
         candle_faults(warehouse, symbols, first, last),
-        _days_of_hours(hours),
+        hours,
         _others(warehouse, symbols, first, last),
-        _counts(hours),
+        counts,
     )
 
 
@@ -86,39 +85,24 @@ def evidence(
 
 
 def _by_day(rows: pd.DataFrame) -> dict[int, str]:
-    return dict(zip(_numbers(rows).tolist(), rows["said"], strict=True))
+    return dict(zip(day_numbers(rows).tolist(), rows["said"], strict=True))
 
 
 def _hours(
     warehouse: Warehouse, symbols: Sequence[str], first: date, last: date
-) -> dict[str, pd.DataFrame]:
-    """Stored hours by symbol, of the days for which the exchange has answered.
+) -> tuple[dict[str, Candles], dict[str, Counter[int]]]:
+    """Daily candles of the stored hours and how many they are made of, where there was an answer.
 
     Where hours are missing then, the exchange has none: its daily candle is made of the others.
     """
     answered = warehouse.fetched_ranges("1h", symbols)
     if not answered:
-        return {}
+        return {}, {}
     frame = warehouse.read("ohlcv_1h", Scope(tuple(answered), first, last))
-    by_symbol = {str(symbol): of for symbol, of in frame.groupby("symbol")}
-    return {s: of[known_days(answered[s], _numbers(of), 1)] for s, of in by_symbol.items()}
-
-
-def _days_of_hours(hours: Mapping[str, pd.DataFrame]) -> dict[str, Candles]:
-    if not hours:
-        return {}
-    frame = pd.concat(hours.values(), ignore_index=True)
-    return Candles.by_symbol(aggregate(frame, INTERVALS["1h"], DAILY, SOURCES))
-
-
-def _counts(hours: Mapping[str, pd.DataFrame]) -> dict[str, dict[int, int]]:
-    """How many hours each day has."""
-    counted = {s: np.unique(_numbers(of), return_counts=True) for s, of in hours.items()}
-    return {s: dict(zip(d.tolist(), n.tolist(), strict=True)) for s, (d, n) in counted.items()}
-
-
-def _numbers(rows: pd.DataFrame) -> NDArray[np.int64]:
-    return rows["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    hours = frame[known_rows(frame, answered, 1)]
+    made = Candles.by_symbol(aggregate(hours, INTERVALS["1h"], DAILY, SOURCES))
+    counts = {str(s): Counter(day_numbers(of).tolist()) for s, of in hours.groupby("symbol")}
+    return made, counts
 
 
 def _others(

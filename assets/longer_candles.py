@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from datetime import date
 
-import numpy as np
 import pandas as pd
 
 from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
-from autonama_dagster.analytics.run_windows import known_days
+from autonama_dagster.analytics.run_windows import known_rows
 from autonama_dagster.schemas.market import SOURCES
 from resources.statements import Scope
 from resources.warehouse import Warehouse
@@ -28,10 +27,4 @@ def candles_made(
     made = aggregate(frame, of, to, SOURCES)
     made = made[made["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
     ranges = warehouse.fetched_ranges(of.name, symbols)
-    days = made["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    length = max(to.step.days, 1)
-    is_known = np.zeros(len(made), dtype=bool)
-    for symbol in symbols:
-        rows = (made["symbol"] == symbol).to_numpy()
-        is_known[rows] = known_days(ranges.get(symbol, ()), days[rows], length)
-    return made[is_known].reset_index(drop=True)
+    return made[known_rows(made, ranges, max(to.step.days, 1))].reset_index(drop=True)

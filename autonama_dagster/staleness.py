@@ -15,6 +15,7 @@ from assets.evidence import judged
 from assets.input_hashes import signal_hashes, summary_hash
 from assets.longer_candles import candles_made
 from assets.parameters import versions
+from autonama_dagster.analytics.candles import day_numbers
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.run_windows import answered_candles, known_days
@@ -167,7 +168,7 @@ class Comparison:
         }
         is_known = [
             number in known[symbol]
-            for symbol, number in zip(stored["symbol"], _day_numbers(stored), strict=True)
+            for symbol, number in zip(stored["symbol"], day_numbers(stored).tolist(), strict=True)
         ]
         self._n_unanswered += len(stored) - sum(is_known)
         candles = self._warehouse.candles(
@@ -348,11 +349,6 @@ def _end(scope: Scope) -> date:
 def _numbers(scope: Scope) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The scope's days as the analytics count them."""
     return np.arange(np.datetime64(scope.first), np.datetime64(scope.last) + 1).astype(np.int64)
-
-
-def _day_numbers(frame: pd.DataFrame) -> list[int]:
-    numbers: list[int] = frame["date"].to_numpy("datetime64[D]").astype(np.int64).tolist()
-    return numbers
 
 
 def _parts(scope: Scope) -> Iterator[tuple[date, date]]:

@@ -12,10 +12,10 @@ from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.schemas.revisions import REVISIONS
 from resources.frames import to_frame
-from resources.statements import qualified, select_list
+from resources.statements import ABOUT_CANDLES, qualified, select_list
 from resources.warehouse import Warehouse
 
-_ABOUT = {"symbol", "date", "open_time", "row_hash", "source", "fetched_at", "run_id"}
+_ABOUT = {"symbol", "date", "row_hash", *ABOUT_CANDLES}
 
 
 @dataclass(frozen=True)

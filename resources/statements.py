@@ -22,7 +22,7 @@ from resources.frames import split, to_arrow
 STAGE = "autonama_stage"
 DAY = timedelta(days=1)
 LONGEST = timedelta(weeks=1)  # of the intervals
-_ABOUT_CANDLES = {"open_time", "source", "fetched_at", "run_id"}  # nothing that they say
+ABOUT_CANDLES = {"open_time", "source", "fetched_at", "run_id"}  # nothing that they say
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _keep_replaced(cursor: dbapi.Cursor, of: Table, kept: Table) -> None:
 
 def _differs(of: Table, other: str) -> str:
     """Whether the candle `t` has other numbers or another hash: a number changed by hand counts."""
-    said = [c for c in of.columns if c not in of.key and c not in _ABOUT_CANDLES]
+    said = [c for c in of.columns if c not in of.key and c not in ABOUT_CANDLES]
     columns = (", ".join(f'{row}."{c}"' for c in said) for row in ("t", other))
     return "({}) IS DISTINCT FROM ({})".format(*columns)
 

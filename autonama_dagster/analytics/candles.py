@@ -362,7 +362,11 @@ class Candles:
 def opens(frame: pd.DataFrame, interval: Interval) -> NDArray[np.int64]:
     """Open times of a frame's candles in milliseconds since 1970; daily ones have a date alone."""
     if interval == DAILY:
-        days = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-        return np.asarray(days * DAY_MS)
+        return day_numbers(frame) * DAY_MS
     times = frame["open_time"].dt.tz_localize(None).to_numpy()
     return np.asarray(times.astype("datetime64[ms]").astype(np.int64))
+
+
+def day_numbers(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Days of a frame's rows since 1970-01-01 (UTC), from the column `date`."""
+    return np.asarray(frame["date"].to_numpy("datetime64[D]").astype(np.int64))

@@ -136,12 +136,12 @@ def _judge(
 ) -> _Judged:
     asked, oldest = windows.day, windows.day - (lookback - 1)
     own = np.where(known, OK, _UNKNOWN)
-    outside = _outside(candles, evidence, limits)
-    hashes = _hashes(candles, oldest, asked, known, outside)
+    against = _against(candles, evidence, limits)
+    hashes = _hashes(candles, oldest, asked, known, against)
     findings: list[list[Finding]] = [[] for _ in asked]
     accounted = np.array([f.day for f in evidence.findings if "kept_out" in f.seen], dtype=np.int64)
     of_gaps = gaps(candles, int(asked.max(initial=0)), accounted)
-    found = sorted([*of_candles(candles, limits), *of_gaps, *outside], key=_rank)
+    found = sorted([*of_candles(candles, limits), *of_gaps, *against], key=_rank)
     if not found:
         return _Judged(own, own, findings, hashes)
     day, severity, since = (np.array([f[i] for f in found], dtype=np.int64) for i in (0, 2, 3))
@@ -159,7 +159,7 @@ def _judge(
     return _Judged(own, np.where(known, worst, _UNKNOWN), findings, hashes)
 
 
-def _outside(candles: Candles, evidence: Evidence, limits: QualityLimits) -> list[Finding]:
+def _against(candles: Candles, evidence: Evidence, limits: QualityLimits) -> list[Finding]:
     """What is known beside the candles and speaks against them."""
     found = list(evidence.findings)
     for source, other in evidence.others.items():
@@ -187,7 +187,7 @@ def _hashes(
     oldest: NDArray[np.int64],
     asked: NDArray[np.int64],
     known: NDArray[np.bool_],
-    outside: Sequence[Finding],
+    against: Sequence[Finding],
 ) -> list[str]:
     """Hash of the lookback's candles, also those before a break, and of what speaks against them.
 
@@ -196,7 +196,7 @@ def _hashes(
     start = np.where(known, np.searchsorted(candles.day, oldest), 0)
     stop = np.where(known, np.searchsorted(candles.day, asked, side="right"), 0)
     used = window_hashes(candles, Windows(asked, start, stop, known))
-    said = sorted((f.day, _json(f)) for f in outside)
+    said = sorted((f.day, _json(f)) for f in against)
     return [
         combine(of_candles, *(text for day, text in said if first <= day <= last))
         for of_candles, first, last in zip(used, oldest.tolist(), asked.tolist(), strict=True)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.candles import Candles, day_numbers
 from autonama_dagster.analytics.hashing import window_hashes
 from autonama_dagster.analytics.windows import Windows, windows
 
@@ -93,6 +94,15 @@ def known_days(
     for begin, end in merged:
         bounds = np.array([begin, end], dtype="datetime64[D]").astype(np.int64)
         known |= (days - (lookback - 1) >= bounds[0]) & (days <= bounds[1])
+    return known
+
+
+def known_rows(frame: pd.DataFrame, answered: Answered, lookback: int) -> NDArray[np.bool_]:
+    """Which rows (symbol, date) of a frame have such a window, each in its symbol's ranges."""
+    days = day_numbers(frame)
+    known = np.zeros(len(frame), dtype=bool)
+    for symbol, rows in frame.groupby("symbol").indices.items():
+        known[rows] = known_days(answered.get(str(symbol), ()), days[rows], lookback)
     return known
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from autonama_dagster.analytics.candles import day_numbers
+
 LEFT: Final = 124
 """Pixels from the page's edge to the panels."""
 PLOT_WIDTH: Final = 1028
@@ -24,7 +26,7 @@ def aligned(
     frame: pd.DataFrame, days: NDArray[np.int64], since: int, names: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     """Columns of a frame on consecutive days, NaN where it has no row and before `since`."""
-    day = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    day = day_numbers(frame)
     inside = (day >= max(since, int(days[0]))) & (day <= days[-1])
     columns = {}
     for name in names:
