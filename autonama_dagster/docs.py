@@ -2,33 +2,13 @@
 
 from pathlib import Path
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from autonama_dagster.schemas.ddl import data_dictionary
-from autonama_dagster.settings import Settings, env_name
+from autonama_dagster.settings import PLACES, Settings, env_names
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
-
-# Read from the environment before the settings are, so they are no fields of `Settings`.
-_PLACES = (
-    (
-        "AUTONAMA_HOME",
-        "the checkout",
-        "Folder that holds `.env`, the data and the results; option `--home` sets it too.",
-    ),
-    ("AUTONAMA_SETTINGS_FILE", "", "A further file of `NAME=value` lines; `.env` wins over it."),
-    (
-        "AUTONAMA_POSTGRES_BIN",
-        "",
-        "Folder of the Postgres programs to use in place of the wheel's.",
-    ),
-    (
-        "AUTONAMA_READER_PASSWORD",
-        "a random one",
-        "Password of the role that `autonama db reader` makes.",
-    ),
-)
 
 _SETTINGS_HEAD = """\
 # Settings
@@ -55,10 +35,10 @@ These are read from the environment alone.
 def settings_page() -> str:
     """Markdown of `docs/settings.md`: every setting by the name it is read under."""
     rows = [
-        _row(_names(name, field), _default(field), _range(field), str(field.description))
+        _row(_names(name), _default(field), _range(field), str(field.description))
         for name, field in Settings.model_fields.items()
     ]
-    places = [_row(f"`{name}`", default, text) for name, default, text in _PLACES]
+    places = [_row(f"`{name}`", default, text) for name, default, text in PLACES]
     return _SETTINGS_HEAD + "".join(rows) + _PLACES_HEAD + "".join(places)
 
 
@@ -78,11 +58,9 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(escaped)} |\n"
 
 
-def _names(name: str, field: FieldInfo) -> str:
+def _names(name: str) -> str:
     """Every environment variable the setting is read from, the first one wins."""
-    alias = field.validation_alias
-    choices = alias.choices if isinstance(alias, AliasChoices) else [env_name(name)]
-    return " or ".join(f"`{choice}`" for choice in choices)
+    return " or ".join(f"`{choice}`" for choice in env_names(name))
 
 
 def _default(field: FieldInfo) -> str:

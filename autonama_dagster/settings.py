@@ -4,8 +4,11 @@ Precedence: environment, then `.env` in the project folder, then the file named 
 `AUTONAMA_SETTINGS_FILE` (same `NAME=value` lines). Nothing is read at import.
 """
 
+import json
+import logging
 import os
 import re
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,17 +22,48 @@ from pydantic_settings import (
 )
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.setting_files import SettingFile, faults, read_file
 
 PriceScale = Literal["log", "linear"]
 LogFormat = Literal["text", "json"]
 CORE_MOVERS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
+# Read from the environment before the settings are, so they are no fields of `Settings`.
+PLACES = (
+    (
+        "AUTONAMA_HOME",
+        "the checkout",
+        "Folder that holds `.env`, the data and the results; option `--home` sets it too.",
+    ),
+    ("AUTONAMA_SETTINGS_FILE", "", "A further file of `NAME=value` lines; `.env` wins over it."),
+    (
+        "AUTONAMA_POSTGRES_BIN",
+        "",
+        "Folder of the Postgres programs to use in place of the wheel's.",
+    ),
+    (
+        "AUTONAMA_READER_PASSWORD",
+        "a random one",
+        "Password of the role that `autonama db reader` makes.",
+    ),
+)
+_WARNED = "AUTONAMA_WARNED"  # names the faults that were told, to this process and its children
+_NOT_OURS = {
+    *("AUTONAMA_IMAGE", "AUTONAMA_UI_PORT", "AUTONAMA_METRICS_PORT"),  # of deploy/compose.yaml
+    "AUTONAMA_MARKET_DATA",  # of the tests
+}
+
 
 def project_dir() -> Path:
     """The checkout this code runs from, or `AUTONAMA_HOME`: holds `.env`, results and the data."""
     if home := os.environ.get("AUTONAMA_HOME"):
-        return Path(home).expanduser().absolute()
+        return user_path(home).absolute()
     return Path(__file__).resolve().parents[1]
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as the user wrote it; `~` of nobody stays as it is."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  (Path.expanduser fails on it)
 
 
 class Settings(BaseSettings):
@@ -200,7 +234,7 @@ class Settings(BaseSettings):
     @property
     def results_path(self) -> Path:
         """`results_dir`, relative to the project folder unless absolute."""
-        return project_dir() / self.results_dir
+        return project_dir() / user_path(self.results_dir)
 
     @classmethod
     def settings_customise_sources(
@@ -228,30 +262,72 @@ def load_settings(**overrides: Any) -> Settings:
     InputError
         A value is missing, malformed or out of range; the message names it and never shows secrets.
     """
-    files = [project_dir() / ".env"]
-    if extra := os.environ.get("AUTONAMA_SETTINGS_FILE"):
-        path = Path(extra).expanduser()
-        if not path.is_file():
-            raise InputError(f"AUTONAMA_SETTINGS_FILE={extra}: no such file; create it or unset it")
-        files.insert(0, path)  # later files win
-    for file in files:
-        try:
-            file.read_text(encoding="utf-8") if file.exists() else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: cannot be read as text ({error}); correct it") from None
+    files = setting_files()
+    logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # what it warns of, we say once
     try:
-        return Settings(_env_file=tuple(files), **overrides)
+        settings = Settings(_env_file=tuple(file.path for file in files), **overrides)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(_describe(str(first["loc"][0]), first)) from None
+    _warn(files, settings.log_format)
+    return settings
+
+
+def setting_files() -> list[SettingFile]:
+    """The files that settings are read from, the ones that win last.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    """
+    found = [read_file(project_dir() / ".env")]
+    if extra := os.environ.get("AUTONAMA_SETTINGS_FILE"):
+        path = user_path(extra)
+        if not path.is_file():
+            raise InputError(f"AUTONAMA_SETTINGS_FILE={extra}: no such file; create it or unset it")
+        found.insert(0, read_file(path))
+    return found
+
+
+def origins() -> dict[str, str]:
+    """Where each field that is set was set: the environment, or the path of a file."""
+    environment: dict[str, str | None] = {k.upper(): v for k, v in os.environ.items()}
+    places = [("environment", environment)]
+    places += [(str(file.path), dict(file.values)) for file in reversed(setting_files())]
+    return {
+        field: next(where for where, values in places if any(map(values.get, env_names(field))))
+        for field in Settings.model_fields
+        if any(values.get(name) for _, values in places for name in env_names(field))
+    }
+
+
+def _warn(files: list[SettingFile], form: LogFormat) -> None:
+    """Tell each fault in the names of settings once."""
+    names = {name for field in Settings.model_fields for name in env_names(field)}
+    places = {name for name, _, _ in PLACES}
+    told = os.environ.get(_WARNED, "").split("\n")
+    for fault in faults(files, os.environ.keys() - {_WARNED, *_NOT_OURS}, names | places, places):
+        if fault not in told:
+            told.append(fault)
+            text = f"warning: {fault}"
+            line = json.dumps({"level": "warning", "message": fault}) if form == "json" else text
+            print(line, file=sys.stderr)  # noqa: T201
+    if told != [""]:
+        os.environ[_WARNED] = "\n".join(told)
 
 
 def env_name(field: str) -> str:
     """The environment variable a setting is read from."""
+    return env_names(field)[0]
+
+
+def env_names(field: str) -> tuple[str, ...]:
+    """Every environment variable a setting is read from; the first one wins."""
     alias = Settings.model_fields[field].validation_alias
     if isinstance(alias, AliasChoices):
-        return str(alias.choices[0])
-    return f"AUTONAMA_{field.upper()}"
+        return tuple(map(str, alias.choices))
+    return (f"AUTONAMA_{field.upper()}",)
 
 
 def _describe(location: str, error: Any) -> str:

@@ -34,6 +34,7 @@ DEPLOYED = ROOT / "resources" / "celery_launcher.py"
 # Top-level name of an import where it is not the name of its distribution.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "dotenv": "python-dotenv",
     "binance": "python-binance",
     "dagster_postgres": "dagster-postgres",
     "psycopg2": "psycopg2-binary",

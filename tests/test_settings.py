@@ -1,3 +1,4 @@
+import json
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
@@ -5,7 +6,7 @@ import pytest
 
 from assets.parameters import quality_limits
 from autonama_dagster.errors import InputError
-from autonama_dagster.settings import Settings, env_name, load_settings
+from autonama_dagster.settings import Settings, env_name, load_settings, origins
 
 
 def test_defaults_are_the_designs():
@@ -81,3 +82,58 @@ def test_every_setting_has_a_name_in_the_environment_and_a_description():
     for field, info in Settings.model_fields.items():
         assert env_name(field).isupper()
         assert info.description
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        ("AUTONAMA_DEGRE=3", "there is no setting AUTONAMA_DEGRE; the nearest is AUTONAMA_DEGREE"),
+        ("export autonama_kst=2", "there is no setting AUTONAMA_KST; the nearest is AUTONAMA_KSTD"),
+        ("DEGREE=3", "there is no setting DEGREE; the nearest is AUTONAMA_DEGREE"),
+        ("DATABSE_URL=x", "there is no setting DATABSE_URL; the nearest is DATABASE_URL"),
+        ("BINANCE_APIKEY=x", "there is no setting BINANCE_APIKEY; the nearest is BINANCE_API_KEY"),
+        ("AUTONAMA_HOME=/x", "AUTONAMA_HOME is read from the environment alone; set it there"),
+        ("AUTONAMA_KSTD 2", "line 1 is not NAME=value and is left out"),
+    ],
+)
+@pytest.mark.parametrize("place", [".env", "AUTONAMA_SETTINGS_FILE"])
+def test_a_name_nobody_reads_is_told_once(home, monkeypatch, capfd, line, warning, place):
+    file = home / place
+    file.write_text(f"{line}\nPGUSER=me\nDAGSTER_HOME=/there\n# a comment\n")
+    if place != ".env":
+        monkeypatch.setenv(place, str(file))
+    monkeypatch.delenv("AUTONAMA_WARNED", raising=False)
+    load_settings()
+    load_settings()
+    assert len(capfd.readouterr().err.splitlines()) == 1
+    monkeypatch.delenv("AUTONAMA_WARNED")
+    load_settings()
+    assert capfd.readouterr().err.startswith(f"warning: {file}: {warning}")
+    monkeypatch.delenv("AUTONAMA_WARNED")
+
+
+def test_a_misspelt_variable_is_told_as_json_where_logs_are(monkeypatch, capsys):
+    monkeypatch.setenv("AUTONAMA_LOOKBAK", "300")
+    monkeypatch.setenv("AUTONAMA_LOG_FORMAT", "json")
+    monkeypatch.setenv("LOOKBACK", "300")  # of another program
+    monkeypatch.setenv("AUTONAMA_WARNED", "")
+    load_settings()
+    found = json.loads(capsys.readouterr().err)
+    assert found["level"] == "warning"
+    assert "no setting AUTONAMA_LOOKBAK; the nearest is AUTONAMA_LOOKBACK" in found["message"]
+
+
+def test_every_setting_that_is_set_says_where(home, monkeypatch):
+    (home / ".env").write_text("AUTONAMA_DEGREE=5\nautonama_kstd=2.0\nBINANCE_SECRET=x\n")
+    (home / "other").write_text("AUTONAMA_DEGREE=6\nAUTONAMA_LOOKBACK=500\n")
+    monkeypatch.setenv("AUTONAMA_SETTINGS_FILE", str(home / "other"))
+    monkeypatch.setenv("AUTONAMA_UNIVERSE_SIZE", "7")
+    monkeypatch.setenv("AUTONAMA_DEGREE", "")
+    env = str(home / ".env")
+    assert origins() == {
+        "universe_size": "environment",
+        "degree": env,
+        "kstd": env,
+        "binance_api_secret": env,
+        "lookback": str(home / "other"),
+    }

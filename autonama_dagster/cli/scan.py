@@ -18,7 +18,7 @@ from autonama_dagster.cli.render import print_result, stdout_console
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.errors import InputError
 from autonama_dagster.results import ScanResult, export, results_folder, stored_result
-from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings
+from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, user_path
 from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
 from resources.exchange.memo import MemoExchange
@@ -31,6 +31,8 @@ Examples:
   autonama scan --core-movers --format json
   autonama scan --symbols BTCUSDT,ETHUSDT --interval 1h --date 2023-12-29
 """
+
+SCANNED = ("1d", "15m", "1h", "4h", "1w")
 
 # Flag and setting, where their names differ.
 _FIELDS = {"top": "universe_size", "days": "lookback"}
@@ -53,8 +55,9 @@ _FIELDS = {"top": "universe_size", "days": "lookback"}
 )
 @click.option(
     "--interval",
-    type=click.Choice(["15m", "1h", "4h", "1w"]),
-    help="Scan the last candle of this length that closed by the day's end, as a what-if.",
+    type=click.Choice(SCANNED),
+    help="1d: the daily scan. Others: scan the last candle of this length that closed by the "
+    "day's end, as a what-if.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="An old config.json.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Results folder.")
@@ -85,7 +88,7 @@ def scan(
     wanted_day = None if day is None else parse_day(day)
     flags = {"top": 100 if top_100 else top, **numbers}
     given = {k: v for k, v in flags.items() if v is not None}
-    base, settings = _settings(config, given, output)
+    base, settings, interval = _settings(config, given, output, interval)
     if interval is not None:
         chosen = _intraday_symbols(
             chosen, settings, has_top=bool(top or top_100), with_charts=generate_charts
@@ -235,19 +238,29 @@ def _intraday_symbols(
 
 
 def _settings(
-    config: Path | None, flags: dict[str, Any], output: Path | None
-) -> tuple[Settings, Settings]:
+    config: Path | None, flags: dict[str, Any], output: Path | None, interval: str | None
+) -> tuple[Settings, Settings, str | None]:
     """The configured settings, and those with the values of an old config file and the flags.
 
     The file's keys and database go into the environment, where every part of the program finds
-    them.
+    them. The interval is that of a what-if: None for the daily scan.
     """
     base = load_settings()
     wanted: dict[str, Any] = {}
     if config is not None:
         environment, wanted = read_old_config(config, base)
         os.environ.update(environment)
-    place = {} if output is None else {"results_dir": output.absolute()}
+    of_file = wanted.pop("interval", None)
+    if of_file is not None and of_file not in SCANNED:
+        raise InputError(
+            f"--config {config}: default_settings.interval {of_file}: give one of "
+            f"{', '.join(SCANNED)}"
+        )
+    interval = interval or of_file
+    folder = wanted.pop("output", None)
+    if output is None and folder:
+        output = Path(folder)
+    place = {} if output is None else {"results_dir": user_path(output).absolute()}
     base = load_settings(**place)
     fields = {
         **_checked(wanted, f"--config {config}: default_settings."),
@@ -261,7 +274,7 @@ def _settings(
             f"{error}; choose more days (--days, AUTONAMA_LOOKBACK) or a lower degree "
             "(--degree, AUTONAMA_DEGREE)"
         ) from None
-    return base, settings
+    return base, settings, None if interval == "1d" else interval
 
 
 def _checked(flags: dict[str, Any], origin: str) -> dict[str, Any]:

@@ -1,31 +1,51 @@
-"""`autonama settings`: every setting, its value and where to change it."""
+"""`autonama settings`: every setting, its value, where that comes from, and what it means."""
 
 import re
+import textwrap
 from typing import Any
 
 import click
 from pydantic import SecretStr
 
-from autonama_dagster.settings import Settings, env_name, load_settings, project_dir
+from autonama_dagster.settings import Settings, env_name, load_settings, origins, project_dir
+
+WIDTH = 80
 
 
 @click.command()
 def settings() -> None:
     """Show every setting with its value; secrets are only said to be set.
 
-    Change one in the environment or in `.env`.
+    A star marks what differs from the default. Change one in the environment or in `.env`.
 
     \b
     Examples:
       autonama settings
       AUTONAMA_KSTD=2.5 autonama settings
     """  # noqa: D301
-    values = load_settings()
-    click.echo(f"# from the environment, {project_dir() / '.env'} and AUTONAMA_SETTINGS_FILE")
+    values, found = load_settings(), origins()
+    click.echo("# The environment wins, then this file, then that of AUTONAMA_SETTINGS_FILE:")
+    click.echo(f"# {project_dir() / '.env'}")
+    click.echo("# * differs from the default")
     for name, field in Settings.model_fields.items():
         value = getattr(values, name)
-        click.echo(f"{env_name(name)}={_shown(value)}")
-        click.echo(f"    {field.description}")
+        is_default = value == field.default
+        click.echo(f"{' ' if is_default else '*'} {env_name(name)}={_shown(value)}")
+        where = f"from {found[name]}" if name in found else "default"
+        if not is_default:
+            where += f", default {_shown(field.default) or 'none'}"
+        click.echo(_paragraph(f"{where}. {field.description}"))
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _shown(value: Any) -> str:

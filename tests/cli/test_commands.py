@@ -153,6 +153,20 @@ def test_settings_show_every_setting_and_no_secret(run, monkeypatch):
     assert "planted" not in out
 
 
+def test_settings_mark_what_differs_and_say_where_it_was_set(run, home, monkeypatch):
+    (home / ".env").write_text("AUTONAMA_DEGREE=4\nAUTONAMA_RETENTION_ALERTS_DAYS=30\n")
+    monkeypatch.setenv("AUTONAMA_KSTD", "2.5")
+    out = run("settings").out
+    assert "* AUTONAMA_KSTD=2.5\n    from environment, default 2.0. Half width" in out
+    assert "  AUTONAMA_LOOKBACK=720\n    default. Calendar days" in out
+    assert "  AUTONAMA_DEGREE=4\n" in out
+    words = " ".join(out.split())
+    assert f"AUTONAMA_DEGREE=4 from {home / '.env'}. Degree" in words
+    assert "* AUTONAMA_RETENTION_ALERTS_DAYS=30 from" in words
+    assert f"{home / '.env'}, default none. Days of `alerts`" in words
+    assert all(len(x) <= 80 or str(home) in x for x in out.splitlines())
+
+
 def test_home_names_the_folder_of_settings(run, tmp_path):
     (tmp_path / ".env").write_text("AUTONAMA_DEGREE=7\n")
     assert "AUTONAMA_DEGREE=7\n" in run("--home", tmp_path, "settings").out

@@ -107,13 +107,33 @@ def test_an_unknown_symbol_is_refused(run):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "No such file or directory; name an existing file"),
+        (None, "No such file or directory; name a file that can be read"),
         ("{", "not valid JSON; correct the file"),
         ("[]", "an object with settings is expected"),
         ('{"exchange": "kraken"}', "unknown key exchange; known: binance_api_key"),
         ('{"default_settings": {"speed": 1}}', "unknown key default_settings.speed"),
         ('{"default_settings": null}', "default_settings: an object is expected"),
-        ('{"database_host": ["h"]}', "database_host: a text is expected"),
+        ("[" * 100_000, "not valid JSON; correct the file"),
+        ('{"database_host": ["h"]}', 'database_host ["h"]: a text is expected'),
+        ('{"database_host": "a b"}', 'database_host "a b": a host name, an address or the folder'),
+        ('{"database_host": "h1,h2"}', 'database_host "h1,h2": a host name'),
+        ('{"database_host": "h", "database_port": true}', "database_port true: a whole number"),
+        ('{"database_host": "h", "database_port": 65536}', "database_port 65536: a whole number"),
+        ('{"database_host": "h", "database_port": NaN}', "database_port NaN: a whole number"),
+        ('{"database_name": ["x"]}', 'database_name ["x"]: a text is expected'),
+        ('{"database_user": "\\ud800"}', "database_user"),
+        ('{"database_password": ["planted"]}', "database_password: a text is expected"),
+        ('{"binance_api_key": {"planted": 1}}', "binance_api_key: a text is expected"),
+        ('{"\\ud800": 1}', "unknown key \\ud800; known: "),
+        ('{"default_settings": {"degree": true}}', "default_settings.degree true: a number or a"),
+        ('{"default_settings": {"kstd": 1e999}}', "default_settings.kstd inf: give a number from"),
+        ('{"default_settings": {"interval": 1}}', "default_settings.interval 1: a text is"),
+        (
+            '{"default_settings": {"interval": "2d"}}',
+            "default_settings.interval 2d: give one of 1d",
+        ),
+        ('{"default_settings": {"output_directory": []}}', "output_directory []: a text is"),
+        ('{"default_settings": {"output_directory": "a\\u0000"}}', "a text without NUL"),
         ('{"default_settings": {"degree": 99}}', "default_settings.degree 99: give a whole number"),
         ('{"default_settings": {"kstd": "x"}}', "default_settings.kstd x: give a number from 1"),
         ('{"database_url": "mysql://u:planted@h/d"}', "DATABASE_URL"),
@@ -127,6 +147,24 @@ def test_a_wrong_config_file_is_one_line(run, tmp_path, content, message):
     assert ended.code == 2
     assert message in ended.error
     assert "planted" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"default_settings": {"degree": 3}}'.encode("utf-16"), "the encoding is UTF-16; save"),
+        ('{"database_user": "Jörg"}'.encode("latin-1"), "the encoding is not UTF-8; save the file"),
+        (b"\0{}", "it holds NUL characters; save the file as UTF-8 text"),
+    ],
+)
+@pytest.mark.parametrize("place", ["config", "env"])
+def test_a_file_in_another_encoding_is_told_so(run, tmp_path, content, message, place):
+    path = tmp_path / ".env"
+    path.write_bytes(content)
+    arguments = ["scan", "--config", path] if place == "config" else ["--home", tmp_path, "scan"]
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert f"{path}: {message}" in ended.error
 
 
 def test_a_results_folder_that_cannot_be_made_is_refused_before_the_scan(run, tmp_path):
