@@ -5,6 +5,7 @@ row, starting the same command again where it has ended, and at last lets it fin
 kill nothing may be reported as materialised without its rows, and no process may stay; at the end
 every table must be equal to an undisturbed run's, and Dagster may know of no run that goes on. The
 candles come from a synthetic market with a clock that stands still, so all runs ask for the same.
+Each program has a project of its own, and they run side by side, since `autonama up` mostly waits.
 
 The victims: the program itself, one of its worker processes, the one that these are forked from,
 the main process of the embedded server; of `autonama up` also Dagster's daemon, its code server,
@@ -16,6 +17,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,20 +57,26 @@ def market(home: Path) -> Iterator[str]:
 
 
 def run(kills: int, names: Sequence[str], seed: int, minutes: float) -> Outcome:
-    """Kill so often, in turn in every program, or until the time is over."""
+    """Kill so often, in every program side by side, or until the time is over."""
     deadline = monotonic() + 60 * minutes
-    rng = random.Random(seed)
     outcome = Outcome()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         url = stack.enter_context(market(folder / "exchange"))
-        programs = []
-        for name in names:
-            project = Project(folder / name, url, **SETTINGS)
+        projects = {name: Project(folder / name, url, **SETTINGS) for name in names}
+        for project in projects.values():
             stack.callback(project.close)
-            programs.append(Service(project) if name == SERVICE else Command(name, project))
-        while outcome.total < kills and monotonic() < deadline:
-            programs[outcome.rounds % len(programs)].round(rng, outcome)
+        threads = stack.enter_context(ThreadPoolExecutor(len(names)))
+
+        def rounds(name: str) -> None:
+            rng = random.Random(f"{seed} {name}")
+            project = projects[name]
+            program = Service(project) if name == SERVICE else Command(name, project)
+            while outcome.total < kills and monotonic() < deadline:
+                program.round(rng, outcome)
+
+        for ended in [threads.submit(rounds, name) for name in names]:
+            ended.result()
     return outcome
 
 

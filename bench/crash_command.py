@@ -64,7 +64,7 @@ class Command:
             begun = monotonic()
             if strike(project, self._program, victim, after):
                 victims.append(f"{victim} after {after:.1f} s")
-                outcome.kills[f"{self._name}: {victim}"] += 1
+                outcome.killed(f"{self._name}: {victim}")
                 faults += after_kill(project)
                 if "Traceback" in (said := project.said()):
                     outcome.tracebacks.append(f"{victims[-1]}: {said}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from time import monotonic, sleep
 
 import psutil
@@ -33,6 +34,12 @@ class Outcome:
     rounds: int = 0
     faults: list[str] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
+
+    def killed(self, victim: str) -> None:
+        """Count a kill, before its round is over."""
+        with self._lock:
+            self.kills[victim] += 1
 
     @property
     def total(self) -> int:
@@ -41,13 +48,14 @@ class Outcome:
 
     def add(self, name: str, victims: Sequence[str], faults: Sequence[str]) -> None:
         """Count a round and tell it."""
-        self.rounds += 1
-        self.survived += 0 if faults else len(victims)
-        self.faults += [f"{name}, {', '.join(victims)}: {f}" for f in faults]
-        say(
-            f"round {self.rounds}: {name}, {', '.join(victims) or 'no kill'}: "
-            f"{'; '.join(faults) or 'the same'} ({self.survived} of {self.total} survived)"
-        )
+        with self._lock:
+            self.rounds += 1
+            self.survived += 0 if faults else len(victims)
+            self.faults += [f"{name}, {', '.join(victims)}: {f}" for f in faults]
+            say(
+                f"round {self.rounds}: {name}, {', '.join(victims) or 'no kill'}: "
+                f"{'; '.join(faults) or 'the same'} ({self.survived} of {self.total} survived)"
+            )
 
 
 class Project:

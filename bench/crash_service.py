@@ -66,7 +66,7 @@ class Service:
             if not self._strike(victim, after):
                 continue  # e.g. no run goes on
             victims.append(f"{victim} after {after:.1f} s")
-            outcome.kills[f"up: {victim}"] += 1
+            outcome.killed(f"up: {victim}")
             if victim == "up":
                 self._up.wait()
                 faults += after_kill(project)
