@@ -5,11 +5,12 @@ history, partitioned by symbol.
 """
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 
 import dagster as dg
 
 from assets.stage import EXCHANGE_POOL, run_scope, stage
+from autonama_dagster.days import parse_day
 from autonama_dagster.schemas.market import OHLCV_1D
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
@@ -37,7 +38,7 @@ def ohlcv_1d_history(
 ) -> Batch:
     """Daily candles before the start date that the first windows need, by symbol."""
     default = settings.start_date - timedelta(days=settings.lookback - 1)
-    first = date.fromisoformat(config.first_date) if config.first_date else default
+    first = parse_day(config.first_date, "first_date") if config.first_date else default
     symbols = run_scope(context).symbols or ()
     last = settings.start_date - timedelta(days=1)
     asked = Scope(tuple(symbols), first, last)

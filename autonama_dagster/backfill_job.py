@@ -1,12 +1,12 @@
 """`backfill_job`: a backfill as a run of its own, from the Dagster UI and the command line."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from autonama_dagster.backfill import DAILY, Backfill, Request
+from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
 from autonama_dagster.execution import one_process
 from autonama_dagster.jobs import StepRun
@@ -99,8 +99,8 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
     InputError
         A day, symbol, asset or number that cannot be.
     """
-    first = _day("from", config["from"])
-    last = _day("to", config["to"]) if config.get("to") else None
+    first = parse_day(config["from"], "from")
+    last = parse_day(config["to"], "to") if config.get("to") else None
     if last is not None and first > last:
         raise InputError(f"from {first} lies after to {last}: exchange them")
     if first < settings.start_date:
@@ -125,13 +125,6 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
         raise InputError(f"symbol {strangers[0]} is unknown to the exchange: correct it")
     assets = tuple(config["assets"])
     return Request(first, last, symbols, assets, days, config["again"])
-
-
-def _day(name: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"{name} {text}: give a day as YYYY-MM-DD") from None
 
 
 def filled_by(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:

@@ -283,8 +283,8 @@ ASKED = {"from": str(START), "symbols": [], "assets": [], "again": False}
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"from": "2023-13-01"}, "from 2023-13-01: give a day as YYYY-MM-DD"),
-        ({"to": "soon"}, "to soon: give a day"),
+        ({"from": "2023-13-01"}, "from 2023-13-01: not a day; write it like"),
+        ({"to": "soon"}, "to soon: not a day"),
         ({"to": "2023-12-26"}, "from 2023-12-27 lies after to 2023-12-26"),
         ({"from": "2023-12-26"}, "AUTONAMA_START_DATE=2023-12-26"),
         ({"to": "2023-12-30"}, "has not closed; the latest closed is 2023-12-29"),

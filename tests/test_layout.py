@@ -250,6 +250,12 @@ def test_no_file_names_a_place_of_one_machine_or_a_registry():
     assert found == []
 
 
+def test_our_types_are_for_users_too():
+    for package in ("autonama_dagster", "assets", "resources"):
+        assert (ROOT / package / "py.typed").is_file()
+    assert "py.typed" in PYPROJECT["tool"]["setuptools"]["package-data"]["*"]
+
+
 def test_nothing_generated_is_tracked():
     names = [str(p.relative_to(ROOT)) for p in tracked()]
     assert [

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.cli.symbols import chosen_symbols
+from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings, load_settings
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autonama_dagster.cli.days import parse_day
+from autonama_dagster.days import parse_day
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.settings import Settings, load_settings
 

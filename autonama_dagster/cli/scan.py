@@ -11,11 +11,11 @@ import click
 from rich.console import Console
 
 from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.cli.days import parse_day
 from autonama_dagster.cli.old_config import read_old_config
 from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.cli.render import print_result, stdout_console
 from autonama_dagster.cli.symbols import chosen_symbols
+from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
 from autonama_dagster.results import ScanResult, export, results_folder, stored_result
 from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, user_path

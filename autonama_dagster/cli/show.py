@@ -10,7 +10,6 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from autonama_dagster.cli.days import parse_day, parse_moment
 from autonama_dagster.cli.render import (
     SYNTHETIC_NOTE,
     print_correlation,
@@ -18,6 +17,7 @@ from autonama_dagster.cli.render import (
     print_signals,
     stdout_console,
 )
+from autonama_dagster.days import parse_day, parse_moment
 from autonama_dagster.errors import InputError
 from autonama_dagster.results import by_strength, plain_records, plain_summary
 from autonama_dagster.schemas.revisions import REVISIONS

@@ -87,6 +87,28 @@ def test_a_wrong_setting_is_one_line_that_names_it(run, monkeypatch, name, value
     assert "planted" not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ("scan --date {}", "--date"),
+        ("scan --core-movers --interval 1h --date {}", "--date"),
+        ("backfill --from {}", "--from"),
+        ("backfill --from 2025-02-01 --to {}", "--to"),
+        ("show signals --date {}", "--date"),
+        ("show ohlcv_1d --as-of {}", "--as-of"),
+        ("explain BTCUSDT {}", "DATE"),
+        ("verify --date {}", "--date"),
+        ("revisions --since {}", "--since"),
+    ],
+)
+@pytest.mark.parametrize("day", ["2016-12-31", "0001-01-01", "2199-01-01", "9999-12-31"])
+def test_a_day_that_cannot_be_is_refused_before_anything_is_asked(run, arguments, what, day):
+    ended = run(*arguments.format(day).split())
+    assert ended.code == 2
+    reason = "no candle is that old" if day < "2017" else "lies in the future; today is 20"
+    assert ended.error.startswith(f"autonama: {what} {day}: {reason}")
+
+
 @pytest.mark.usefixtures("day")
 def test_days_the_exchange_has_not_closed_and_days_before_the_start_are_refused(run):
     later = run("scan", "--date", "2024-03-11")

@@ -1,10 +1,13 @@
-"""Days as the user writes them."""
+"""Days and moments as the user writes them, at every door that takes one."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from autonama_dagster.errors import InputError
 
 FIRST_DAY = date(2017, 1, 1)  # no exchange that we can ask has older candles
+# A day later than this is a slip of the pen. It is judged by this machine's clock, which may be
+# wrong; what has closed is judged by the exchange's.
+AHEAD = timedelta(days=31)
 
 
 def parse_day(text: str, flag: str = "--date") -> date:
@@ -13,15 +16,13 @@ def parse_day(text: str, flag: str = "--date") -> date:
     Raises
     ------
     InputError
-        The text is no day, or a day before `FIRST_DAY`.
+        The text is no day, or a day before `FIRST_DAY` or far in the future.
     """
     try:
         day = date.fromisoformat(text)
     except ValueError:
         raise InputError(f"{flag} {text}: not a day; write it like 2023-12-29") from None
-    if day < FIRST_DAY:
-        raise InputError(f"{flag} {day}: no candle is that old; give a day from {FIRST_DAY} on")
-    return day
+    return _possible(day, flag, text)
 
 
 def parse_moment(flag: str, text: str) -> datetime:
@@ -30,7 +31,7 @@ def parse_moment(flag: str, text: str) -> datetime:
     Raises
     ------
     InputError
-        The text is neither a day nor a time.
+        The text is neither a day nor a time, or lies before `FIRST_DAY` or far in the future.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -38,4 +39,14 @@ def parse_moment(flag: str, text: str) -> datetime:
         raise InputError(
             f"{flag} {text}: not a time; write it like 2023-12-29 or 2023-12-29T00:05:00Z"
         ) from None
+    _possible(moment.date(), flag, text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _possible(day: date, flag: str, text: str) -> date:
+    if day < FIRST_DAY:
+        raise InputError(f"{flag} {text}: no candle is that old; give a day from {FIRST_DAY} on")
+    today = datetime.now(UTC).date()
+    if day > today + AHEAD:
+        raise InputError(f"{flag} {text}: lies in the future; today is {today}")
+    return day
