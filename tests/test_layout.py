@@ -163,7 +163,9 @@ def test_modules_stay_short():
 
 
 def test_inits_hold_no_code():
-    for init in (p for p in modules(*CODE) if p.name == "__init__.py"):
+    # The door for notebooks imports what is behind it when it is used: tests/cli/test_reader.py.
+    door = ROOT / "autonama_dagster" / "__init__.py"
+    for init in (p for p in modules(*CODE) if p.name == "__init__.py" and p != door):
         body = ast.parse(init.read_text(encoding="utf-8")).body
         is_docstring = [isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) for n in body]
         assert is_docstring in ([], [True]), init
