@@ -37,6 +37,10 @@ class OutageError(ExchangeError):
     """No usable connection: timeouts, refused connections, HTTP 5xx."""
 
 
+class SlowAnswerError(OutageError):
+    """An answer that took all its time: it is not asked for again, that would take as long."""
+
+
 class RateLimitedError(ExchangeError):
     """HTTP 429: too much request weight; the throttle knows until when to be silent."""
 

@@ -150,12 +150,12 @@ class Settings(BaseSettings):
     binance_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("BINANCE_API_KEY"),
-        description="Optional; public market data needs no key.",
+        description="Accepted and never sent: public market data needs no key.",
     )
     binance_api_secret: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("BINANCE_API_SECRET", "BINANCE_SECRET"),
-        description="Optional; public market data needs no key.",
+        description="Accepted and never sent: public market data needs no key.",
     )
 
     database_url: SecretStr | None = Field(

@@ -8,9 +8,11 @@ import requests
 import stamina
 
 from autonama_dagster.errors import AutonamaError
+from resources.http_session import HttpSession, Limits
 
 TIMEOUT_S: Final = 5.0
 ATTEMPTS: Final = 4
+_LIMITS: Final = Limits(size=1 << 20, seconds=4 * TIMEOUT_S)
 _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -42,13 +44,8 @@ def post(url: str, message: Mapping[str, Any]) -> None:
 
 def _post_once(url: str, body: bytes) -> None:
     try:
-        response = requests.post(
-            url,
-            data=body,
-            headers={"Content-Type": "application/json"},
-            timeout=TIMEOUT_S,
-            allow_redirects=False,
-        )
+        with HttpSession(timeout=TIMEOUT_S, limits=_LIMITS) as session:
+            response = session.post(url, data=body, headers={"Content-Type": "application/json"})
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _TryAgainError(_unreachable(error)) from None
     except (requests.RequestException, UnicodeError, ValueError) as error:

@@ -78,6 +78,7 @@ class ArchiveServer:
 
     def __init__(self, folder):
         self.folder, self.calls, self.faults = folder, [], {}
+        self.headers = {}
         served = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -89,6 +90,8 @@ class ArchiveServer:
                 served.calls.append(url.path)
                 status, body = served.answer(url.path.strip("/"), query)
                 self.send_response(status)
+                for name, value in served.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -1,8 +1,7 @@
 """Where a server of the project may listen: on this machine, unless the user says otherwise."""
 
-import ipaddress
-
 from autonama_dagster.errors import InputError
+from resources.loopback import is_loopback
 
 
 def check_host(host: str, *, allow_remote: bool) -> None:
@@ -29,13 +28,3 @@ def check_host(host: str, *, allow_remote: bool) -> None:
         f"--host {host}: other machines could reach it, and nothing there asks for a password; "
         "use 127.0.0.1 behind a proxy of yours, or add --allow-remote"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is `localhost` or a literal loopback address."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -25,7 +25,7 @@ from resources.exchange.base import (
 )
 from resources.exchange.batch import fetch_many
 from resources.exchange.retry import RetryPolicy
-from resources.exchange.throttle import RequestCancelledError
+from resources.http_session import RequestCancelledError
 
 T = TypeVar("T")
 
@@ -48,8 +48,8 @@ class ArchiveExchange:
         Base URL, or the folder of a local mirror that holds `data/spot/...`.
     threads
         Files read at the same time.
-    timeout
-        Seconds to connect, and to wait for the next bytes of an answer.
+    timeout, deadline
+        Seconds to connect, and to wait for the next bytes of an answer; seconds for all of it.
     retry
         How often to repeat a request over HTTP; None: the default. A local file is read once.
     clock
@@ -65,11 +65,14 @@ class ArchiveExchange:
         *,
         threads: int = 8,
         timeout: float = 30.0,
+        deadline: float = 300.0,
         retry: RetryPolicy | None = None,
         clock: Callable[[], datetime] = _local_clock,
     ) -> None:
         is_url = str(location).startswith(("http://", "https://"))
-        self._store = HttpStore(str(location), timeout) if is_url else LocalStore(Path(location))
+        self._store = (
+            HttpStore(str(location), timeout, deadline) if is_url else LocalStore(Path(location))
+        )
         self._retry = (retry or RetryPolicy()) if is_url else RetryPolicy(attempts=1)
         self._threads = threads
         self._clock = clock
@@ -86,11 +89,15 @@ class ArchiveExchange:
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
         """Every pair the archive has a folder for, by name; see `Exchange.symbols`."""
+        never = threading.Event()
         try:
             names = {
                 name
                 for prefix in (MONTHLY, DAILY)
-                for name in self._retry.run(lambda prefix=prefix: self._store.folders(prefix))  # type: ignore[misc]
+                for name in self._retry.run(
+                    lambda prefix=prefix: self._store.folders(prefix, never),  # type: ignore[misc]
+                    never,
+                )
             }
         except SymbolFetchError as error:
             raise ExchangeError(str(error)) from None
@@ -158,4 +165,4 @@ class ArchiveExchange:
         """
         if stop.is_set():
             raise RequestCancelledError
-        return self._retry.run(lambda: read_candles(self._store, path, symbol))
+        return self._retry.run(lambda: read_candles(self._store, path, symbol, stop), stop)

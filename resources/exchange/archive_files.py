@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import queue
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,10 +13,7 @@ from datetime import date, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
-from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
-
-import requests
 
 from autonama_dagster.analytics.candles import RawKline, raw_kline
 from autonama_dagster.errors import (
@@ -25,6 +23,7 @@ from autonama_dagster.errors import (
     OutageError,
 )
 from resources.exchange.base import KlinesRequest, Origin, from_ms
+from resources.http_session import HttpSession, Limits, asked, failures, host_of
 
 MONTHLY: Final = "data/spot/monthly/klines/"
 DAILY: Final = "data/spot/daily/klines/"
@@ -34,6 +33,11 @@ _LISTINGS: Final = {
     "data.binance.vision": "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 }
 
+_SETTING: Final = "AUTONAMA_ARCHIVE_LOCATION"
+
+# A month of minutes, the largest file, has some 6 MB unpacked.
+LARGEST: Final = 32 << 20
+_MOST_PAGES: Final = 1000  # of a listing, with a thousand folders each
 
 _UNREADABLE: Final = (
     zipfile.BadZipFile,
@@ -50,11 +54,11 @@ _UNREADABLE: Final = (
 class FileStore(Protocol):
     """Where the archive's files lie."""
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, stop: threading.Event) -> bytes | None:
         """Content of a file; None where there is none."""
         ...
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str, stop: threading.Event) -> list[str]:
         """Names of the folders in the folder `prefix`."""
         ...
 
@@ -71,7 +75,7 @@ class LocalStore:
             raise InputError(f"{folder} is no mirror of the archive: it holds no data/spot folder")
         self._folder = folder
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, stop: threading.Event) -> bytes | None:  # noqa: ARG002
         """Content of a file; None where there is none."""
         try:
             return (self._folder / path).read_bytes()
@@ -80,7 +84,7 @@ class LocalStore:
         except OSError as error:
             raise ExchangeError(f"{path} of the archive cannot be read: {error}") from None
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str, stop: threading.Event) -> list[str]:  # noqa: ARG002
         """Names of the folders in the folder `prefix`; none where it does not exist."""
         folder = self._folder / prefix
         return [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
@@ -92,66 +96,70 @@ class LocalStore:
 class HttpStore:
     """The archive over HTTP, or a mirror that serves the same paths."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, deadline: float) -> None:
         self._url = url.rstrip("/")
-        self._host = urlsplit(url).hostname or url
+        self._host = host_of(url)
         self._listing = _LISTINGS.get(self._host, self._url)
-        self._timeout = timeout
-        self._idle: queue.LifoQueue[requests.Session] = queue.LifoQueue()
+        self._timeout, self._limits = timeout, Limits(LARGEST, deadline)
+        self._idle: queue.LifoQueue[HttpSession] = queue.LifoQueue()
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, stop: threading.Event) -> bytes | None:
         """Content of a file; None where there is none."""
-        return self._get(f"{self._url}/{path}", path)
+        return self._get(f"{self._url}/{path}", path, stop)
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str, stop: threading.Event) -> list[str]:
         """Names of the folders in the folder `prefix`, from the S3 listing."""
         names: list[str] = []
-        marker = ""
-        while True:
+        marker, following = "", ""
+        for _ in range(_MOST_PAGES):
             query = {"delimiter": "/", "prefix": prefix, "marker": marker}
-            body = self._get(self._listing, f"the listing of {prefix}", query)
-            page, marker = _parse_listing(body or b"", prefix, self._host)
+            body = self._get(self._listing, f"the listing of {prefix}", stop, query)
+            page, following = _parse_listing(body or b"", prefix, self._host)
             names += page
-            if not marker:
+            if not following:
                 return names
+            if following <= marker:
+                break
+            marker = following
+        raise BadAnswerError(
+            f"{self._host} lists {prefix} without end: set {_SETTING} to the archive or a mirror"
+        )
 
     def close(self) -> None:
         """Close the connections that are not in use."""
         while not self._idle.empty():
             self._idle.get().close()
 
-    def _get(self, url: str, about: str, query: dict[str, str] | None = None) -> bytes | None:
-        try:
-            with self._session() as session:
-                response = session.get(url, params=query, timeout=self._timeout)
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
-            raise BadAnswerError(f"{about}: the answer of {self._host} breaks off") from None
-        except requests.RequestException as error:
-            raise OutageError(
-                f"{about}: {self._host} does not answer ({type(error).__name__}): "
-                "check the connection and AUTONAMA_ARCHIVE_LOCATION"
-            ) from None
+    def _get(
+        self, url: str, about: str, stop: threading.Event, query: dict[str, str] | None = None
+    ) -> bytes | None:
+        who = asked(url)
+        with self._session() as session, failures(about, who, _SETTING, self._limits):
+            session.stop = stop
+            response = session.get(url, params=query)
         status = response.status_code
         if status == HTTPStatus.OK:
             return response.content
         if status == HTTPStatus.NOT_FOUND:
             return None
-        answer = f"{about}: {self._host} answers HTTP {status}"
+        answer = f"{about}: {who} answers HTTP {status}"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
             raise OutageError(f"{answer}: try again later")
-        raise ExchangeError(f"{answer}: check AUTONAMA_ARCHIVE_LOCATION")
+        raise ExchangeError(f"{answer}: check {_SETTING}")
 
     @contextmanager
-    def _session(self) -> Iterator[requests.Session]:
+    def _session(self) -> Iterator[HttpSession]:
         """A session of one's own: threads must not share one."""
         try:
             session = self._idle.get_nowait()
         except queue.Empty:
-            session = requests.Session()
+            session = HttpSession(timeout=self._timeout, limits=self._limits)
         try:
             yield session
-        finally:
-            self._idle.put(session)
+        except BaseException:
+            session.close()
+            raise
+        self._idle.put(session)
 
 
 def _parse_listing(body: bytes, prefix: str, host: str) -> tuple[list[str], str]:
@@ -182,7 +190,9 @@ class CandleFile(NamedTuple):
         return Origin(min(times), max(times) + 1, "archive", file=self.path, sha256=self.sha256)
 
 
-def read_candles(store: FileStore, path: str, symbol: str) -> CandleFile | None:
+def read_candles(
+    store: FileStore, path: str, symbol: str, stop: threading.Event
+) -> CandleFile | None:
     """Rows of one zip file, checked against its `.CHECKSUM`; None where there is no file.
 
     Raises
@@ -190,11 +200,11 @@ def read_candles(store: FileStore, path: str, symbol: str) -> CandleFile | None:
     BadAnswerError
         If the checksum is missing or differs, or the file is no zip of twelve-column rows.
     """
-    content = store.read(path)
+    content = store.read(path, stop)
     if content is None:
         return None
     name = path.rpartition("/")[2]
-    checksum = (store.read(f"{path}.CHECKSUM") or b"").split()
+    checksum = (store.read(f"{path}.CHECKSUM", stop) or b"").split()
     if not checksum:
         raise BadAnswerError(f"{symbol}: {name}.CHECKSUM is missing: fetch it again")
     sha256 = hashlib.sha256(content).hexdigest()
@@ -202,10 +212,19 @@ def read_candles(store: FileStore, path: str, symbol: str) -> CandleFile | None:
         raise BadAnswerError(f"{symbol}: {name} does not match its CHECKSUM: fetch it again")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            text = archive.read(archive.namelist()[0]).decode("ascii")
+            text = _unpacked(archive).decode("ascii")
         return CandleFile(path, sha256, [raw_kline(row) for row in _rows_without_header(text)])
     except _UNREADABLE as error:
         raise BadAnswerError(f"{symbol}: {name} cannot be read ({error}): fetch it again") from None
+
+
+def _unpacked(archive: zipfile.ZipFile) -> bytes:
+    """The first file of a zip file, whose own word on its size is not believed."""
+    with archive.open(archive.namelist()[0]) as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST >> 20} MB unpacked")
+    return content
 
 
 def _rows_without_header(text: str) -> Iterator[list[str]]:

@@ -16,7 +16,7 @@ from resources.exchange.base import (
     KlinesRequest,
     Progress,
 )
-from resources.exchange.throttle import RequestCancelledError
+from resources.http_session import RequestCancelledError
 
 OUTAGES_IN_A_ROW = 8
 

@@ -26,9 +26,10 @@ from resources.exchange.base import (
     from_ms,
 )
 from resources.exchange.batch import fetch_many
-from resources.exchange.binance_client import BinanceClient, Headers
+from resources.exchange.binance_client import LARGE, BinanceClient
 from resources.exchange.retry import RetryPolicy
 from resources.exchange.throttle import Throttle
+from resources.http_headers import Headers
 
 PAGE: Final = 1000
 _TIME_WEIGHT: Final = 1
@@ -51,14 +52,12 @@ class BinanceExchange:
         Base URL to use instead of Binance's own, e.g. the replay exchange's.
     tld
         "com", or "us" for Binance.US.
-    api_key, api_secret
-        Optional; public data needs none.
     threads
         Requests at the same time.
     weight_per_minute
         Request weight to use per minute, of the exchange's 6000; ignored with a `throttle`.
-    timeout
-        Seconds to connect, and to wait for the next bytes of an answer.
+    timeout, deadline
+        Seconds to connect, and to wait for the next bytes of an answer; seconds for all of it.
     retry, throttle
         How often to repeat a request and when one may leave; None: the defaults.
     """
@@ -70,20 +69,18 @@ class BinanceExchange:
         url: str | None = None,
         *,
         tld: str = "com",
-        api_key: str | None = None,
-        api_secret: str | None = None,
         threads: int = 8,
         weight_per_minute: int = 4800,
         timeout: float = 10.0,
+        deadline: float = 60.0,
         retry: RetryPolicy | None = None,
         throttle: Throttle | None = None,
     ) -> None:
         self._client = BinanceClient(
             url=url,
             tld=tld,
-            api_key=api_key,
-            api_secret=api_secret,
             timeout=timeout,
+            deadline=deadline,
             throttle=throttle or Throttle(weight_per_minute),
             retry=retry or RetryPolicy(),
         )
@@ -162,6 +159,7 @@ class BinanceExchange:
                 read,
                 "symbols",
                 stop,
+                LARGE,
             )
         return pairs
 
@@ -256,6 +254,8 @@ class BinanceExchange:
                 raise ValueError(f"source {source!r} is unknown")
             if not isinstance(body, list):
                 raise TypeError(f"a list of candles wanted, got {type(body).__name__}")
+            if len(body) > PAGE:
+                raise ValueError(f"{len(body)} candles, at most {PAGE} wanted")
             rows = [raw_kline(row) for row in body]
             closed = closed_rows(rows, request, now)
             if len(rows) < PAGE:

@@ -4,13 +4,12 @@ import queue
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 
@@ -24,17 +23,25 @@ from autonama_dagster.errors import (
 )
 from resources.exchange.base import from_ms
 from resources.exchange.retry import RetryPolicy
-from resources.exchange.throttle import Throttle, parse_date
+from resources.exchange.throttle import Throttle
+from resources.http_headers import LONGEST_SILENCE, Headers, date_of, retry_after, whole_number
+from resources.http_session import HttpSession, Limits, asked, failures, host_of
 
 T = TypeVar("T")
-Headers = Mapping[str, str]
+
+SMALL: Final = 2 << 20
+"""Bytes that any answer may have; a thousand candles have some 200,000."""
+LARGE: Final = 32 << 20
+"""Bytes that the list of all pairs may have, which grows with them."""
 
 # Waiting longer than this for the end of a 429 is the user's decision.
-_LONGEST_PAUSE: Final = 300.0
-_BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
+_LONGEST_PAUSE: Final = timedelta(minutes=5)
+_BANNED_UNTIL: Final = re.compile(r"banned until ([0-9]{13})")
+_MINUTE: Final = timedelta(minutes=1)
 _LONGEST_QUOTE: Final = 160
+_SETTING: Final = "AUTONAMA_EXCHANGE_URL"
 _HINTS: Final[dict[int, str]] = {
-    HTTPStatus.UNAUTHORIZED: "check BINANCE_API_KEY or unset it, public data needs none",
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "put a login for the proxy into its URL",
     HTTPStatus.FORBIDDEN: "this address is blocked: wait, or set AUTONAMA_EXCHANGE_URL",
     HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: (
         "restricted location: set AUTONAMA_EXCHANGE_TLD=us or AUTONAMA_EXCHANGE_URL"
@@ -46,8 +53,8 @@ class BinanceClient:
     """Sends one request at a time per thread, within the throttle, and repeats what may pass.
 
     A python-binance client holds its last response and one session, so each request borrows a
-    client of its own; connections stay open between requests. Keys are handed to python-binance
-    and never appear in `repr`, messages or logs.
+    client of its own; connections stay open between requests. Market data is public: no key is
+    sent.
 
     Parameters
     ----------
@@ -55,10 +62,8 @@ class BinanceClient:
         Base URL; None: Binance's own for `tld`.
     tld
         "com", or "us" for Binance.US.
-    api_key, api_secret
-        Optional.
-    timeout
-        Seconds to connect, and to wait for the next bytes of an answer.
+    timeout, deadline
+        Seconds to connect, and to wait for the next bytes of an answer; seconds for all of it.
     throttle, retry
         Shared by all requests.
     """
@@ -68,9 +73,8 @@ class BinanceClient:
         *,
         url: str | None,
         tld: str,
-        api_key: str | None,
-        api_secret: str | None,
         timeout: float,
+        deadline: float,
         throttle: Throttle,
         retry: RetryPolicy,
     ) -> None:
@@ -80,25 +84,22 @@ class BinanceClient:
             from binance.client import Client  # noqa: PLC0415  (0.8 s that only a fetch needs)
 
         def connect() -> Any:
-            client = Client(
-                api_key, api_secret, {"timeout": (timeout, timeout)}, tld=tld, ping=False
-            )
+            client = Client(tld=tld, ping=False)
             client.loop.close()  # made by the constructor, needed for websockets only
+            headers, client.session = (
+                client.session.headers,
+                HttpSession(timeout=timeout, limits=Limits(SMALL, deadline)),
+            )
+            client.session.headers.update(headers)
             if url is not None:
                 client.API_URL = f"{url.rstrip('/')}/api"
             return client
 
-        def redact(text: str) -> str:
-            for secret in filter(None, (api_key, api_secret)):
-                text = text.replace(secret, "***")
-            return text
-
-        self._connect, self._redact = connect, redact
+        self._connect, self._deadline = connect, deadline
         self._throttle, self._retry = throttle, retry
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        parts = urlsplit(url or f"https://api.binance.{tld}")
-        # Without user and password, which a proxy's URL may hold.
-        self.host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        address = url or f"https://api.binance.{tld}"
+        self.host, self._who = host_of(address), asked(address)
 
     def get(
         self,
@@ -107,6 +108,7 @@ class BinanceClient:
         read: Callable[[Any, Headers], T],
         about: str,
         stop: threading.Event,
+        most: int = SMALL,
     ) -> T:
         """Answer to one request, its retries included.
 
@@ -123,6 +125,8 @@ class BinanceClient:
             What is asked, the start of every message.
         stop
             Set when the answer is no longer wanted.
+        most
+            Bytes that the answer may have.
 
         Raises
         ------
@@ -130,8 +134,11 @@ class BinanceClient:
             Banned, refused, rate limited or out of reach (`OutageError`), after the retries.
         SymbolFetchError
             HTTP 400, or garbage after the retries.
+        RequestCancelledError
+            `stop` was set.
         """
-        return self._retry.run(lambda: self._attempt(ask, weight, read, about, stop))
+        limits = Limits(most, self._deadline)
+        return self._retry.run(lambda: self._attempt(ask, weight, read, about, stop, limits), stop)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -148,76 +155,57 @@ class BinanceClient:
         read: Callable[[Any, Headers], T],
         about: str,
         stop: threading.Event,
+        limits: Limits,
     ) -> T:
         self._throttle.acquire(weight, stop)
-        response: requests.Response | None = None
+        headers: Headers = {}
         try:
-            with self._borrowed() as client:
-                body, response = self._exchange(client, ask, about)
+            with self._borrowed() as client, failures(about, self._who, _SETTING, limits):
+                client.session.stop, client.session.limits = stop, limits
+                body, response = _exchange(client, ask)
+            headers = response.headers
         finally:
-            headers: Headers = {} if response is None else response.headers
-            used = headers.get("X-MBX-USED-WEIGHT-1M", "")
-            self._throttle.settle(
-                weight, int(used) if used.isdigit() else None, parse_date(headers.get("Date"))
-            )
-        if not response.ok:
+            used = whole_number(headers, "X-MBX-USED-WEIGHT-1M")
+            self._throttle.settle(weight, used, date_of(headers))
+        if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
             self._refuse(response, about)
         try:
-            return read(body, response.headers)
-        except (ValueError, TypeError, LookupError, OverflowError) as error:
-            text = self._quote(f"{error}")
-            raise BadAnswerError(f"{about}: {self.host} answers nonsense ({text})") from None
-
-    def _exchange(
-        self, client: Any, ask: Callable[[Any], object], about: str
-    ) -> tuple[object, requests.Response]:
-        """Body and response; the body is None where the answer is no JSON or an error."""
-        client.response = None
-        try:
-            return ask(client), client.response
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
-            raise BadAnswerError(f"{about}: the answer of {self.host} breaks off") from None
-        except (requests.Timeout, requests.ConnectionError) as error:
-            raise OutageError(
-                f"{about}: {self.host} does not answer ({type(error).__name__}): "
-                "check the connection and AUTONAMA_EXCHANGE_URL"
-            ) from None
-        except requests.RequestException as error:
-            raise ExchangeError(
-                f"{about}: {self.host} cannot be asked ({type(error).__name__}): "
-                "check AUTONAMA_EXCHANGE_URL"
-            ) from None
-        except Exception:
-            # python-binance's own errors, and those it makes of unexpected bodies, hold the
-            # request with its headers: only the response is looked at.
-            if client.response is None:
-                raise
-            return None, client.response
+            return read(body, headers)
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+            text = _quote(f"{error}")
+            raise BadAnswerError(f"{about}: {self._who} answers nonsense ({text})") from None
 
     def _refuse(self, response: requests.Response, about: str) -> NoReturn:
         """Raise what an HTTP error means: wait, try again, this symbol, or the whole exchange."""
-        status, said = response.status_code, self._quote(_message(response))
-        answer = f"{about}: {self.host} answers HTTP {status}{said and f' ({said})'}"
+        status, said = response.status_code, _quote(_message(response))
+        answer = f"{about}: {self._who} answers HTTP {status}{said and f' ({said})'}"
         if status == HTTPStatus.IM_A_TEAPOT:
             self._ban(response, said)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            seconds = _retry_after(response) or self._throttle.seconds_to_next_minute()
-            if seconds > _LONGEST_PAUSE:
-                raise ExchangeError(f"{answer}: try again in {seconds / 60:.0f} minutes")
-            self._throttle.pause(seconds)
+            pause = retry_after(response.headers) or timedelta(
+                seconds=self._throttle.seconds_to_next_minute()
+            )
+            if pause > _LONGEST_PAUSE:
+                raise ExchangeError(f"{answer}: try again in {pause / _MINUTE:.0f} minutes")
+            self._throttle.pause(pause.total_seconds())
             raise RateLimitedError(f"{answer}: lower AUTONAMA_EXCHANGE_WEIGHT_PER_MINUTE")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
             raise OutageError(f"{answer}: try again later")
+        if response.is_redirect:
+            raise ExchangeError(
+                f"{answer}, a redirect, which is not followed: set {_SETTING} to the address "
+                "that answers"
+            )
         if status == HTTPStatus.BAD_REQUEST:
             raise SymbolFetchError(f"{answer}: check the symbol")
-        raise ExchangeError(f"{answer}: {_HINTS.get(status, 'check AUTONAMA_EXCHANGE_URL')}")
+        raise ExchangeError(f"{answer}: {_HINTS.get(status, f'check {_SETTING}')}")
 
     def _ban(self, response: requests.Response, said: str) -> NoReturn:
-        until = None
-        if seconds := _retry_after(response):
-            until = datetime.now(UTC) + timedelta(seconds=seconds)
+        until, now = None, datetime.now(UTC)
+        if silence := retry_after(response.headers):
+            until = now + silence
         elif found := _BANNED_UNTIL.search(said):
-            until = from_ms(int(found[1]))
+            until = min(from_ms(int(found[1])), now + LONGEST_SILENCE)
         when = f"until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "without saying how long"
         message = (
             f"{self.host} banned this address {when} (HTTP 418): wait, "
@@ -225,10 +213,6 @@ class BinanceClient:
         )
         self._throttle.ban(message, until)
         raise ExchangeBannedError(message)
-
-    def _quote(self, text: str) -> str:
-        """The exchange's own words on one short line, without our keys."""
-        return self._redact(" ".join(text.split()))[:_LONGEST_QUOTE]
 
     @contextmanager
     def _borrowed(self) -> Iterator[Any]:
@@ -241,8 +225,28 @@ class BinanceClient:
                 client = thread.submit(self._connect).result()
         try:
             yield client
-        finally:
-            self._idle.put(client)
+        except BaseException:
+            client.close_connection()
+            raise
+        self._idle.put(client)
+
+
+def _exchange(client: Any, ask: Callable[[Any], object]) -> tuple[object, requests.Response]:
+    """Body and response; the body is None where the answer is no JSON or an error."""
+    client.response = None
+    try:
+        return ask(client), client.response
+    except Exception:
+        # python-binance's own errors, and those it makes of unexpected bodies, hold the request
+        # with its headers: only the response is looked at.
+        if client.response is None:
+            raise
+        return None, client.response
+
+
+def _quote(text: str) -> str:
+    """The exchange's own words on one short line."""
+    return " ".join(text.split())[:_LONGEST_QUOTE]
 
 
 def _message(response: requests.Response) -> str:
@@ -250,10 +254,5 @@ def _message(response: requests.Response) -> str:
     try:
         body = response.json()
         return f"{body['code']}: {body['msg']}"
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return ""
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else None

@@ -23,12 +23,9 @@ def build_exchange(settings: Settings) -> Exchange:
 
 
 def _binance(settings: Settings) -> BinanceExchange:
-    key, secret = settings.binance_api_key, settings.binance_api_secret
     return BinanceExchange(
         settings.exchange_url,
         tld=settings.exchange_tld,
-        api_key=key.get_secret_value() if key else None,
-        api_secret=secret.get_secret_value() if secret else None,
         threads=settings.exchange_concurrency,
         weight_per_minute=settings.exchange_weight_per_minute,
     )

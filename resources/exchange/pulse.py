@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 import requests
 
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.settings import Settings
+from resources.http_headers import retry_after, whole_number
+from resources.http_session import HttpSession, Limits, asked, failures
 
 _LONG_SILENCE: Final = timedelta(hours=1)
 _SHORT_SILENCE: Final = timedelta(minutes=1)
+_LONGEST: Final = 64 << 10  # bytes
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,15 @@ class NoPulseError(ExchangeError):
         self.silence = silence
 
 
-def feel_pulse(settings: Settings, *, timeout: float = 1.5) -> Pulse:
+def feel_pulse(settings: Settings, *, seconds: float = 3.0) -> Pulse:
     """Ask the exchange for its time, once.
 
     Parameters
     ----------
     settings
-        Names the exchange; its keys are not used.
-    timeout
-        Seconds to connect, and to wait for the answer.
+        Names the exchange.
+    seconds
+        How long it may take in all.
 
     Raises
     ------
@@ -60,27 +62,26 @@ def feel_pulse(settings: Settings, *, timeout: float = 1.5) -> Pulse:
         `silence` is then what the exchange asks for, or an hour.
     """
     base = settings.exchange_url or f"https://api.binance.{settings.exchange_tld}"
-    parts = urlsplit(base)
-    host = f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
+    who, limits = asked(base), Limits(_LONGEST, seconds)
     try:
-        answer = requests.get(f"{base.rstrip('/')}/api/v3/time", timeout=timeout)
-        if not answer.ok:
-            status = answer.status_code
-            raise NoPulseError(f"{host} answers HTTP {status}", _silence(answer))
+        with (
+            HttpSession(timeout=seconds, limits=limits) as session,
+            failures("", who, "AUTONAMA_EXCHANGE_URL", limits),
+        ):
+            answer = session.get(f"{base.rstrip('/')}/api/v3/time")
+    except ExchangeError as error:
+        raise NoPulseError(str(error)) from None
+    if answer.status_code != HTTPStatus.OK:
+        raise NoPulseError(f"{who} answers HTTP {answer.status_code}", _silence(answer))
+    try:
         now = datetime.fromtimestamp(int(answer.json()["serverTime"]) / 1000, UTC)
-    except requests.JSONDecodeError:
-        raise NoPulseError(f"{host} answers nonsense") from None
-    except requests.RequestException as error:
-        raise NoPulseError(f"{host} does not answer ({type(error).__name__})") from None
-    except (ValueError, TypeError, LookupError, OverflowError, OSError):
-        raise NoPulseError(f"{host} answers nonsense") from None
-    used = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
-    return Pulse(now, int(used) if used.isdigit() else None)
+    except (ValueError, TypeError, LookupError, OverflowError, OSError, RecursionError):
+        raise NoPulseError(f"{who} answers nonsense") from None
+    return Pulse(now, whole_number(answer.headers, "X-MBX-USED-WEIGHT-1M"))
 
 
 def _silence(answer: requests.Response) -> timedelta:
-    after = answer.headers.get("Retry-After", "")
-    if after.isdigit():
-        return max(timedelta(seconds=int(after)), _SHORT_SILENCE)
+    if after := retry_after(answer.headers):
+        return max(after, _SHORT_SILENCE)
     is_ban = answer.status_code == HTTPStatus.IM_A_TEAPOT
     return _LONG_SILENCE if is_ban else _SHORT_SILENCE

@@ -7,17 +7,14 @@ own counter, which counts the requests of every process behind the same address.
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from autonama_dagster.errors import ExchangeBannedError
+from resources.http_session import RequestCancelledError
 
 MINUTE = 60.0
 # The Date header has whole seconds: a minute is surely over one second after its end.
 _DATE_PRECISION = 1.0
-
-
-class RequestCancelledError(Exception):
-    """The batch this request belongs to was given up before it was sent."""
 
 
 def _wait(stop: threading.Event, seconds: float) -> None:
@@ -140,11 +137,3 @@ class Throttle:
 
     def _rest_of_minute(self) -> float:
         return MINUTE - (self._clock() + self._offset) % MINUTE + _DATE_PRECISION
-
-
-def parse_date(header: str | None) -> datetime | None:
-    """Time of an HTTP Date header; None where it is absent or unreadable."""
-    try:
-        return datetime.strptime(header or "", "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
-    except ValueError:
-        return None

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,7 @@ class Reply:
     headers: dict = field(default_factory=dict)
     breaks_off: bool = False
     hangs: bool = False
+    drips: float = 0.0  # seconds between two of the spaces that follow without end
 
 
 class ScriptedExchange:
@@ -36,6 +38,7 @@ class ScriptedExchange:
         self.headers = {}
         self.statuses = {}
         self.calls = []
+        self.sent = []
         self._queued = defaultdict(list)
         self._always = {}
         self._lock = threading.Lock()
@@ -53,6 +56,7 @@ class ScriptedExchange:
 
             def do_GET(self):
                 url = urlsplit(self.path)
+                scripted.sent.append(self.headers)
                 scripted.send(self, url.path.rpartition("/")[2], dict(parse_qsl(url.query)))
 
             def log_message(self, *_):
@@ -97,10 +101,14 @@ class ScriptedExchange:
         handler.send_response(reply.status)
         for name, value in {**self.headers, **reply.headers}.items():
             handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(body) * (2 if reply.breaks_off else 1)))
+        is_cut = reply.breaks_off or bool(reply.drips)
+        handler.send_header("Content-Length", str(len(body) + 1_000_000 * is_cut))
         handler.end_headers()
-        handler.wfile.write(body)
-        handler.close_connection = reply.breaks_off
+        with suppress(OSError):  # hung up on
+            handler.wfile.write(body)
+            while reply.drips and not self._released.wait(reply.drips):
+                handler.wfile.write(b" ")
+        handler.close_connection = is_cut
 
     def _time(self, _):
         return Reply(body={"serverTime": round(self.now.timestamp() * 1000)})

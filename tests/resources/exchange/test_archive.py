@@ -1,3 +1,6 @@
+import io
+import itertools
+import zipfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,12 +19,15 @@ from archive_support import (
 
 from autonama_dagster.analytics.candles import raw_kline, row_hash
 from autonama_dagster.errors import (
+    BadAnswerError,
     ExchangeError,
     InputError,
     OutageError,
     SymbolFetchError,
 )
+from resources.exchange import archive_files
 from resources.exchange.archive import PUBLICATION_LAG, ArchiveExchange
+from resources.exchange.archive_files import LARGEST
 from resources.exchange.base import KlinesRequest, SymbolInfo, from_ms
 
 NOW = datetime(2024, 3, 5, 0, 5, tzinfo=UTC)
@@ -261,6 +267,35 @@ class TestOverHttp:
             exchange.klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
         assert len(server.calls) == 1
 
+    def test_a_redirect_is_not_followed(self, server, exchange):
+        server.headers = {"Location": f"{server.url}/elsewhere"}
+        server.faults["BTCUSDT-1d-2024-01.zip"] = [(302, b"")] * 3
+        with pytest.raises(ExchangeError, match=r"HTTP 302.*AUTONAMA_ARCHIVE_LOCATION"):
+            exchange.klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+        assert len(server.calls) == 1
+
+    def test_a_file_without_measure_is_garbage(self, server, exchange):
+        server.faults["BTCUSDT-1d-2024-01.zip"] = [(200, bytes(LARGEST + 1))] * 3
+        with pytest.raises(BadAnswerError, match="answers more than 33,554,432 bytes"):
+            exchange.klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+
+    @pytest.mark.parametrize("steps", ["stay", "go on for ever"])
+    def test_a_listing_without_end(self, server, exchange, monkeypatch, steps):
+        monkeypatch.setattr(archive_files, "_MOST_PAGES", 20)
+        pages = itertools.count()
+
+        def listing(*_):
+            number = 0 if steps == "stay" else next(pages)
+            return (
+                f"<ListBucketResult><IsTruncated>true</IsTruncated><NextMarker>A{number:09}"
+                "</NextMarker></ListBucketResult>"
+            ).encode()
+
+        server.listing = listing
+        with pytest.raises(ExchangeError, match=r"lists data/spot.* without end"):
+            exchange.symbols()
+        assert len(server.calls) <= 3 * 20
+
     @pytest.mark.parametrize("body", [b"<html><br></html>", b""])
     def test_a_site_without_a_listing(self, server, exchange, body):
         server.faults[""] = [(200, body)] * 3
@@ -269,9 +304,30 @@ class TestOverHttp:
         assert not isinstance(error.value, SymbolFetchError)
 
 
+def honest(info):
+    """A zip file that tells how large its file is."""
+
+
+def lying(info):
+    """A zip file that says its file has 100 bytes."""
+    info.file_size = 100
+
+
+@pytest.mark.parametrize("claim", [honest, lying])
+def test_a_file_that_grows_without_measure_is_damaged(mirror, claim):
+    path = mirror.add("BTCUSDT", "2024-01", lines(utc(2024, 1, 1), 31))
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("BTCUSDT-1d-2024-01.csv", b"0" * (LARGEST + 1))
+        claim(archive.filelist[0])
+    put(path, content.getvalue())
+    with pytest.raises(BadAnswerError, match=r"BTCUSDT-1d-2024-01.zip cannot be read"):
+        local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
+
+
 def test_nobody_listens(fast):
     with (
         ArchiveExchange("http://127.0.0.1:9", retry=fast) as exchange,
-        pytest.raises(OutageError, match=r"127.0.0.1 does not answer"),
+        pytest.raises(OutageError, match=r"127.0.0.1:9 does not answer"),
     ):
         exchange.symbols()

@@ -1,23 +1,29 @@
+import gzip
 import json
 import socket
 import threading
 import time
-import traceback
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from autonama_dagster.analytics.candles import row_hash
 from autonama_dagster.errors import (
+    BadAnswerError,
     ExchangeBannedError,
     ExchangeError,
     InputError,
     OutageError,
     SymbolFetchError,
 )
+from autonama_dagster.settings import load_settings
 from resources.exchange.base import Klines, KlinesRequest, SymbolInfo, from_ms, to_ms
+from resources.exchange.binance_client import SMALL
+from resources.exchange.build import build_exchange
 from resources.exchange.retry import RetryPolicy
-from resources.exchange.throttle import RequestCancelledError, Throttle
+from resources.exchange.throttle import Throttle
+from resources.http_headers import LONGEST_SILENCE
+from resources.http_session import RequestCancelledError
 
 END = datetime(2024, 1, 1, tzinfo=UTC)  # the server's day: 2023-12-31 is the last closed one
 DAY = timedelta(days=1)
@@ -307,10 +313,16 @@ def test_an_invalid_symbol_is_not_asked_for_again(server, connect, reply):
 
 @pytest.mark.parametrize(
     ("status", "hint"),
-    [(401, "BINANCE_API_KEY"), (403, "blocked"), (404, "EXCHANGE_URL"), (451, "EXCHANGE_TLD=us")],
+    [
+        (302, "a redirect"),
+        (401, "EXCHANGE_URL"),
+        (403, "blocked"),
+        (404, "EXCHANGE_URL"),
+        (451, "EXCHANGE_TLD=us"),
+    ],
 )
 def test_a_refusal_ends_the_batch_at_once(server, connect, reply, status, hint):
-    server.always("klines", reply(status, HTML))
+    server.always("klines", reply(status, HTML, {"Location": "/elsewhere"}))
     with pytest.raises(ExchangeError, match=f"HTTP {status}.*{hint}") as error:
         connect(threads=1).klines_many(requests_for(f"S{n}USDT" for n in range(20)))
     assert not isinstance(error.value, SymbolFetchError)
@@ -402,10 +414,11 @@ def test_429_for_an_hour_is_the_users_decision(server, connect, reply):
 
 
 def test_418_stops_everything_at_once(server, connect, reply):
-    ban = reply(418, {"code": -1003, "msg": "IP banned until 9990423228000."})
+    until = datetime.now(UTC) + timedelta(hours=30)
+    ban = reply(418, {"code": -1003, "msg": f"IP banned until {to_ms(until)}."})
     server.queue("S2USDT", ban)
     exchange = connect(threads=1)
-    with pytest.raises(ExchangeBannedError, match=r"until 2286-08-0. ..:..:.. UTC"):
+    with pytest.raises(ExchangeBannedError, match=f"until {until:%Y-%m-%d %H:%M:%S} UTC"):
         exchange.klines_many(requests_for(f"S{n}USDT" for n in range(50)))
     calls = len(server.calls)
     assert server.count("klines") == 3
@@ -494,20 +507,128 @@ def test_only_the_replay_exchange_knows_delisted_pairs(server, connect, headers,
     assert connect().knows_delisted is knows
 
 
-def test_secrets_stay_secret(server, connect, reply, caplog):
-    caplog.set_level("DEBUG")
-    key, secret = "KEY-7f3a9c", "SECRET-b81d22"
-    exchange = connect(api_key=key, api_secret=secret)
-    said = []
-    for status in (200, 400, 401, 500, 418):
-        server.always("klines", reply(status, {"code": -1, "msg": f"{key} {secret}"}))
-        try:
-            exchange.klines("BTCUSDT", "1d", END - DAY, END)
-        except ExchangeError as error:
-            said += [str(error), repr(error), "".join(traceback.format_exception(error))]
-    said += [repr(exchange), caplog.text]
-    assert len(said) == 5 * 3 + 2
-    assert not [text for text in said if key in text or secret in text]
+@pytest.mark.parametrize("used", ["²", "9" * 5000, "-5", "1e3", ""])
+def test_a_used_weight_that_is_no_number_is_not_believed(server, connect, used):
+    server.headers = {"X-MBX-USED-WEIGHT-1M": used.encode().decode("latin-1")}
+    exchange = connect()
+    assert exchange.server_time() == server.now
+
+
+@pytest.mark.parametrize("after", ["²", "9" * 5000, "soon", "Fri, 29 Dec 2000 00:05:09 GMT"])
+def test_429_for_a_time_that_is_none_waits_for_the_next_minute(server, connect, reply, after):
+    server.queue("time", reply(429, b"", {"Retry-After": after.encode().decode("latin-1")}))
+    clock = _NoWait()
+    exchange = connect(throttle=Throttle(clock=clock, sleep=clock.sleep))
+    assert exchange.server_time() == server.now
+    assert 1 <= sum(clock.slept) <= 61.1
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ("999999999", "until 20"),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", "until 20"),
+        ("99999999999999", "without saying how long"),
+        ("²", "without saying how long"),
+    ],
+)
+def test_a_ban_for_an_absurd_time_is_a_ban(server, connect, reply, after, said):
+    server.queue("time", reply(418, b"", {"Retry-After": after.encode().decode("latin-1")}))
+    clock = _NoWait()
+    exchange = connect(throttle=Throttle(clock=clock, sleep=clock.sleep))
+    with pytest.raises(ExchangeBannedError, match=said):
+        exchange.server_time()
+    with pytest.raises(ExchangeBannedError):
+        exchange.server_time()
+    clock.ahead = LONGEST_SILENCE.total_seconds() + 1
+    if said == "until 20":
+        assert exchange.server_time() == server.now
+
+
+def test_a_ban_in_words_lasts_no_longer_than_any_other(server, connect, reply):
+    server.queue("time", reply(418, {"code": -1003, "msg": "banned until 9990423228000."}))
+    latest = datetime.now(UTC) + LONGEST_SILENCE
+    with pytest.raises(ExchangeBannedError, match=f"until {latest:%Y-%m-%d}"):
+        connect().server_time()
+
+
+NESTED = b"[" * 200_000
+
+
+@pytest.mark.parametrize("status", [200, 400, 429, 418, 500])
+def test_bodies_nested_too_deep_are_no_bodies(server, connect, reply, status):
+    server.always("klines", reply(status, NESTED, {"Retry-After": "1"}))
+    with pytest.raises(ExchangeError, match="nonsense" if status == 200 else f"HTTP {status}"):
+        connect(retry=RetryPolicy(attempts=1)).klines("BTCUSDT", "1d", END - DAY, END)
+
+
+def test_more_candles_than_asked_for_are_garbage(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 1001)
+    server.always("klines", reply(body=server.rows["BTCUSDT"]))
+    with pytest.raises(BadAnswerError, match="1001 candles, at most 1000 wanted"):
+        connect().klines("BTCUSDT", "1d", END - 1000 * DAY, END)
+
+
+def test_an_answer_without_measure_is_garbage(server, connect, reply):
+    body = gzip.compress(b" " * (SMALL + 1))
+    server.always("BTCUSDT", reply(body=body, headers={"Content-Encoding": "gzip"}))
+    server.add_days("ETHUSDT", "2023-12-31", 3)
+    answers = connect().klines_many(requests_for(["BTCUSDT", "ETHUSDT"]))
+    assert "more than 2,097,152 bytes" in str(answers["BTCUSDT"])
+    assert isinstance(answers["ETHUSDT"], Klines)
+    assert server.count("klines") == 3 + 1
+
+
+def test_the_list_of_pairs_may_be_larger(server, connect, reply):
+    padded = json.dumps({"symbols": []}).encode() + b" " * (2 * SMALL)
+    server.queue("exchangeInfo", reply(body=padded))
+    assert connect().symbols() == []
+
+
+def test_an_answer_that_drips_is_an_outage_and_not_asked_for_again(server, connect, reply):
+    server.always("S0USDT", reply(body=[], drips=0.05))
+    for n in range(1, 4):
+        server.add_days(f"S{n}USDT", "2023-12-31", 5)
+    answers = connect(deadline=0.5).klines_many(requests_for(f"S{n}USDT" for n in range(4)))
+    assert "takes more than 0.5 s" in str(answers["S0USDT"])
+    assert all(isinstance(answers[f"S{n}USDT"], Klines) for n in range(1, 4))
+    assert [q["symbol"] for call, q in server.calls if call == "klines"].count("S0USDT") == 1
+
+
+def test_an_exchange_that_drips_is_an_outage(server, connect, reply):
+    server.always("klines", reply(body=[], drips=0.05))
+    with pytest.raises(OutageError, match=r"takes more than 0.3 s.*gave up: 2 of 2"):
+        connect(deadline=0.3).klines_many(requests_for(["AUSDT", "BUSDT"]))
+
+
+@pytest.mark.parametrize("wait", ["drips", "retries"])
+@pytest.mark.timeout(30)  # less than what is waited for
+def test_a_batch_ends_at_once_whatever_its_requests_wait_for(server, connect, reply, wait):
+    server.always("S0USDT", reply(body=[], drips=0.05))
+    server.always("S1USDT", reply(503))
+    patient = RetryPolicy(attempts=2, wait_initial=60, wait_max=60)
+    exchange = connect(retry=patient)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    server.add_days("S2USDT", "2023-12-31", 5)
+    names = ["S0USDT" if wait == "drips" else "S1USDT", "S2USDT"]
+    with pytest.raises(KeyboardInterrupt):
+        exchange.klines_many(requests_for(names), interrupt)
+
+
+def test_no_key_is_sent_though_one_is_set(server, monkeypatch):
+    monkeypatch.setenv("BINANCE_API_KEY", "planted-key")
+    monkeypatch.setenv("BINANCE_API_SECRET", "planted-secret")
+    server.add_days("BTCUSDT", "2023-12-31", 3)
+    exchange = build_exchange(load_settings(exchange_url=server.url))
+    exchange.symbols()
+    exchange.klines("BTCUSDT", "1d", END - DAY, END)
+    exchange.close()
+    assert len(server.sent) == len(server.calls) > 3
+    assert "planted" not in "".join(map(str, server.sent))
+    assert not [h for h in server.sent if "X-MBX-APIKEY" in h]
 
 
 def test_password_of_a_proxy_is_not_shown(connect):

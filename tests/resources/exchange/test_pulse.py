@@ -8,6 +8,7 @@ from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.settings import load_settings
 from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
+from resources.http_headers import LONGEST_SILENCE
 
 MINUTE = timedelta(minutes=1)
 
@@ -37,6 +38,8 @@ def test_an_exchange_that_counts_no_weight(settings, server):
         (429, {"Retry-After": "300"}, timedelta(minutes=5)),
         (418, {"Retry-After": "7200"}, timedelta(hours=2)),
         (418, {}, timedelta(hours=1)),
+        (418, {"Retry-After": "999999999"}, LONGEST_SILENCE),
+        (429, {"Retry-After": "²"}, MINUTE),
     ],
 )
 def test_a_refusal_says_how_long_to_be_silent(settings, server, reply, status, headers, silence):
@@ -48,7 +51,15 @@ def test_a_refusal_says_how_long_to_be_silent(settings, server, reply, status, h
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>", b"\xff\xfe", b"[]", b"{}", b'{"serverTime": "soon"}', b'{"serverTime": 1e30}'],
+    [
+        b"<html>",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"serverTime": "soon"}',
+        b'{"serverTime": 1e30}',
+        b"[" * 60_000,
+    ],
 )
 def test_nonsense(settings, server, reply, body):
     server.queue("time", reply(body=body))
@@ -58,10 +69,10 @@ def test_nonsense(settings, server, reply, body):
 
 def test_no_answer(settings, server, reply):
     server.queue("time", reply(hangs=True))
-    with pytest.raises(NoPulseError, match="does not answer"):
-        feel_pulse(settings, timeout=0.05)
+    with pytest.raises(NoPulseError, match="takes more than"):
+        feel_pulse(settings, seconds=0.05)
     server.queue("time", reply(body=b"{", breaks_off=True))
-    with pytest.raises(NoPulseError, match="does not answer"):
+    with pytest.raises(NoPulseError, match="breaks off"):
         feel_pulse(settings)
 
 

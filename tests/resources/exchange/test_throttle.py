@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autonama_dagster.errors import ExchangeBannedError
-from resources.exchange.throttle import RequestCancelledError, Throttle, parse_date
+from resources.exchange.throttle import Throttle
+from resources.http_session import RequestCancelledError
 
 STOP = threading.Event()  # never set
 MINUTE_START = 1_700_000_040.0  # a multiple of 60
@@ -197,14 +198,3 @@ def test_no_minute_ever_sees_more_than_the_budget(steps):
         spent[minute] = spent.get(minute, 0) + weight
         gate.settle(weight, used=spent[minute], date=datetime.fromtimestamp(clock.now, UTC))
     assert max(spent.values(), default=0) <= 100
-
-
-@pytest.mark.parametrize("header", [None, "", "yesterday", "Mon, 32 Jan 2024 00:00:00 GMT"])
-def test_unreadable_dates(header):
-    assert parse_date(header) is None
-
-
-def test_readable_date():
-    assert parse_date("Sat, 30 Dec 2023 00:05:09 GMT") == datetime(
-        2023, 12, 30, 0, 5, 9, tzinfo=UTC
-    )
