@@ -46,7 +46,10 @@ def parameters(asset: str, settings: Settings) -> dict[str, Any]:
     """The parameters whose hash the rows of an analytic table carry."""
     if asset == "universe":
         lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
-        return {"universe_size": settings.universe_size, **lists}
+        # Lists that are empty leave no trace: rows of before there were any keep their hash.
+        own = {"symbols": sorted(settings.symbols), "exclude": sorted(settings.exclude)}
+        own = {name: pairs for name, pairs in own.items() if pairs}
+        return {"universe_size": settings.universe_size, **lists, **own}
     if asset in {"indicators", "correlation_matrix"}:
         return {"lookback": settings.lookback}
     limits = asdict(quality_limits(settings))

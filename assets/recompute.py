@@ -276,7 +276,7 @@ def _universe(
         "symbol", "date", "quote_volume", "quote_volume_median_30d", "volatility_30d_pct",
         "n_candles_30d", "rank", "is_member", "input_hash",
     ]  # fmt: skip
-    return ranked_again(stored, measured, settings.universe_size)[columns]
+    return ranked_again(stored, measured, settings.universe_size, settings.symbols)[columns]
 
 
 def _chances(

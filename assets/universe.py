@@ -1,5 +1,6 @@
 """Stage `universe`: which pairs are scanned on each day."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import dagster as dg
@@ -9,7 +10,7 @@ import pandas as pd
 from assets.stage import EXCHANGE_POOL, run_scope, stage, with_provenance
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
-from autonama_dagster.errors import ExchangeError
+from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.partitions import register
 from autonama_dagster.schemas.market import UNIVERSE
 from autonama_dagster.settings import Settings
@@ -18,7 +19,7 @@ from resources.exchange.base import Exchange
 from resources.statements import Scope
 from resources.warehouse import RANKING, Batch, Warehouse
 
-BY_NAME = ("leveraged", "stable", "fiat")
+BY_NAME = ("excluded", "leveraged", "stable", "fiat")
 
 
 def _require_members(frame: pd.DataFrame, first: date, last: date) -> None:
@@ -28,6 +29,20 @@ def _require_members(frame: pd.DataFrame, first: date, last: date) -> None:
         raise ExchangeError(
             f"no pair can be ranked on {missing[0]}: the exchange has no candles of that day; "
             "choose a later day"
+        )
+
+
+def _require_known(settings: Settings, names: Sequence[str], warehouse: Warehouse) -> None:
+    """Refuse a chosen pair that the exchange does not know, unless it once was ranked."""
+    chosen = {"AUTONAMA_SYMBOLS": settings.symbols, "AUTONAMA_EXCLUDE": settings.exclude}
+    unknown = {s: name for name, pairs in chosen.items() for s in pairs if s not in set(names)}
+    if not unknown:
+        return
+    once = set(warehouse.read("universe", Scope(tuple(unknown)), ("symbol",))["symbol"])
+    for symbol in unknown.keys() - once:
+        raise InputError(
+            f"{unknown[symbol]} names {symbol}: no USDT spot pair of this name on the exchange; "
+            "take it out or write it like BTCUSDT"
         )
 
 
@@ -52,6 +67,7 @@ def universe(
     assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
     symbols = exchange.symbols()
     names = [s.symbol for s in symbols]
+    _require_known(settings, names, warehouse)
     first = scope.first - timedelta(days=WINDOW_DAYS)
     fetched = fetch_daily(exchange, names, first, scope.last)
     refuse_mixture(warehouse.any_source(), fetched.frame)
@@ -61,6 +77,8 @@ def universe(
         np.arange(np.datetime64(scope.first), np.datetime64(scope.last) + 1).astype(np.int64),
         universe_size=settings.universe_size,
         is_complete=exchange.knows_delisted,
+        always=settings.symbols,
+        never=settings.exclude,
     )
     _require_members(frame, scope.first, scope.last)
     members = frame[frame["is_member"]].sort_values(["date", "rank"])["symbol"]

@@ -265,4 +265,4 @@ class Backfill:
             everyone = self._chosen(states[first].registered)
             done = frozenset(day for day in done if everyone <= states[day].decided)
         days = [day for day in states if day not in done]
-        return planner.summary_steps(days, self._settings.universe_size, assets)
+        return planner.summary_steps(days, self._settings.max_members, assets)

@@ -74,8 +74,10 @@ class ScanResult:
 def scan_parameters(settings: Settings, interval: str = "1d") -> dict[str, Any]:
     """The parameters that decide a scan's numbers; the window counts steps of the interval."""
     window = "lookback_days" if interval == "1d" else "lookback_steps"
+    lists = {"symbols": list(settings.symbols), "exclude": list(settings.exclude)}
     return {
         "universe_size": settings.universe_size,
+        **{name: pairs for name, pairs in lists.items() if pairs},
         window: settings.lookback,
         "degree": settings.degree,
         "kstd": settings.kstd,

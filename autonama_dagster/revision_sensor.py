@@ -92,6 +92,6 @@ def _phases(
         if steps := [
             step
             for first, last in stretches(stale.days)
-            for step in summary_steps((first, last), settings.universe_size, SUMMARY)
+            for step in summary_steps((first, last), settings.max_members, SUMMARY)
         ]:
             yield begin, steps

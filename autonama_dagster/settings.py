@@ -13,7 +13,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -78,6 +85,14 @@ class Settings(BaseSettings):
     )
     universe_size: Annotated[int, Field(ge=2, le=1000)] = Field(
         default=100, description="Members of the universe per day."
+    )
+    symbols: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Pairs that are always scanned, members whatever their rank, e.g. "
+        "BTCUSDT,ETHUSDT; default none.",
+    )
+    exclude: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Pairs that are never members, e.g. PAXGUSDT; default none."
     )
     lookback: Annotated[int, Field(ge=30, le=1000)] = Field(
         default=720, description="Calendar days in the window W."
@@ -212,10 +227,25 @@ class Settings(BaseSettings):
             raise ValueError("lies before the first candle of 2017")
         return value
 
-    @field_validator("intraday_symbols", mode="before")
+    @field_validator("symbols", "exclude", "intraday_symbols", mode="before")
     @classmethod
-    def _names(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         return parse_symbols(value) if isinstance(value, str) else value
+
+    @field_validator("symbols", "exclude", "intraday_symbols")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not name.isalnum() or len(name) > 32:  # noqa: PLR2004  (as the tables hold them)
+                raise ValueError(f"{name[:40]!r} is no name of a pair; write it like BTCUSDT")
+        return value
+
+    @field_validator("exclude")
+    @classmethod
+    def _not_both(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if both := [name for name in value if name in info.data.get("symbols", ())]:
+            raise ValueError(f"names {both[0]}, and so does AUTONAMA_SYMBOLS; take it out of one")
+        return value
 
     @field_validator("database_url", "dagster_database_url")
     @classmethod
@@ -230,6 +260,11 @@ class Settings(BaseSettings):
         if value is not None and not re.match(r"https?://[^/\s]+", value.get_secret_value()):
             raise ValueError("is not an http:// or https:// URL")
         return value
+
+    @property
+    def max_members(self) -> int:
+        """Most members that a day can have."""
+        return self.universe_size + len(self.symbols)
 
     @property
     def results_path(self) -> Path:

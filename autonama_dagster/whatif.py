@@ -28,7 +28,7 @@ from autonama_dagster.analytics.quality import Evidence, judge
 from autonama_dagster.analytics.run_windows import RunWindows, windows_at, windows_of
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
-from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
+from autonama_dagster.analytics.universe import WINDOW_DAYS, are_members, rank
 from autonama_dagster.analytics.windows import day_number
 from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.errors import InputError
@@ -59,7 +59,7 @@ def what_if(
     Parameters
     ----------
     symbols
-        Symbols to scan; None: the first `universe_size` of the day's ranking.
+        Symbols to scan; None: the members of the day's ranking.
 
     with_charts
         Draw the charts of a stored scan into a folder `what-if` of the results.
@@ -116,8 +116,11 @@ def _universe(
     """The day's ranking with the scanned symbols as its members, and what could not be ranked."""
     stored = warehouse.read("universe", Scope(first=day, last=day))
     if symbols is None:
-        ranked, failed = (stored, ()) if not stored.empty else _ranked(settings, day, exchange)
-        is_member = (ranked["rank"] <= settings.universe_size).fillna(value=False)
+        # A ranking that left out other pairs than are left out now has other ranks.
+        left_out = set(stored.loc[stored["exclusion_reason"] == "excluded", "symbol"])
+        is_ours = left_out == set(stored["symbol"]) & set(settings.exclude) and not stored.empty
+        ranked, failed = (stored, ()) if is_ours else _ranked(settings, day, exchange)
+        is_member = are_members(ranked, settings.universe_size, settings.symbols)
         return ranked.assign(is_member=is_member), failed
     known = {s.symbol for s in exchange.symbols()} | set(stored["symbol"])
     if unknown := [s for s in symbols if s not in known]:
@@ -145,6 +148,8 @@ def _ranked(
         days,
         universe_size=settings.universe_size,
         is_complete=exchange.knows_delisted,
+        always=settings.symbols,
+        never=settings.exclude,
     )
     return ranked, fetched.failed
 

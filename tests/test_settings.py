@@ -44,6 +44,9 @@ def test_every_threshold_of_the_ledger_is_its_own_setting(monkeypatch):
         ("AUTONAMA_START_DATE", "soon", "AUTONAMA_START_DATE=soon: input should be a valid date"),
         ("AUTONAMA_START_DATE", "2016-01-01", "lies before the first candle"),
         ("AUTONAMA_EXCHANGE_URL", "localhost", "AUTONAMA_EXCHANGE_URL: string should match"),
+        ("AUTONAMA_SYMBOLS", "BTC/USDT", "'BTC/USDT' is no name of a pair; write it like BTCUSDT"),
+        ("AUTONAMA_EXCLUDE", "A" * 33, "is no name of a pair"),
+        ("AUTONAMA_INTRADAY_SYMBOLS", "../x", "'../X' is no name of a pair"),
         ("DATABASE_URL", "mysql://u:secret@h/d", "DATABASE_URL: is not a postgresql:// URL"),
     ],
 )
@@ -137,3 +140,11 @@ def test_every_setting_that_is_set_says_where(home, monkeypatch):
         "binance_api_secret": env,
         "lookback": str(home / "other"),
     }
+
+
+def test_a_pair_cannot_be_always_and_never_scanned(monkeypatch):
+    monkeypatch.setenv("AUTONAMA_SYMBOLS", "ethusdt, BTCUSDT,ethusdt")
+    assert load_settings().symbols == ("ETHUSDT", "BTCUSDT")
+    monkeypatch.setenv("AUTONAMA_EXCLUDE", "SOLUSDT,BTCUSDT")
+    with pytest.raises(InputError, match="names BTCUSDT, and so does AUTONAMA_SYMBOLS"):
+        load_settings()

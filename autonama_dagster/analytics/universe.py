@@ -107,13 +107,15 @@ def rank(
     *,
     universe_size: int,
     is_complete: bool,
+    always: Collection[str] = (),
+    never: Collection[str] = (),
 ) -> pd.DataFrame:
     """Candidates of each day, ranked by their median quote volume.
 
     A candidate on D has at least one candle in the 30 calendar days to D (D-29 .. D). Its
-    exclusion reason is the first that applies, the static ones first: "leveraged", "stable" by
-    name, "fiat"; then those of the day: "no_candle" on D, "zero_volume" on D, "stable" by a
-    volatility under 5 % a year. Among the eligible, rank follows the median, ties the symbol.
+    exclusion reason is the first that applies, the static ones first: "excluded", "leveraged",
+    "stable" by name, "fiat"; then those of the day: "no_candle" on D, "zero_volume" on D, "stable"
+    by a volatility under 5 % a year. Among the eligible, rank follows the median, ties the symbol.
 
     Parameters
     ----------
@@ -128,6 +130,11 @@ def rank(
         Members per day.
     is_complete
         Whether the source knows pairs delisted since; copied to every row.
+    always
+        Pairs that are members on every day on which they are candidates, whatever their rank or
+        the reason why they have none.
+    never
+        Pairs that are "excluded".
 
     Returns
     -------
@@ -144,7 +151,7 @@ def rank(
         - n_candles_30d (int64): candles in D-29 .. D
         - rank (Int64): 1 has the largest median; NA when not eligible
         - is_eligible (bool), exclusion_reason (str): NaN when eligible
-        - is_member (bool): rank <= universe_size
+        - is_member (bool): rank <= universe_size, or one of `always`
         - is_complete (bool)
         - input_hash (str): over the symbol and the row hashes of its candles of D-30 .. D. The
           rank also follows from the day's other rows, which carry hashes of their own.
@@ -158,11 +165,14 @@ def rank(
     # A coin listed later must not make a leveraged token of a name that was a coin's before.
     measured["base_asset"] = measured["symbol"].map(bases)
     traded = {day: set(of_day) for day, of_day in measured.groupby("date")["base_asset"]}
+    left_out = frozenset(never)
     static = [
-        exclusions.reason(base, traded[day])
-        for base, day in zip(measured["base_asset"], measured["date"], strict=True)
+        "excluded" if symbol in left_out else exclusions.reason(base, traded[day])
+        for symbol, base, day in zip(
+            measured["symbol"], measured["base_asset"], measured["date"], strict=True
+        )
     ]
-    judged = _rank(_judge(measured, static), universe_size).assign(is_complete=is_complete)
+    judged = _rank(_judge(measured, static), universe_size, always).assign(is_complete=is_complete)
     return judged.sort_values(["date", "symbol"], ignore_index=True).astype(_DTYPES)[[*_DTYPES]]
 
 
@@ -260,7 +270,12 @@ def _volatility_pct(returns: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(enough, deviation * math.sqrt(DAYS_PER_YEAR) * 100, math.nan)
 
 
-def ranked_again(stored: pd.DataFrame, measured: pd.DataFrame, universe_size: int) -> pd.DataFrame:
+def ranked_again(
+    stored: pd.DataFrame,
+    measured: pd.DataFrame,
+    universe_size: int,
+    always: Collection[str] = (),
+) -> pd.DataFrame:
     """Rows of a ranking with figures measured anew, and the ranks that follow.
 
     Parameters
@@ -271,6 +286,8 @@ def ranked_again(stored: pd.DataFrame, measured: pd.DataFrame, universe_size: in
         What `measure` gives for some of them; the others keep their figures.
     universe_size
         Members per day.
+    always
+        Pairs that are members whatever their rank.
 
     Returns
     -------
@@ -285,7 +302,7 @@ def ranked_again(stored: pd.DataFrame, measured: pd.DataFrame, universe_size: in
     is_new = found["input_hash"].notna()
     for name in figures:
         again[name] = found[name].where(is_new, again[name]).astype(again[name].dtype)
-    return _rank(again, universe_size)
+    return _rank(again, universe_size, always)
 
 
 def measure(candidates: Sequence[Candles], days: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
@@ -323,10 +340,17 @@ def _judge(measured: pd.DataFrame, static: Sequence[str | None]) -> pd.DataFrame
     return measured.assign(exclusion_reason=reason, is_eligible=reason.isna())
 
 
-def _rank(judged: pd.DataFrame, universe_size: int) -> pd.DataFrame:
+def are_members(ranked: pd.DataFrame, universe_size: int, always: Collection[str]) -> pd.Series:
+    """Which rows of a ranking are those of members."""
+    is_large: pd.Series = (ranked["rank"] <= universe_size).fillna(value=False).astype(bool)
+    return is_large | ranked["symbol"].isin(list(always))
+
+
+def _rank(judged: pd.DataFrame, universe_size: int, always: Collection[str]) -> pd.DataFrame:
     """Add rank and is_member."""
     eligible = judged[judged["is_eligible"]].sort_values(
         ["date", "quote_volume_median_30d", "symbol"], ascending=[True, False, True]
     )
     ranks = (eligible.groupby("date").cumcount() + 1).astype("Int64").reindex(judged.index)
-    return judged.assign(rank=ranks, is_member=(ranks <= universe_size).fillna(value=False))
+    ranked = judged.assign(rank=ranks)
+    return ranked.assign(is_member=are_members(ranked, universe_size, always))

@@ -219,7 +219,9 @@ def _print_signal(console: "Console", receipt: "Receipt") -> None:
     )
     ranked = "not a candidate of the day's universe"
     if universe is not None:
-        rank = f"rank {universe['rank']}" if universe["is_eligible"] else "not eligible"
+        rank = f"rank {universe['rank']}"
+        if not universe["is_eligible"]:
+            rank = f"not eligible ({universe['exclusion_reason']})"
         ranked = f"{rank}, {'member' if universe['is_member'] else 'not a member'}"
     console.print(f"  universe: {ranked}", highlight=False)
     figures = receipt.rows.get("indicators", {})

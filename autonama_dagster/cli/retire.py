@@ -18,8 +18,14 @@ def retire(symbol: str) -> None:
     Example:
       autonama retire LUNAUSDT
     """  # noqa: D301
-    ready_url(load_settings())  # a database out of reach is our one-line error, not Dagster's
+    settings = load_settings()
     name = symbol.upper()
+    if name in settings.symbols:
+        raise InputError(
+            f"{name} is in AUTONAMA_SYMBOLS, and the next scan would register it again; take it "
+            "out of there first"
+        )
+    ready_url(settings)  # a database out of reach is our one-line error, not Dagster's
     with open_instance() as instance:
         registered = instance.get_dynamic_partitions(SYMBOL_DIMENSION)
         if name not in registered:

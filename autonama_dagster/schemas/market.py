@@ -17,7 +17,7 @@ from autonama_dagster.schemas.base import (
     symbol_column,
 )
 
-EXCLUSIONS = ("no_candle", "zero_volume", "leveraged", "stable", "fiat")
+EXCLUSIONS = ("excluded", "no_candle", "zero_volume", "leveraged", "stable", "fiat")
 SOURCES = ("binance", "archive", "replay-recorded", "replay-estimated", "synthetic")
 
 
@@ -47,7 +47,9 @@ class Universe(Provenance):
     exclusion_reason: Text = column(
         "Why the pair is not eligible.", nullable=True, isin=list(EXCLUSIONS)
     )
-    is_member: Flag = column("True for the first `universe_size` ranks.")
+    is_member: Flag = column(
+        "True for the first `universe_size` ranks, and for pairs that are always scanned."
+    )
     is_complete: Flag = column(
         "False where the source does not know pairs delisted since (survivorship bias possible)."
     )

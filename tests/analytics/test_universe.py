@@ -333,3 +333,31 @@ def test_real_universe_of_2021_06_01_knows_what_was_delisted_since(real_market):
     assert all(base.endswith(("UP", "DOWN", "BULL", "BEAR")) for base in leveraged)
     assert frame["is_member"].sum() == 100
     assert not {"BTCUP", "EUR", "USDC", "PAX"} & set(frame.index[frame["is_member"]])
+
+
+def test_pairs_of_the_users_lists_are_members_always_and_never():
+    amounts = {"AAA": 500.0, "BBB": 400.0, "CCC": 300.0, "DDD": 200.0, "EUR": 600.0}
+    market = [series(base, last(40), quote_volume=amount) for base, amount in amounts.items()]
+    late = series("LATE", last(40, D - 5), quote_volume=50.0)
+    pairs = [pair(base) for base in (*amounts, "LATE", "GONE")]
+    frame = rank(
+        pairs,
+        {c.symbol: c for c in (*market, late)},
+        np.array([D]),
+        universe_size=2,
+        is_complete=True,
+        always=("DDDUSDT", "EURUSDT", "LATEUSDT", "GONEUSDT"),
+        never=("AAAUSDT",),
+    ).set_index("symbol")
+    assert frame["exclusion_reason"].dropna().to_dict() == {
+        "AAAUSDT": "excluded", "EURUSDT": "fiat", "LATEUSDT": "no_candle"
+    }  # fmt: skip
+    assert frame["rank"].dropna().to_dict() == {"BBBUSDT": 1, "CCCUSDT": 2, "DDDUSDT": 3}
+    assert set(frame.index[frame["is_member"]]) == {
+        "BBBUSDT", "CCCUSDT", "DDDUSDT", "EURUSDT", "LATEUSDT"
+    }  # fmt: skip
+    assert "GONEUSDT" not in frame.index
+    checked = TABLES["universe"].schema
+    assert set(frame["exclusion_reason"].dropna()) <= set(
+        checked.columns["exclusion_reason"].checks[0].statistics["allowed_values"]
+    )

@@ -1,0 +1,90 @@
+"""The user's own lists: pairs that are always members, and pairs that never are."""
+
+from contextlib import closing
+from datetime import date
+
+import pytest
+from projects import project
+
+from autonama_dagster.errors import AutonamaError
+from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.replay.synthetic import SyntheticMarket
+from autonama_dagster.results import stored_result
+from autonama_dagster.verification import parts_of, verify
+from autonama_dagster.whatif import what_if
+from resources.exchange.build import build_exchange
+from resources.exchange.memo import MemoExchange
+
+DAY = date(2024, 2, 29)
+SETTINGS = {"start_date": "2024-02-29", "universe_size": "4", "lookback": "200"}
+
+
+@pytest.fixture(scope="module")
+def opened(postgres, tmp_path_factory):
+    """A project whose day was stored without lists, and then with them."""
+    with (
+        ReplayServer(SyntheticMarket(5), now="2024-03-01T00:05:00Z") as server,
+        project(tmp_path_factory.mktemp("lists"), postgres, server.url, **SETTINGS) as found,
+    ):
+        found.scanner().scan(DAY)
+        found.before = found.warehouse.read("universe").set_index("symbol")
+        found.ranking = found.before.sort_values("rank").index.tolist()
+        found.stable = found.before.index[found.before["exclusion_reason"] == "stable"][0]
+        own, out = (found.ranking[6], found.stable), (found.ranking[0],)
+        found.settings = found.settings.model_copy(update={"symbols": own, "exclude": out})
+        found.jobs = [r.step.job for r in found.scanner().scan(DAY)]
+        yield found
+
+
+def ask(opened, **changes):
+    settings = opened.settings.model_copy(update=changes)
+    with closing(MemoExchange(build_exchange(settings))) as exchange:
+        return what_if(settings, DAY, None, exchange=exchange, warehouse=opened.warehouse)
+
+
+def members_of(signals):
+    return set(signals.loc[signals["is_member"].astype(bool), "symbol"])
+
+
+def test_a_day_stored_with_other_lists_is_ranked_and_decided_again(opened):
+    ranking, wanted = opened.ranking, {*opened.ranking[1:5], opened.ranking[6], opened.stable}
+    assert opened.jobs[0] == "universe_job"
+    universe = opened.warehouse.read("universe").set_index("symbol")
+    assert set(universe.index[universe["is_member"]]) == wanted
+    assert universe.loc[ranking[0], "exclusion_reason"] == "excluded"
+    assert universe.loc[ranking[1:7], "rank"].tolist() == [1, 2, 3, 4, 5, 6]
+    result = stored_result(opened.warehouse, opened.settings, DAY)
+    assert members_of(result.signals) == wanted
+    assert result.summary["total_assets_analyzed"] == 6
+    assert result.parameters["symbols"] == [ranking[6], opened.stable]
+    pairs = opened.warehouse.read("correlation_matrix")
+    assert {*pairs["symbol_a"], *pairs["symbol_b"]} == wanted
+
+
+def test_a_second_scan_has_nothing_to_do_and_every_row_is_proved(opened):
+    assert opened.scanner().scan(DAY) == []
+    parts = parts_of(opened.warehouse, DAY, DAY, ())
+    found = verify(parts, opened.settings, opened.warehouse)
+    assert {part.table: part.rows_of() for part in found if part.rows_of()} == {}
+    assert sum(part.rows for part in found) > 30
+
+
+def test_a_what_if_of_the_ranking_has_the_same_members(opened):
+    assert members_of(ask(opened, degree=3).signals) == members_of(opened.warehouse.read("signals"))
+
+
+def test_a_what_if_with_other_lists_is_ranked_anew(opened):
+    result = ask(opened, symbols=(), exclude=(), degree=3)
+    assert members_of(result.signals) == set(opened.ranking[:4])
+
+
+@pytest.mark.parametrize("name", ["symbols", "exclude"])
+def test_a_pair_nobody_knows_is_one_line(opened, name):
+    known = opened.settings
+    opened.settings = known.model_copy(update={name: ("NOPEUSDT",)})
+    try:
+        with pytest.raises(AutonamaError, match=f"AUTONAMA_{name.upper()} names NOPEUSDT") as e:
+            opened.scanner().scan(DAY)
+    finally:
+        opened.settings = known
+    assert "\n" not in str(e.value)
