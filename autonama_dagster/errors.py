@@ -14,7 +14,9 @@ class InputError(AutonamaError):
 
 
 class DatabaseError(AutonamaError):
-    """The database is out of reach or refuses its work."""
+    """The database is out of reach or refuses its work; `sqlstate` is empty where it has none."""
+
+    sqlstate: str = ""
 
 
 class SchemaError(AutonamaError):

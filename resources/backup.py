@@ -38,8 +38,10 @@ from resources.backup_file import (
     checked,
     opened,
 )
-from resources.database import migrate, unreachable
-from resources.database_urls import libpq_url, redacted
+from resources.connections import connect
+from resources.database import migrate
+from resources.database_urls import redacted
+from resources.diagnosis import explained
 from resources.postgres_clients import check_client, connection_of, program
 from resources.postgres_programs import last_meaningful_line
 
@@ -326,17 +328,11 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
-    try:
-        connection = psycopg.connect(libpq_url(url))
-    except psycopg.Error as error:
-        raise unreachable(url, error) from None
-    with connection:
+    with connect(url) as connection:
         try:
             yield connection
         except psycopg.Error as error:
-            raise DatabaseError(
-                f"{redacted(url)} refuses: {str(error).splitlines()[0]}; check its user's rights"
-            ) from None
+            raise explained(url, error) from None
 
 
 def _said(errors: IO[bytes]) -> str:

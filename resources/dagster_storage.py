@@ -46,6 +46,7 @@ from dagster_postgres.utils import (
 from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.exc import InternalError
 
+from resources.connections import guard
 from resources.dagster_tables import make_tables, reached
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
@@ -71,7 +72,9 @@ class _Entry(NamedTuple):
 
 def _pooled_engine(url: str, **pool: Any) -> Engine:
     """Engine that tests a pooled connection before each use: a restarted server goes unnoticed."""
-    return create_pg_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True, **pool)
+    engine = create_pg_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True, **pool)
+    guard(engine, url)
+    return engine
 
 
 @cache
@@ -218,6 +221,8 @@ class StockStorage(DagsterPostgresStorage):
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         make_tables(postgres_url)
         super().__init__(postgres_url, inst_data=inst_data)
+        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            guard(storage._engine, postgres_url)  # noqa: SLF001
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:

@@ -25,6 +25,10 @@ from dagster_postgres.utils import (
     pg_alembic_config,
 )
 
+from resources.connections import guard
+from resources.database_errors import database_error, is_environment
+from resources.diagnosis import explained
+
 _MARK: Final = "autonama/tables"  # in `kvs`: everything is there
 _LOCK: Final = 7_314_552_208  # two programs may start at once
 _METADATA: Final = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
@@ -44,13 +48,14 @@ def make_tables(url: str) -> None:
         The database cannot be reached.
     """
     engine = sa.create_engine(url, poolclass=sa.NullPool)
+    guard(engine, url)
     try:
-        with reached(create_pg_connection(engine), url) as guard:
-            if _is_complete(guard):
+        with reached(create_pg_connection(engine), url) as locked:
+            if _is_complete(locked):
                 return
-            guard.execute(sa.select(sa.func.pg_advisory_lock(_LOCK)))
-            guard.commit()
-            if _is_complete(guard):
+            locked.execute(sa.select(sa.func.pg_advisory_lock(_LOCK)))
+            locked.commit()
+            if _is_complete(locked):
                 return
             with engine.begin() as connection:
                 for metadata in _METADATA:
@@ -80,10 +85,11 @@ def reached(connection: AbstractContextManager[sa.Connection], url: str) -> Iter
         with connection as opened:
             yield opened
     except DagsterPostgresException as error:
-        # Here, because it brings Alembic and the settings.
-        from resources.database import unreachable  # noqa: PLC0415
-
-        raise unreachable(url, error.__cause__ or error) from None  # type: ignore[arg-type]
+        raise database_error(url, error.__cause__ or error) from None
+    except sa.exc.DBAPIError as error:
+        if not is_environment(error):  # Dagster handles some, e.g. a row that is there already
+            raise
+        raise explained(url, error) from None
 
 
 def _migrate_data(url: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -13,6 +13,7 @@ from psycopg import sql
 from autonama_dagster.errors import AutonamaError, DatabaseError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, load_settings, project_dir
+from resources.connections import connect
 from resources.database_urls import (
     dagster_sibling,
     dagster_url,
@@ -20,12 +21,14 @@ from resources.database_urls import (
     redacted,
     with_database,
 )
+from resources.diagnosis import explained, read_only_cause
 from resources.embedded_postgres import EmbeddedPostgres
+from resources.libpq_environment import drop_libpq_variables
 
 DATABASE = "autonama"
 DAGSTER_DATABASE = "autonama_dagster"
+_LOCK_TIMEOUT_S = 5  # for a look at a table
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
-_FULL = ("too many clients", "remaining connection slots", "too many connections")
 
 
 def embedded_server() -> EmbeddedPostgres:
@@ -41,6 +44,7 @@ def project_url(settings: Settings) -> str:
     DatabaseError
         The database cannot be reached or started.
     """
+    drop_libpq_variables(settings)
     if settings.database_url is not None:
         return libpq_url(settings.database_url.get_secret_value())
     server = embedded_server()
@@ -52,6 +56,7 @@ def project_url(settings: Settings) -> str:
 def dagster_database_url() -> str:
     """psycopg2 URL of Dagster's own database, which exists afterwards."""
     settings = load_settings()
+    drop_libpq_variables(settings)
     if settings.dagster_database_url is not None:
         return dagster_url(settings.dagster_database_url.get_secret_value())
     if settings.database_url is None:
@@ -77,6 +82,7 @@ def started_ahead(settings: Settings) -> Iterator[None]:
             project_url(settings)
             dagster_database_url()
 
+    drop_libpq_variables(settings)  # here: other threads may read the environment later
     thread = Thread(target=start)
     if settings.database_url is None:
         thread.start()
@@ -87,11 +93,40 @@ def started_ahead(settings: Settings) -> Iterator[None]:
             thread.join()
 
 
-def ready_url(settings: Settings) -> str:
-    """`project_url` with all migrations applied."""
+def ready_url(settings: Settings, *, reads: bool = False) -> str:
+    """`project_url` with all migrations applied.
+
+    Parameters
+    ----------
+    settings
+        Of the project.
+    reads
+        The caller only looks: a database that is read-only, and tables that were changed by hand,
+        are no hindrance before it meets them.
+
+    Raises
+    ------
+    DatabaseError
+        The database cannot be reached, or refuses a migration or to be written.
+    SchemaError
+        Tables were changed by hand.
+    """
     url = project_url(settings)
     migrate(url)
+    if not reads:
+        check_writable(url)
     return url
+
+
+@cache
+def check_writable(url: str) -> None:
+    """Refuse a database that cannot be written, once per process; see `ready_url`."""
+    from resources.schema_check import check_schema  # noqa: PLC0415  (the registry)
+
+    with connect(url) as connection:
+        if (cause := read_only_cause(connection)) is not None:
+            raise DatabaseError(f"database {redacted(url)} is read-only; {cause}")
+        check_schema(connection)
 
 
 def migrate(url: str) -> None:
@@ -103,56 +138,48 @@ def migrate(url: str) -> None:
         The database cannot be reached, or refuses a migration.
     """
     try:
-        with psycopg.connect(libpq_url(url)) as connection:
-            is_newest = _revision(connection) == newest_revision()
-    except psycopg.OperationalError as error:
-        raise unreachable(url, error) from None
-    except psycopg.Error:  # no right to look: the upgrade says which one is missing
+        with connect(url) as connection:
+            connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_S}s'")
+            is_newest = revisions(connection) == [newest_revision()]
+    except psycopg.errors.InsufficientPrivilege:  # the upgrade says which right is missing
         is_newest = False
+    except psycopg.Error as error:
+        raise explained(url, error) from None
     if not is_newest:
         from resources.upgrade import upgrade  # noqa: PLC0415  (Alembic, 0.3 s)
 
         upgrade(url)
 
 
-@lru_cache
+@cache
 def newest_revision() -> str:
     """Revision of the newest migration: its file's number."""
     files = (MIGRATIONS / "versions").glob("[0-9]*_*.py")
     return max((f.stem.split("_")[0] for f in files), default="0000")
 
 
-def unreachable(url: str, error: Exception) -> DatabaseError:
-    """The one-line error for a database that does not answer."""
-    lines = [line for line in str(getattr(error, "orig", error)).splitlines() if line.strip()]
-    reason = lines[0].strip() if lines else type(error).__name__
-    hint = "start it, or correct DATABASE_URL (unset: the embedded server)"
-    if any(words in reason for words in _FULL):
-        hint = "end programs that hold connections, or raise max_connections of the server"
-    return DatabaseError(f"database {redacted(libpq_url(url))} is out of reach: {reason}; {hint}")
-
-
-def _revision(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
+def revisions(connection: psycopg.Connection[Any]) -> list[str]:
+    """Revision of the schema as Alembic noted it; empty before the first migration."""
     table = f"{SCHEMA}.alembic_version"
     if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
-        return None
-    query = sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(SCHEMA, "alembic_version"))
-    found = connection.execute(query).fetchone()
-    return None if found is None else str(found[0])
+        return []
+    query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(SCHEMA, "alembic_version"))
+    return [str(row[0]) for row in connection.execute(query)]
 
 
 def _ensure_database(url: str, name: str) -> None:
     try:
-        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        with connect(url, autocommit=True) as connection:
             query = "SELECT 1 FROM pg_database WHERE datname = %s"
             if connection.execute(query, (name,)).fetchone() is None:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    except psycopg.OperationalError as error:
-        raise unreachable(url, error) from None
-    except psycopg.errors.DuplicateDatabase:  # another process was faster
-        return
-    except psycopg.ProgrammingError:
+                statement = "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0"
+                connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+        return  # another process was faster
+    except psycopg.errors.InsufficientPrivilege:
         raise DatabaseError(
             f"cannot create database {name} for Dagster's tables on {redacted(url)}: create it, "
             "or set AUTONAMA_DAGSTER_DATABASE_URL"
         ) from None
+    except psycopg.Error as error:
+        raise explained(url, error) from None

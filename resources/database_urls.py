@@ -6,6 +6,7 @@ a socket URL (`postgresql://user@/db?host=/path`) survives every rewriting; only
 connecting is added, as libpq has none. Pure functions: nothing here connects or reads a setting.
 """
 
+import ipaddress
 import re
 from typing import Final
 from urllib.parse import quote, unquote
@@ -25,10 +26,33 @@ _POSTGRES_URL: Final = re.compile(
     r"(?:\?(?P<query>[^@]*))?",
     re.IGNORECASE,
 )
+# Characters that need no other place than the host of a URL, and no quoting there.
+_HOST: Final = re.compile(r"[\w.-]+", re.ASCII)
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 # Seconds for each host; a server that drops packets would block for minutes.
 _CONNECT_TIMEOUT: Final = "connect_timeout=10"
 _EXPECTED: Final = "postgresql://user:password@host:5432/database"
+
+
+def made_url(
+    host: str, port: int | str, database: str, user: str, password: str | None = None
+) -> str:
+    """URL of its parts: an IPv6 address in brackets, a socket's folder and the like as an option."""
+    login = quote(user, safe="") + ("" if password is None else f":{quote(password, safe='')}")
+    name = quote(database, safe="")
+    if _HOST.fullmatch(host):
+        return f"postgresql://{login}@{host}:{port}/{name}"
+    if _is_address(host):
+        return f"postgresql://{login}@[{host.strip('[]')}]:{port}/{name}"
+    return f"postgresql://{login}@/{name}?host={quote(host, safe='/')}&port={port}"
+
+
+def _is_address(host: str) -> bool:
+    """Whether it is an IPv6 address without a zone, in brackets or not."""
+    try:
+        return "%" not in host and ipaddress.ip_address(host.strip("[]")).version == 6  # noqa: PLR2004
+    except ValueError:
+        return False
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -114,6 +138,18 @@ def _option_name(option: str) -> str:
     return unquote(option.partition("=")[0]).lower()
 
 
+def _check_hosts(parts: re.Match[str]) -> None:
+    """Refuse several hosts: two connections could reach two servers, and share no lock."""
+    options = [o.partition("=")[::2] for o in (parts["query"] or "").split("&")]
+    hosts = [unquote(v) for n, v in options if unquote(n).lower() in {"host", "hostaddr"}]
+    for text in (parts["hosts"] or "", *hosts):
+        if "," in text:
+            raise InputError(
+                f"the database URL names several hosts ({text}): name one, which may be an "
+                "address that moves to the server in charge"
+            )
+
+
 def _parsed(url: str) -> re.Match[str]:
     """Parts of a Postgres URL, still percent-encoded."""
     parts = _POSTGRES_URL.fullmatch(url)
@@ -121,6 +157,7 @@ def _parsed(url: str) -> re.Match[str]:
         ports = re.findall(r":([^:,/\]@]*)(?=,|$)", parts["hosts"] or "")
         if wrong := [port for port in ports if port and not port.isdecimal()]:
             raise InputError(f"the database URL has port {wrong[0]!r}: expected a number")
+        _check_hosts(parts)
         return parts
     scheme = _SCHEME.match(url)
     if scheme is None:

@@ -10,11 +10,10 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from autonama_dagster.errors import DatabaseError, InputError
-from resources.database import unreachable
+from resources.connections import connect
 from resources.database_urls import libpq_url, redacted
 from resources.postgres_programs import PROGRAMS_VARIABLE, find_programs, last_meaningful_line
 
@@ -67,11 +66,8 @@ def check_client(name: str, url: str) -> str:
     DatabaseError
         The server is out of reach, or of a newer major version than the program.
     """
-    try:
-        with psycopg.connect(libpq_url(url)) as connection:
-            server = connection.info.server_version
-    except psycopg.Error as error:
-        raise unreachable(url, error) from None
+    with connect(url) as connection:
+        server = connection.info.server_version
     done = subprocess.run([program(name), "--version"], capture_output=True, text=True, check=False)
     client = re.search(r"(\d+)(?:\.\d+)?", done.stdout)
     if done.returncode != 0 or client is None:

@@ -16,8 +16,8 @@ from psycopg import sql
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
-from resources.database import unreachable
-from resources.database_urls import libpq_url, redacted
+from resources.connections import connect
+from resources.database_urls import redacted
 from resources.embedded_postgres import EmbeddedPostgres
 from resources.postgres_guard import becomes_true
 from resources.postgres_programs import one_line
@@ -70,7 +70,7 @@ def ensure_reader(
             f"--name {name!r}: use lower-case letters, digits and _, at most 63, not pg_..."
         )
     try:
-        with psycopg.connect(libpq_url(url)) as connection:
+        with connect(url) as connection:
             _make(connection, name, password)
             _grant(connection, name)
             if dagster_database is not None:
@@ -80,8 +80,6 @@ def ensure_reader(
                 connection.execute(
                     sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(database)
                 )
-    except psycopg.OperationalError as error:
-        raise unreachable(url, error) from None
     except psycopg.Error as error:
         raise DatabaseError(
             f"cannot make role {name} on {redacted(url)}: {one_line(str(error))}; use a user with "
@@ -153,7 +151,7 @@ def _close(connection: Connection, database: str) -> None:
 
 def _demand_password(server: EmbeddedPostgres, url: str, name: str) -> None:
     """Let the role into the project's database with its password, and nowhere else."""
-    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+    with connect(url, autocommit=True) as connection:
         rules = [
             f'local "{connection.info.dbname}" "{name}" scram-sha-256',
             f'local all "{name}" reject',
@@ -174,7 +172,7 @@ def _demand_password(server: EmbeddedPostgres, url: str, name: str) -> None:
 
 def _loaded_at(url: str) -> Any:
     """When the server last read its configuration, as a new connection inherits it."""
-    with psycopg.connect(libpq_url(url)) as connection:
+    with connect(url) as connection:
         return connection.execute("SELECT pg_conf_load_time()").fetchone()
 
 

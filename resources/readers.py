@@ -10,11 +10,14 @@ from psycopg import Connection
 
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import Settings, project_dir
-from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server, unreachable
+from resources.connections import connect
+from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server
 from resources.database_urls import dagster_sibling, libpq_url, with_database
+from resources.diagnosis import explained
+from resources.libpq_environment import drop_libpq_variables
 
 _TIMEOUT_S: Final = 3
-_STATEMENT_TIMEOUT_MS: Final = 10_000
+_SETTINGS: Final = "SET lock_timeout = '3s'; SET statement_timeout = '10s'"
 
 Row = tuple[Any, ...]
 
@@ -37,6 +40,7 @@ def find_databases(settings: Settings) -> Databases:
     InputError
         The configured URL names no database.
     """
+    drop_libpq_variables(settings)
     own = settings.dagster_database_url
     if settings.database_url is not None:
         project = libpq_url(settings.database_url.get_secret_value())
@@ -54,7 +58,7 @@ def find_databases(settings: Settings) -> Databases:
 
 @contextmanager
 def reading(url: str) -> Iterator[Connection[Row]]:
-    """A connection that cannot write and gives up a query after ten seconds.
+    """A connection that cannot write, and gives up a lock after 3 s and a query after 10 s.
 
     Raises
     ------
@@ -62,11 +66,9 @@ def reading(url: str) -> Iterator[Connection[Row]]:
         The database is out of reach, does not exist, or was lost on the way.
     """
     try:
-        with psycopg.connect(url, connect_timeout=_TIMEOUT_S) as connection:
+        with connect(url, connect_timeout=_TIMEOUT_S) as connection:
             connection.read_only = True
-            connection.execute(
-                "SELECT set_config('statement_timeout', %s, false)", (str(_STATEMENT_TIMEOUT_MS),)
-            )
+            connection.execute(_SETTINGS)
             yield connection
     except psycopg.Error as error:
-        raise unreachable(url, error) from None
+        raise explained(url, error) from None

@@ -25,8 +25,8 @@ from dagster._core.storage.runs.schema import RunsTable
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.ddl import metadata
 from autonama_dagster.settings import Settings
-from resources.database import unreachable
-from resources.database_urls import sqlalchemy_url
+from resources.connections import engine as new_engine
+from resources.diagnosis import explained
 
 BATCH: Final = 20_000  # events looked at in one transaction: well under a second
 _EVENTS: Final = SqlEventLogStorageTable.name
@@ -233,10 +233,10 @@ def _old_checks(engine: sa.Engine, before: date, dry_run: bool) -> int:
 
 @contextmanager
 def _engine(url: str) -> Iterator[sa.Engine]:
-    engine = sa.create_engine(sqlalchemy_url(url), poolclass=sa.NullPool)
+    engine = new_engine(url)
     try:
         yield engine
-    except sa.exc.OperationalError as error:
-        raise unreachable(url, error) from None
+    except sa.exc.DBAPIError as error:
+        raise explained(url, error) from None
     finally:
         engine.dispose()

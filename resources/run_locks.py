@@ -13,8 +13,7 @@ from typing import Final
 import psycopg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord
 
-from resources.database import unreachable
-from resources.database_urls import libpq_url
+from resources.connections import connect
 
 # Of runs that execute in the process that asked for them, which holds the lock before the run is
 # made; Dagster's daemon does not start such a run again.
@@ -123,7 +122,4 @@ def _lock(connection: psycopg.Connection, run_id: str) -> None:
 
 
 def _connection(url: str) -> psycopg.Connection:
-    try:
-        return psycopg.connect(libpq_url(url), autocommit=True)
-    except psycopg.OperationalError as error:
-        raise unreachable(url, error) from None
+    return connect(url, autocommit=True)

@@ -17,11 +17,12 @@ from adbc_driver_manager import Error as AdbcError
 from adbc_driver_postgresql import dbapi
 
 from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles
-from autonama_dagster.errors import DatabaseError, SchemaError
+from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.market import FETCH_LOG, SOURCES
 from autonama_dagster.schemas.registry import table
-from resources.database import unreachable
+from resources.connections import bulk
+from resources.diagnosis import explained
 from resources.frames import empty_rejected, split, to_arrow, to_frame
 from resources.statements import (
     EVERYTHING,
@@ -36,6 +37,7 @@ from resources.statements import (
     select_list,
 )
 
+IMPATIENT = {"lock_timeout": "5s", "statement_timeout": "120s"}  # of who only looks
 RANKING = "1d-ranking"  # interval in the fetch log of candles that are ranked and not stored
 
 
@@ -84,10 +86,13 @@ class Warehouse:
     url
         Gives the database's libpq URL; called at the first use, so that building definitions
         starts no server.
+    reads
+        The caller only looks: it gives up where it would wait for a lock.
     """
 
-    def __init__(self, url: Callable[[], str]) -> None:
+    def __init__(self, url: Callable[[], str], *, reads: bool = False) -> None:
         self._find_url = url
+        self._settings = IMPATIENT if reads else None
         self._url: str | None = None
         self._local = threading.local()
 
@@ -116,7 +121,7 @@ class Warehouse:
             connection.commit()
         except AdbcError as error:
             self.close()
-            raise _explained(error, self.url) from None
+            raise explained(self.url, error) from None
         except BaseException:
             self.close()
             raise
@@ -139,10 +144,7 @@ class Warehouse:
                 self.close()
             else:
                 return kept
-        try:
-            self._local.connection = dbapi.connect(self.url)
-        except AdbcError as error:
-            raise unreachable(self.url, error) from None
+        self._local.connection = bulk(self.url, self._settings)
         return self._local.connection
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
@@ -374,13 +376,3 @@ def _check_scope(of: Table, frame: pd.DataFrame, scope: Scope) -> None:
     if outside.any():
         key = ", ".join(f"{k}={v}" for k, v in frame.loc[outside, list(of.key)].iloc[0].items())
         raise SchemaError(f"table {of.name}: row {key} lies outside the partitions being written")
-
-
-def _explained(error: AdbcError, url: str) -> DatabaseError | SchemaError:
-    state = error.sqlstate or ""
-    text = str(error).splitlines()[0]
-    if state.startswith(("22", "23", "42")):  # data exception, constraint, undefined object
-        return SchemaError(f"the database refuses the rows: {text}; apply the migrations?")
-    if state.startswith(("08", "57")) or not state:
-        return unreachable(url, error)
-    return DatabaseError(f"the database failed: {text}")

@@ -3,7 +3,6 @@
 import os
 
 import click
-import sqlalchemy as sa
 
 from autonama_dagster.cli.db_admin import reader, retain
 from autonama_dagster.cli.db_backup import backup, restore
@@ -15,10 +14,11 @@ from resources.database import (
     newest_revision,
     project_url,
     ready_url,
-    unreachable,
+    revisions,
 )
 from resources.database_urls import redacted, sqlalchemy_url
 from resources.postgres_clients import connection_of, program
+from resources.readers import reading
 
 
 @click.group()
@@ -93,7 +93,7 @@ def psql(arguments: tuple[str, ...]) -> None:
       autonama db psql
       autonama db psql -- -c "SELECT count(*) FROM signals"
     """  # noqa: D301
-    conninfo, environment = connection_of(ready_url(load_settings()))
+    conninfo, environment = connection_of(ready_url(load_settings(), reads=True))
     environment["PGOPTIONS"] = "-c search_path=trading,public"
     found = str(program("psql"))
     os.execve(found, [found, conninfo, *arguments], environment)  # noqa: S606
@@ -123,20 +123,10 @@ def _status() -> None:
             return
     address = project_url(settings)
     click.echo(f"url: {redacted(sqlalchemy_url(address))}")
-    engine = sa.create_engine(sqlalchemy_url(address), poolclass=sa.NullPool)
-    try:
-        with engine.connect() as connection:
-            known = sa.inspect(connection).has_table("alembic_version", schema="trading")
-            found = "none"
-            if known:
-                query = sa.text("SELECT version_num FROM trading.alembic_version")
-                found = str(connection.execute(query).scalar())
-            size = connection.execute(
-                sa.text("SELECT pg_size_pretty(pg_database_size(current_database()))")
-            ).scalar()
-    except sa.exc.OperationalError as error:
-        raise unreachable(address, error) from None
-    finally:
-        engine.dispose()
+    with reading(address) as connection:
+        found = ", ".join(revisions(connection)) or "none"
+        row = connection.execute(
+            "SELECT pg_size_pretty(pg_database_size(current_database()))"
+        ).fetchone()
     click.echo(f"migrations: {found} of {newest_revision()}")
-    click.echo(f"size: {size}")
+    click.echo(f"size: {row[0] if row else 'unknown'}")

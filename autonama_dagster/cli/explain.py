@@ -74,7 +74,7 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
         raise InputError("--output is for --format png; leave it out, or redirect the text")
     wanted = None if day is None else parse_day(day, "DATE")
     settings = load_settings()
-    with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
+    with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
         name = symbol.upper()
         receipt = read_receipt(warehouse, settings, name, wanted or latest_day(warehouse, name))
         if form == "png":

@@ -1,16 +1,15 @@
 """`--config`: reads the `config.json` of the scripts this project replaces."""
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.setting_files import read_text
 from autonama_dagster.settings import Settings
+from resources.database_urls import made_url
 
 # Key in `default_settings`, and the flag it stands for.
 _DEFAULTS = {
@@ -25,8 +24,6 @@ _DEFAULTS = {
     "output_directory": "output",
 }
 _TEXTS = {"interval", "output_directory"}
-# Characters that need no other place than the host of a URL, and no quoting there.
-_HOST = re.compile(r"[\w.-]+", re.ASCII)
 
 
 def read_old_config(path: Path, settings: Settings) -> tuple[dict[str, str], dict[str, Any]]:
@@ -151,21 +148,11 @@ def _database_url(content: Mapping[str, Any]) -> str | None:
         return str(content["database_url"])
     if not content.get("database_host"):
         return None
-    user = quote(str(content.get("database_user", "postgres")), safe="")
     password = content.get("database_password")
-    login = user if password is None else f"{user}:{quote(str(password), safe='')}"
-    name = quote(str(content.get("database_name", "autonama")), safe="")
-    host, port = str(content["database_host"]), content.get("database_port", 5432)
-    if _HOST.fullmatch(host):
-        return f"postgresql://{login}@{host}:{port}/{name}"
-    if _is_address(host):
-        return f"postgresql://{login}@[{host.strip('[]')}]:{port}/{name}"
-    return f"postgresql://{login}@/{name}?host={quote(host, safe='/')}&port={port}"
-
-
-def _is_address(host: str) -> bool:
-    """Whether it is an IPv6 address without a zone, in brackets or not."""
-    try:
-        return "%" not in host and ipaddress.ip_address(host.strip("[]")).version == 6  # noqa: PLR2004
-    except ValueError:
-        return False
+    return made_url(
+        str(content["database_host"]),
+        content.get("database_port", 5432),
+        str(content.get("database_name", "autonama")),
+        str(content.get("database_user", "postgres")),
+        None if password is None else str(password),
+    )

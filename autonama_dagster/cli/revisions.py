@@ -55,7 +55,7 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
     moment = parse_moment("--since", since)
     chosen = chosen_symbols(symbols)
     settings = load_settings()
-    with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
+    with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
         found = changes(warehouse, moment, chosen)
         stale = Stale() if form == "csv" else stale_after(warehouse, settings, found)
     if form == "csv":

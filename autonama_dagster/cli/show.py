@@ -80,7 +80,7 @@ def show(
     wanted = None if day is None else parse_day(day)
     moment = None if as_of is None else parse_moment("--as-of", as_of)
     settings = load_settings()
-    with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
+    with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
         target = _day(warehouse, TABLES[what], wanted)
         frame = warehouse.read(TABLES[what], Scope(first=target, last=target), as_of=moment)
         is_synthetic = warehouse.source_label(target) == "synthetic"

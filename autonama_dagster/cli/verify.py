@@ -62,7 +62,7 @@ def verify(
         from resources.database import ready_url  # noqa: PLC0415
         from resources.warehouse import Warehouse  # noqa: PLC0415
 
-        with closing(Warehouse(lambda: ready_url(settings))) as warehouse:
+        with closing(Warehouse(lambda: ready_url(settings), reads=True)) as warehouse:
             last = wanted or warehouse.latest_day("signals")
             if last is None:
                 raise InputError("no signal is stored: run `autonama scan` first")

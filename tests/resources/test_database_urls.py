@@ -7,6 +7,7 @@ from autonama_dagster.errors import InputError
 from resources.database_urls import (
     dagster_url,
     libpq_url,
+    made_url,
     redacted,
     sqlalchemy_url,
     with_database,
@@ -17,7 +18,6 @@ AFTER_SCHEME = (
     "me:s%40cret@db.example:6543/trading?sslmode=require",
     "me@/trading?host=/run/my%20project/s&port=5432",
     "/trading",
-    "h1:1,h2:2/trading",
     "[::1]:5432/trading",
     "me@",
     "",
@@ -117,6 +117,37 @@ def test_a_url_we_cannot_use_is_an_input_error_without_its_secret(url, says):
         assert "\n" not in message
         assert "hun" not in message
         assert "ter2" not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@h1:1,h2:2/d",
+        "postgres:///d?host=h1,h2",
+        "postgres:///d?h%6Fst=a%2Cb",
+    ],
+)
+def test_one_host_is_named(url):
+    with pytest.raises(InputError, match=r"names several hosts \((h1|a).*\): name one") as raised:
+        libpq_url(url)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (("::1", 5432, "d", "u"), "postgresql://u@[::1]:5432/d"),
+        (("fe80::1%eth0", 5432, "d", "u"), "postgresql://u@/d?host=fe80%3A%3A1%25eth0&port=5432"),
+        (("/run/my pg", 5433, "d", "u"), "postgresql://u@/d?host=/run/my%20pg&port=5433"),
+        (("db.example", "6543", "a/b", "me@x", "p:@/"),
+         "postgresql://me%40x:p%3A%40%2F@db.example:6543/a%2Fb"),
+    ],
+)  # fmt: skip
+def test_a_url_is_made_of_its_parts(parts, expected):
+    assert made_url(*parts) == expected
+    found = psycopg.conninfo.conninfo_to_dict(expected)
+    host = parts[0].strip("[]")
+    assert (found["host"], found["dbname"], found["user"]) == (host, parts[2], parts[3])
 
 
 @pytest.fixture(scope="module")

@@ -153,7 +153,7 @@ def test_a_database_that_is_not_there(database):
     found = dagster_facts(databases, NOW)
     assert "does not exist" in found.unreadable
     assert told(dagster=found)[0].startswith("runs are unknown: database postgresql://")
-    with pytest.raises(DatabaseError, match="out of reach"):
+    with pytest.raises(DatabaseError, match="does not exist"):
         gather(load_settings(DATABASE_URL=databases.dagster))
 
 
