@@ -39,13 +39,14 @@ class _Cause:
 
     def fits(self, state: str, text: str) -> bool:
         """Whether an error is of this kind."""
-        if self.states and state and not state.startswith(self.states):
-            return False
-        if self.words is not None:
-            return re.search(self.words, text, re.IGNORECASE) is not None
-        return bool(state)
+        if self.states:
+            known = state.startswith(self.states) if state else self.states[0] in _CONNECTING
+            if not known:
+                return False
+        return re.search(self.words or "", text, re.IGNORECASE) is not None
 
 
+_CONNECTING: Final = ("53300", "57P03", "3D000", "28")  # libpq tells these by their text alone
 # The first that fits. {user}, {database} are quoted names, {table} is of the text.
 _CAUSES: Final = (
     _Cause(
@@ -136,7 +137,7 @@ _CAUSES: Final = (
     _Cause(
         "does not let its user do that: {reason}",
         ("42501",),
-        r"permission denied for database",
+        r"permission denied for database|temporary tables in database",
         "as its owner: GRANT CREATE, TEMPORARY ON DATABASE {database} TO {user}",
     ),
     _Cause(
@@ -159,17 +160,22 @@ _CAUSES: Final = (
     ),
 )
 _LOST: Final = ("08", "57")
+_OF_THE_DRIVER: Final = {"ProgrammingError", "DataError", "NotSupportedError", "ArgumentError"}
 _START: Final = "start it, or correct DATABASE_URL (unset: the embedded server)"
 
 
-def database_error(url: str, error: BaseException) -> DatabaseError:
-    """The one line for what a driver raised: psycopg, psycopg2, SQLAlchemy or ADBC."""
+def database_error(url: str | None, error: BaseException) -> DatabaseError:
+    """The one line for what a driver raised: psycopg, psycopg2, SQLAlchemy or ADBC.
+
+    Without `url` where the database is not known: at the last door, the command line's.
+    """
     state, reason = sqlstate(error), reason_of(error)
     for cause in _CAUSES:
         if cause.fits(state, reason):
             hint = cause.hint and _filled(cause.hint, url, reason)
             return _line(url, cause.says.format(reason=reason), hint, state)
-    if not state or state.startswith(_LOST):
+    is_lost = not state and type(error).__name__ not in _OF_THE_DRIVER
+    if is_lost or state.startswith(_LOST):
         return _line(url, f"is out of reach: {reason}", _START, state)
     return _line(url, f"failed: {reason}", None, state)
 
@@ -197,16 +203,15 @@ def is_environment(error: BaseException) -> bool:
     return sqlstate(error).startswith(("08", "25006", "28", "3D", "42501", "53", "57", "58", "XX"))
 
 
-def _line(url: str, says: str, hint: str | None, state: str) -> DatabaseError:
-    error = DatabaseError(
-        f"database {redacted(libpq_url(url))} {says}" + (f"; {hint}" if hint else "")
-    )
+def _line(url: str | None, says: str, hint: str | None, state: str) -> DatabaseError:
+    which = f"database {redacted(libpq_url(url))}" if url else "the database"
+    error = DatabaseError(f"{which} {says}" + (f"; {hint}" if hint else ""))
     error.sqlstate = state
     return error
 
 
-def _filled(hint: str, url: str, reason: str) -> str:
-    parts = conninfo_to_dict(libpq_url(url))
+def _filled(hint: str, url: str | None, reason: str) -> str:
+    parts = conninfo_to_dict(libpq_url(url)) if url else {}
     table = re.search(r'table "(\w+)"', reason)
     object_ = re.search(r"for schema (\w+)", reason)
     return hint.format(

@@ -85,16 +85,18 @@ def read_only_cause(connection: psycopg.Connection[Any]) -> str | None:
     if not is_read_only:
         return None
     role, name = sql.Identifier(user).as_string(), sql.Identifier(database).as_string()
-    reset = "RESET default_transaction_read_only"
-    return {
-        "database": f"as its owner: ALTER DATABASE {name} {reset}",
-        "user": f"as a superuser: ALTER ROLE {role} {reset}",
-        "database user": f"as a superuser: ALTER ROLE {role} IN DATABASE {name} {reset}",
-        "client": "take default_transaction_read_only out of DATABASE_URL",
-    }.get(
-        source,
-        "as a superuser: ALTER SYSTEM SET default_transaction_read_only = off; "
-        "SELECT pg_reload_conf()",
+    whose = {
+        "database": f"as its owner: BEGIN READ WRITE; ALTER DATABASE {name}",
+        "user": f"as a superuser: BEGIN READ WRITE; ALTER ROLE {role}",
+        "database user": f"as a superuser: BEGIN READ WRITE; ALTER ROLE {role} IN DATABASE {name}",
+    }
+    if source in whose:
+        return f"{whose[source]} RESET default_transaction_read_only; COMMIT"
+    if source == "client":
+        return "take default_transaction_read_only out of DATABASE_URL"
+    return (
+        "as a superuser: ALTER SYSTEM SET default_transaction_read_only = off, then "
+        "SELECT pg_reload_conf()"
     )
 
 

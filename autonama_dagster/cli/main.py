@@ -37,6 +37,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+_DRIVERS = {"psycopg", "psycopg2", "sqlalchemy", "adbc_driver_manager"}
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for."""
 
@@ -111,6 +114,10 @@ def _text(error: Exception) -> str:
 
     if isinstance(error, AutonamaError):
         return str(error)
+    if type(error).__module__.partition(".")[0] in _DRIVERS:
+        from resources.database_errors import database_error  # noqa: PLC0415
+
+        return str(database_error(None, error))
     return f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback"
 
 

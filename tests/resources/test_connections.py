@@ -195,7 +195,7 @@ def pooler(postgres, folder, mode, size):
 def test_a_pooler_of_transactions_is_refused(postgres, tmp_path, mode, size):
     with pooler(postgres, tmp_path / "pool", mode, size) as url:
         for door in (by_psycopg, by_psycopg2):
-            with pytest.raises(DatabaseError, match="pooler .* set pool_mode=session"), door(url):
+            with pytest.raises(DatabaseError, match=r"pooler .* set pool_mode=session"), door(url):
                 pass
 
 
