@@ -37,7 +37,7 @@ _EXPECTED: Final = "postgresql://user:password@host:5432/database"
 def made_url(
     host: str, port: int | str, database: str, user: str, password: str | None = None
 ) -> str:
-    """URL of its parts: an IPv6 address in brackets, a socket's folder and the like as an option."""
+    """URL of its parts: an IPv6 address in brackets, a socket's folder as an option."""
     login = quote(user, safe="") + ("" if password is None else f":{quote(password, safe='')}")
     name = quote(database, safe="")
     if _HOST.fullmatch(host):
