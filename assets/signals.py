@@ -1,6 +1,7 @@
 """Stage `signals`."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +18,7 @@ from autonama_dagster.analytics.run_windows import RunWindows
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.window_facts import WindowFacts, window_facts
 from autonama_dagster.analytics.windows import day_number
+from autonama_dagster.escaping import markdown_code
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.decision import SIGNALS_TABLE
 from autonama_dagster.settings import Settings
@@ -101,15 +103,16 @@ def _annotate(
             "params_hash": row["params_hash"],
             "code_version": row["code_version"],
         }
-        command = f"autonama explain {symbol} {day:%Y-%m-%d}"
-        picture = f"{pictures_url.rstrip('/')}/explain/{quote(symbol)}/{day:%Y-%m-%d}.png"
+        command = f"autonama explain {shlex.quote(symbol)} {day:%Y-%m-%d}"
+        picture = f"{pictures_url.rstrip('/')}/explain/{quote(symbol, safe='')}/{day:%Y-%m-%d}.png"
         context.add_asset_metadata(
             {
                 **shown,
                 "picture": dg.MetadataValue.url(picture),
                 "receipt": dg.MetadataValue.json(json.loads(json.dumps(receipt, default=str))),
                 "check_it": dg.MetadataValue.md(
-                    f"`{command}`, as a picture `{command} --format png`"
+                    f"{markdown_code(command)}, as a picture "
+                    f"{markdown_code(f'{command} --format png')}"
                 ),
             },
             partition_key=key_of(day.date(), symbol),

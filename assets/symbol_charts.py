@@ -12,6 +12,7 @@ from autonama_dagster.analytics.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.run_windows import Answered, RunWindows, windows_of
 from autonama_dagster.charts.days import CHART_DAYS
+from autonama_dagster.escaping import file_name, markdown, markdown_code
 from autonama_dagster.settings import CORE_MOVERS, Settings
 
 
@@ -40,7 +41,7 @@ def draw_symbol_charts(
     files = []
     for symbol in signals["symbol"]:
         png = _draw(symbol, day, rows.loc[symbol], candles, settings, source, answered)
-        path = target / f"{symbol}.png"
+        path = target / f"{file_name(symbol)}.png"
         part = path.with_suffix(".part")
         part.write_bytes(png)
         part.replace(path)
@@ -84,4 +85,4 @@ def _curve(today: RunWindows, settings: Settings) -> pd.DataFrame:
 
 def links(files: Sequence[Path]) -> str:
     """Markdown list of chart files."""
-    return "\n".join(f"- {f.stem}: `{f}`" for f in files)
+    return "\n".join(f"- {markdown(f.stem)}: {markdown_code(str(f))}" for f in files)

@@ -1,17 +1,16 @@
 """A scan's results: from the tables or from a what-if, and how they are exported."""
 
-import csv
 import json
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.escaping import csv_text
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import RANKING, Warehouse
@@ -204,18 +203,17 @@ def as_json(result: ScanResult) -> dict[str, Any]:
 
 def _csv(result: ScanResult) -> str:
     """Rows of the signals; the last columns say on each where it is from."""
-    text = StringIO()
-    writer = csv.DictWriter(text, (*EXPORTED, "interval", "source", "is_stored"))
-    writer.writeheader()
-    for row in plain_records(result.signals.reindex(columns=list(EXPORTED))):
-        confirmations = ";".join(row["confirmations"] or ())
-        origin = {
-            "interval": result.interval,
-            "source": result.source,
-            "is_stored": result.stored,
-        }
-        writer.writerow({**row, "confirmations": confirmations, **origin})
-    return text.getvalue()
+    origin = (result.interval, result.source, result.stored)
+    rows = [
+        (*(csv_value(row[name]) for name in EXPORTED), *origin)
+        for row in plain_records(result.signals.reindex(columns=list(EXPORTED)))
+    ]
+    return csv_text((*EXPORTED, "interval", "source", "is_stored"), rows, "\r\n")
+
+
+def csv_value(value: Any) -> Any:
+    """A plain value in one cell: a list is joined by `;`."""
+    return ";".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _replace(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ from autonama_dagster.charts.explain_panels import (
     draw_window,
     legend_of_quality,
 )
+from autonama_dagster.charts.names import printable
 from autonama_dagster.charts.price_panel import Scale, draw_price
 from autonama_dagster.charts.style import (
     BUY,
@@ -36,7 +37,6 @@ from autonama_dagster.charts.style import (
     number,
     percent,
     price,
-    printable,
     render,
     say,
     signed,
@@ -54,7 +54,7 @@ _PRICE, _SCORES, _QUALITY = (152, 284), (478, 112), (624, 24)  # top and height 
 _FIGURES: Final = (MARGIN, 160, 360, 510, 640, 760, 890, 1040)
 _CONFIRMATIONS_TOP: Final = 704
 _FOOTER_TOP: Final = 852
-_LONGEST_SYMBOL: Final = 24
+_NAME_WIDTH: Final = 640  # pixels
 _NEARLY_ALL: Final = 99.9  # percent; more would be rounded to all of it
 
 _Floats = NDArray[np.float64]
@@ -179,7 +179,9 @@ def explain_chart(
         draw_confirmations(page, _CONFIRMATIONS_TOP, signal, indicators, params.kstd)
         _draw_footer(page, window, origin, params)
 
-    return render(_WIDTH, _HEIGHT, draw, source_label, dpi=_DPI, exact=QUALITY_COLOURS)
+    return render(
+        _WIDTH, _HEIGHT, draw, source_label, dpi=_DPI, exact=QUALITY_COLOURS, names=[symbol]
+    )
 
 
 def _day(date: dt.date) -> int:
@@ -204,9 +206,7 @@ def _draw_header(
     params: ChannelParams,
 ) -> None:
     kind, strength = signal["signal"], signal["signal_strength"]
-    name = printable(symbol)[:_LONGEST_SYMBOL]
     pieces: list[tuple[str, dict[str, Any]]] = [
-        (name, {"fontsize": 19, "fontweight": "bold"}),
         (f"{date}", {"fontsize": 13, "color": MUTED}),
         (
             SIGNAL_MARKS[kind],
@@ -214,18 +214,19 @@ def _draw_header(
         ),
         (f"strength {strength:.0f} of 100", {"fontsize": 13}),
     ]
-    x = float(MARGIN)
+    drawn = page.name(MARGIN, 42, printable(symbol), _NAME_WIDTH, 19, fontweight="bold")
+    x = MARGIN + drawn.get_window_extent().width * DPI / _DPI + 18
     for text, style in pieces:
         drawn = page.text(x, 42, text, **style)
         x += drawn.get_window_extent().width * DPI / _DPI + 18
     page.text(MARGIN, 68, sentence(signal, window, params), fontsize=11)
     figures = (
-        ("z-score (sigma)", signed(number(signal, "z_score"))),
+        ("z-score", signed(number(signal, "z_score"))),
         ("Close (USDT)", price(number(signal, "close"))),
-        ("Close to far edge", percent(number(signal, "target_return_pct"))),
+        ("Target return", percent(number(signal, "target_return_pct"))),
         ("Trend", _word(signal["trend"])),
         ("Risk level", _word(signal["risk_level"])),
-        ("Volatility", _word(signal["volatility_level"])),
+        ("Volatility level", _word(signal["volatility_level"])),
         ("Data quality", _word(signal["quality"], "not judged")),
         ("Status", signal["status"]),
     )

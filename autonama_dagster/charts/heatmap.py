@@ -15,6 +15,7 @@ from autonama_dagster.analytics.correlation import (
     RETURN_DAYS,
     order_by_clustering,
 )
+from autonama_dagster.charts.names import short_names
 from autonama_dagster.charts.style import (
     INK,
     MUTED,
@@ -22,7 +23,6 @@ from autonama_dagster.charts.style import (
     Page,
     render,
     say,
-    short_name,
     true_minus,
 )
 
@@ -74,7 +74,7 @@ def correlation_heatmap(
             "member's returns came in an order of its own.",
         )
 
-    return render(_WIDTH, _HEIGHT, draw, source_label)
+    return render(_WIDTH, _HEIGHT, draw, source_label, names=symbols)
 
 
 def _square(pairs: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
@@ -114,7 +114,7 @@ def _draw_matrix(page: Page, symbols: list[str], matrix: NDArray[np.float64]) ->
     axes.spines[:].set_visible(False)
     cell_points = _SIDE / len(symbols) * 0.72
     size = min(9.0, 0.86 * cell_points)
-    names = [short_name(s) for s in symbols]
+    names = list(short_names(symbols).values())
     at = range(len(symbols))
     axes.set_xticks(at, names, rotation=90, fontsize=size, color=INK)
     axes.set_yticks(at, names, fontsize=size, color=INK)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.signals import CONFIRMATIONS
+from autonama_dagster.charts.names import printable, short_names, shortened
 from autonama_dagster.charts.style import (
     DPI,
     INK,
@@ -23,38 +24,28 @@ from autonama_dagster.charts.style import (
     draw_edges,
     percent,
     price,
-    printable,
     render,
     say,
-    short_name,
     signed,
 )
+from autonama_dagster.labels import CONFIRMATION_WORDS
 
 _WIDTH, _HEIGHT = 1280, 820
 _LEFT, _TOP = 84, 92
 _PLOT_WIDTH, _PLOT_HEIGHT = 1106, 410
 _TABLE_TOP = 540
 _TABLE_ROWS: Final = 8
+_NAME_WIDTH, _NAME_SIZE = 108, 8.5  # pixels and points of a symbol in a table
+_LONGEST_NAME: Final = 20
 _MOST_LABELS: Final = 130  # names of more members would overlap
 _MOST_NAMES: Final = 14  # of members without a channel
 
-_WORDS: Final = {
-    "RSI_OVERSOLD": "RSI",
-    "RSI_OVERBOUGHT": "RSI",
-    "MACD_POSITIVE": "MACD",
-    "MACD_NEGATIVE": "MACD",
-    "HIGH_VOLUME": "volume",
-    "TREND_BULLISH": "trend",
-    "TREND_BEARISH": "trend",
-}
-
-# Table columns: caption, x in pixels from the table's left edge, alignment.
+# Table columns beside the symbol: caption, x in pixels from the table's left edge, alignment.
 _COLUMNS: Final = (
-    ("Symbol", 0, "left"),
     ("Strength", 150, "right"),
     ("z-score", 215, "right"),
     ("Close (USDT)", 310, "right"),
-    ("To far edge", 410, "right"),
+    ("Target return", 410, "right"),
     ("Agreeing confirmations", 432, "left"),
 )
 
@@ -104,12 +95,12 @@ def scan_summary(
         page.footer(
             _without_channel(signals),
             "Strength (0 to 100) is depth outside the channel plus agreeing confirmations; it is "
-            "no probability. To far edge: from the close to the other edge of today's channel.",
+            "no probability. Target return: from the close to the other edge of today's channel.",
             "By chance: as many signals are expected if each member's own daily returns came in an "
             "order that means nothing.",
         )
 
-    return render(_WIDTH, _HEIGHT, draw, source_label)
+    return render(_WIDTH, _HEIGHT, draw, source_label, names=signals["symbol"])
 
 
 def _draw_counts(page: Page, signals: pd.DataFrame, expected: Mapping[str, Any]) -> None:
@@ -162,10 +153,11 @@ def _label_bars(axes: Axes, fitted: pd.DataFrame, end: NDArray[np.float64]) -> N
 
     A bar that ends before its score has the score at its end.
     """
-    rows = zip(fitted["symbol"], fitted["signal"], fitted["z_score"], end, strict=True)
-    for i, (symbol, signal, score, tip) in enumerate(rows):
+    names = short_names(fitted["symbol"].tolist())
+    rows = zip(names.values(), fitted["signal"], fitted["z_score"], end, strict=True)
+    for i, (name, signal, score, tip) in enumerate(rows):
         colour = MUTED if signal == "HOLD" else SIGNAL_COLOURS[signal]
-        labels = [(short_name(symbol), 0.0, score < 0)]
+        labels = [(name, 0.0, score < 0)]
         if tip != score:
             labels.append((signed(score, 1), tip, score > 0))
         for text, at, is_above in labels:
@@ -189,13 +181,16 @@ def _draw_table(page: Page, left: float, signal: str, signals: pd.DataFrame) -> 
     if ranked.empty:
         page.text(left, _TABLE_TOP + 26, f"No {signal} signal on this day.", color=MUTED)
         return
+    page.text(left, _TABLE_TOP + 24, "Symbol", fontsize=7.5, color=MUTED)
     for caption, x, align in _COLUMNS:
         page.text(left + x, _TABLE_TOP + 24, caption, ha=align, fontsize=7.5, color=MUTED)
-    for i, row in enumerate(ranked.head(_TABLE_ROWS).to_dict("records")):
+    top = ranked.head(_TABLE_ROWS)
+    names = shortened({s: printable(s) for s in top["symbol"]}, _LONGEST_NAME)
+    for i, row in enumerate(top.to_dict("records")):
         y = _TABLE_TOP + 44 + 21 * i
         page.rectangle(left, y - 14, 580, 0.8, PALE)
+        page.name(left, y, names[row["symbol"]], _NAME_WIDTH, _NAME_SIZE)
         cells = (
-            printable(row["symbol"])[:16],
             f"{row['signal_strength']:.0f}",
             signed(row["z_score"]),
             price(row["close"]),
@@ -208,12 +203,15 @@ def _draw_table(page: Page, left: float, signal: str, signals: pd.DataFrame) -> 
 
 def _agreeing(confirmations: Iterable[str], signal: str) -> str:
     """What agrees with the signal, in one word each."""
-    words = [_WORDS[name] for name in confirmations if signal in CONFIRMATIONS[name]]
+    words = [
+        CONFIRMATION_WORDS[name] for name in confirmations if signal in CONFIRMATIONS.get(name, ())
+    ]
     return ", ".join(words) or "none"
 
 
 def _without_channel(signals: pd.DataFrame) -> str:
-    names = [short_name(s) for s in sorted(signals.loc[signals["status"] != "OK", "symbol"])]
+    symbols = sorted(signals.loc[signals["status"] != "OK", "symbol"])
+    names = list(short_names(symbols).values())
     if not names:
         return "Every member has a channel." if len(signals) else "No member on this day."
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""

@@ -7,7 +7,7 @@ thread and process, whatever the user's matplotlibrc says; pyplot's global figur
 import io
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
+from autonama_dagster.charts.names import fonts_for, printable
+
 # Okabe and Ito's palette keeps BUY and SELL apart for every kind of colour blindness.
 BUY: Final = "#0072B2"
 SELL: Final = "#D55E00"
@@ -40,10 +42,10 @@ SIGNAL_MARKS: Final = {"BUY": "▲ BUY", "SELL": "▼ SELL", "HOLD": "HOLD"}
 MARGIN: Final = 40  # pixels left and right of every page
 DPI: Final = 100
 
+_SMALLEST: Final = 6.5  # points of a long name
 _BANNER: Final = 30  # pixels a page grows by to say that its data is made up
 _NOT_DEFAULTS: Final = {"backend", "date.epoch"}  # neither can change while a process runs
 _RC: Final[dict[str, Any]] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
     "font.size": 8.5,
     "text.color": INK,
     "text.parse_math": False,  # a "$" in a symbol is a dollar sign
@@ -111,6 +113,21 @@ class Page:
         total = self.height + self.top
         return self.figure.text(x / self.width, 1 - (y + self.top) / total, text, **style)
 
+    def name(
+        self, x: float, y: float, text: str, width: float, fontsize: float, **style: Any
+    ) -> Text:
+        """A name as `text` draws it, never cut: a long one is smaller, or in several lines."""
+        drawn = self.text(x, y, text, fontsize=fontsize, **style)
+        wide = drawn.get_window_extent().width * DPI / self.figure.dpi
+        if wide <= width:
+            return drawn
+        size = max(fontsize * width / wide, _SMALLEST)
+        lines = math.ceil(wide * size / fontsize / width)
+        step = math.ceil(len(text) / lines)
+        drawn.set_text("\n".join(text[i : i + step] for i in range(0, len(text), step)))
+        drawn.set(fontsize=size, linespacing=1.05, verticalalignment="bottom")
+        return drawn
+
     def rectangle(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """A filled rectangle whose upper left corner is at (x, y)."""
         total = self.height + self.top
@@ -119,9 +136,9 @@ class Page:
             Rectangle(corner, width / self.width, height / total, facecolor=colour, linewidth=0)
         )
 
-    def title(self, title: str, subtitle: str) -> None:
+    def title(self, title: str, subtitle: str, width: float = math.inf) -> None:
         """What the picture shows, in two lines at the top left."""
-        self.text(MARGIN, 38, title, fontsize=17, fontweight="bold")
+        self.name(MARGIN, 38, title, width, 17, fontweight="bold")
         self.text(MARGIN, 60, subtitle, fontsize=9, color=MUTED)
 
     def figure_of(self, x: float, y: float, caption: str, value: str, **style: Any) -> None:
@@ -151,6 +168,7 @@ def render(
     *,
     dpi: int = DPI,
     exact: Sequence[str] = (),
+    names: Iterable[str] = (),
 ) -> bytes:
     """A picture as PNG bytes.
 
@@ -167,6 +185,9 @@ def render(
         Dots per inch: 125 makes everything on the page a quarter larger, the page too.
     exact
         Colours that must come out as they are even where few pixels have them.
+    names
+        Names of pairs on the page: their characters decide which fonts are looked into beside
+        matplotlib's own.
 
     Returns
     -------
@@ -178,6 +199,7 @@ def render(
     look: dict[Any, Any] = {
         k: v for k, v in mpl.rcParamsDefault.items() if k not in _NOT_DEFAULTS
     } | _RC
+    look["font.family"] = fonts_for(names)
     with _lock, mpl.rc_context(look):
         figure = Figure(figsize=(width / DPI, (height + top) / DPI), dpi=dpi, facecolor="white")
         canvas: Any = FigureCanvasAgg(figure)  # its drawing methods have no types
@@ -319,22 +341,6 @@ def number(row: Mapping[str, Any], name: str) -> float:
     """A number of a table's row, NaN for NULL."""
     value = row[name]
     return math.nan if value is None or pd.isna(value) else float(value)
-
-
-def printable(text: str) -> str:
-    r"""The text with characters that the charts' font lacks as escapes (``\u5e01``)."""
-    return text.encode("latin-1", "backslashreplace").decode("latin-1")
-
-
-def base_asset(symbol: str) -> str:
-    """Name of a USDT pair's base asset, printable: BTC for BTCUSDT."""
-    return printable(symbol.removesuffix("USDT") or symbol)
-
-
-def short_name(symbol: str, length: int = 10) -> str:
-    """`base_asset` cut to `length` characters, for dense labels."""
-    name = base_asset(symbol)
-    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def price(value: float) -> str:

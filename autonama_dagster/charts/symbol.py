@@ -14,6 +14,7 @@ from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
 from autonama_dagster.analytics.windows import windows
 from autonama_dagster.charts.days import CHART_DAYS
+from autonama_dagster.charts.names import printable, short_names
 from autonama_dagster.charts.price_panel import Scale, draw_price, draw_reason
 from autonama_dagster.charts.style import (
     BUY,
@@ -32,10 +33,8 @@ from autonama_dagster.charts.style import (
     number,
     percent,
     price,
-    printable,
     render,
     say,
-    short_name,
     signed,
     tags,
     true_minus,
@@ -119,7 +118,7 @@ def symbol_chart(
         if handles and signal["status"] != "OK":
             draw_reason(panels[0], signal)
         page.legend(LEFT, _PANELS[0][0] - 26, handles)
-        _draw_volume(panels[1], shown, short_name(symbol))
+        _draw_volume(panels[1], shown, short_names([symbol])[symbol])
         _draw_rsi(panels[2], days, studies["rsi_14"])
         _draw_macd(panels[3], days, studies)
         page.footer(
@@ -129,7 +128,7 @@ def symbol_chart(
             "Strength is no probability.",
         )
 
-    return render(_WIDTH, _HEIGHT, draw, source_label)
+    return render(_WIDTH, _HEIGHT, draw, source_label, names=[symbol])
 
 
 def _visible(candles: Candles | None, last: int) -> tuple[dict[str, _Floats], bool]:
@@ -144,13 +143,14 @@ def _visible(candles: Candles | None, last: int) -> tuple[dict[str, _Floats], bo
 
 
 def _draw_header(page: Page, symbol: str, signal: Mapping[str, Any], day: pd.Timestamp) -> None:
-    page.title(printable(symbol)[:24], f"{day:%Y-%m-%d} UTC, daily candles, regression channel")
+    about = f"{day:%Y-%m-%d} UTC, daily candles, regression channel"
+    page.title(printable(symbol), about, 370)
     kind = signal["signal"]
     page.figure_of(430, 34, "Signal", SIGNAL_MARKS[kind], color=SIGNAL_COLOURS[kind])
     page.figure_of(540, 34, "Strength (0 to 100)", f"{signal['signal_strength']:.0f}")
     page.figure_of(670, 34, "z-score", signed(number(signal, "z_score")))
     page.figure_of(770, 34, "Close (USDT)", price(number(signal, "close")))
-    page.figure_of(920, 34, "Close to far edge", percent(number(signal, "target_return_pct")))
+    page.figure_of(920, 34, "Target return", percent(number(signal, "target_return_pct")))
     page.figure_of(1060, 34, "Status", signal["status"])
     found = ", ".join(signal["confirmations"]) or "none"
     page.text(430, 80, f"Confirmations: {found}", fontsize=7.5, color=MUTED)

@@ -4,9 +4,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from autonama_dagster.cli.progress import StepProgress
+from autonama_dagster.cli.screen import screen
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
@@ -70,7 +70,7 @@ def backfill(
         "again": again,
     }
     settings = load_settings()
-    progress = BackfillProgress(Console(stderr=True), settings.log_format)
+    progress = BackfillProgress(screen(stderr=True), settings.log_format)
     with progress.running():
         progress.step("load Dagster")
         filled = run_backfill(request, settings, progress)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from autonama_dagster.cli.render import SYNTHETIC_NOTE, print_result, stdout_console
+from autonama_dagster.cli.render import SYNTHETIC_NOTE, print_result
 from autonama_dagster.cli.scan import run_scan
+from autonama_dagster.cli.screen import screen
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.results import export
@@ -37,15 +37,15 @@ def demo(seed: int) -> None:
     """  # noqa: D301
     home = project_dir() / ".autonama" / ("demo" if seed == DEMO_SEED else f"demo-{seed}")
     _prepare(home)
-    console = Console(stderr=True)
-    console.print(SYNTHETIC_NOTE, style="bold yellow")
-    console.print(f"everything lies in {home}", highlight=False, soft_wrap=True)
+    console = screen(stderr=True)
+    console.say((SYNTHETIC_NOTE, "bold yellow"))
+    console.say(f"everything lies in {home}")
     with ReplayServer(SyntheticMarket(seed)) as server:
         os.environ["AUTONAMA_EXCHANGE_URL"] = server.url
         settings = load_settings()
         result = run_scan(settings, settings, None, None, console, with_charts=True)
     document, table = export(result, settings.results_path)
-    out = stdout_console()
+    out = screen()
     print_result(out, result, with_correlation=False)
     charts = f"{len(result.charts)} in {result.charts[0].parent}" if result.charts else "none"
     for label, value in (
@@ -56,7 +56,7 @@ def demo(seed: int) -> None:
         ("next", f"{_program()} --home {_quoted(home)} show alerts --signal BUY"),
         ("", f"{_program()} --home {_quoted(home)} up"),
     ):
-        out.print(f"{label:8} {value}", highlight=False, soft_wrap=True)
+        out.say(f"{label:8} {value}")
 
 
 def _prepare(home: Path) -> None:

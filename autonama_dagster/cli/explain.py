@@ -14,11 +14,11 @@ import click
 
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.escaping import file_name
 from autonama_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from autonama_dagster.cli.screen import Screen
     from autonama_dagster.receipts import Link, Receipt
     from resources.dagster_facts import Run
     from resources.warehouse import Warehouse
@@ -96,7 +96,7 @@ def _draw(
     from autonama_dagster.results import results_folder  # noqa: PLC0415
 
     folder = settings.results_path / "explain" / receipt.day.isoformat()
-    path = output or results_folder(folder) / f"{receipt.symbol}.png"
+    path = output or results_folder(folder) / f"{file_name(receipt.symbol)}.png"
     png = draw_receipt(warehouse, settings, receipt)
     try:
         path.write_bytes(png)
@@ -184,11 +184,12 @@ def _run(run: "Run | None") -> dict[str, Any]:
 
 
 def _print(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> None:
-    from autonama_dagster.cli.render import SYNTHETIC_NOTE, stdout_console  # noqa: PLC0415
+    from autonama_dagster.cli.render import SYNTHETIC_NOTE  # noqa: PLC0415
+    from autonama_dagster.cli.screen import screen  # noqa: PLC0415
 
-    console = stdout_console()
+    console = screen()
     if "synthetic" in set(receipt.candles["source"]):
-        console.print(SYNTHETIC_NOTE, style="bold yellow")
+        console.say((SYNTHETIC_NOTE, "bold yellow"))
     _print_signal(console, receipt)
     _print_window(console, receipt)
     _print_candles(console, receipt)
@@ -196,26 +197,23 @@ def _print(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> No
     _print_chain(console, receipt)
 
 
-def _print_signal(console: "Console", receipt: "Receipt") -> None:
+def _print_signal(console: "Screen", receipt: "Receipt") -> None:
     from autonama_dagster.cli.render import number, price, text  # noqa: PLC0415
 
     signal, universe = receipt.rows["signals"], receipt.rows.get("universe")
-    console.print(
-        f"[bold]{receipt.symbol} {receipt.day}: {signal['signal']}[/] ({signal['status']}), "
-        f"strength {signal['signal_strength']:.0f}",
-        highlight=False,
+    console.say(
+        (f"{receipt.symbol} {receipt.day}: {signal['signal']}", "bold"),
+        f" ({signal['status']}), strength {signal['signal_strength']:.0f}",
     )
     console.print(
         f"  close {price(signal['close'])}, channel {price(signal['lower_band'])} .. "
-        f"{price(signal['upper_band'])}, centre {price(signal['fitted_price'])}, "
-        f"z {number(signal['z_score'], '{:+.3f}')}",
-        highlight=False,
+        f"{price(signal['upper_band'])}, fitted price {price(signal['fitted_price'])}, "
+        f"z-score {number(signal['z_score'], '{:+.3f}')}",
     )
     console.print(
         f"  confirmations: {', '.join(signal['confirmations']) or 'none'}; "
-        f"trend {text(signal['trend'])}, risk {text(signal['risk_level'])}, "
-        f"volatility {text(signal['volatility_level'])}",
-        highlight=False,
+        f"trend {text(signal['trend'])}, risk level {text(signal['risk_level'])}, "
+        f"volatility level {text(signal['volatility_level'])}",
     )
     ranked = "not a candidate of the day's universe"
     if universe is not None:
@@ -223,13 +221,13 @@ def _print_signal(console: "Console", receipt: "Receipt") -> None:
         if not universe["is_eligible"]:
             rank = f"not eligible ({universe['exclusion_reason']})"
         ranked = f"{rank}, {'member' if universe['is_member'] else 'not a member'}"
-    console.print(f"  universe: {ranked}", highlight=False)
+    console.print(f"  universe: {ranked}")
     figures = receipt.rows.get("indicators", {})
     told = [f"{k} {number(v, '{:.4g}')}" for k, v in figures.items() if isinstance(v, float)]
-    console.print(f"  indicators: {', '.join(told) or 'no candle on the day'}", highlight=False)
+    console.print(f"  indicators: {', '.join(told) or 'no candle on the day'}")
 
 
-def _print_window(console: "Console", receipt: "Receipt") -> None:
+def _print_window(console: "Screen", receipt: "Receipt") -> None:
     window = receipt.window
     if window.first is None:
         console.print("window: empty, or the exchange was not asked for all of it")
@@ -238,18 +236,17 @@ def _print_window(console: "Console", receipt: "Receipt") -> None:
         f"window: {window.first} .. {window.last}, {window.candles} candles, "
         f"{window.missing_days} days missing in {len(window.gaps)} gaps, "
         f"{len(window.breaks)} breaks",
-        highlight=False,
     )
     for gap in window.gaps:
-        console.print(f"  gap: {gap.first} .. {gap.last} ({gap.days} days)", highlight=False)
+        console.print(f"  gap: {gap.first} .. {gap.last} ({gap.days} days)")
     for found in window.breaks:
         why = f"open / previous close {found.ratio:.4g}"
         if not found.is_jump:
             why = f"{found.missing_days} days missing before it"
-        console.print(f"  break: {found.date}, {why}", highlight=False)
+        console.print(f"  break: {found.date}, {why}")
 
 
-def _print_candles(console: "Console", receipt: "Receipt") -> None:
+def _print_candles(console: "Screen", receipt: "Receipt") -> None:
     from autonama_dagster.cli.render import print_records  # noqa: PLC0415
 
     candles = receipt.candles
@@ -294,16 +291,16 @@ def _origin(text: object) -> str:
 
 
 def _print_made_with(
-    console: "Console", receipt: "Receipt", runs: dict[str, "Run"], settings: Settings
+    console: "Screen", receipt: "Receipt", runs: dict[str, "Run"], settings: Settings
 ) -> None:
     made = ", ".join(f"{name} {value}" for name, value in receipt.parameters.items())
     stored, present = receipt.stored, receipt.present
     differs = "" if stored.params_hash == present.params_hash else "; not the present settings"
-    console.print(f"parameters: {made}{differs}", highlight=False)
+    console.print(f"parameters: {made}{differs}")
     differs = (
         "" if stored.code_version == present.code_version else f"; this is {present.code_version}"
     )
-    console.print(f"code: {stored.code_version}{differs}", highlight=False)
+    console.print(f"code: {stored.code_version}{differs}")
     for run_id in dict.fromkeys(receipt.run_ids.values()):
         tables = ", ".join(name for name, of in receipt.run_ids.items() if of == run_id)
         run = runs.get(run_id)
@@ -311,14 +308,11 @@ def _print_made_with(
         if run is not None:
             started = f" {run.started:%Y-%m-%d %H:%M:%S} UTC" if run.started else ""
             told = f"{run.job} {run.status}{started}"
-        console.print(
-            f"run {run_id[:8]} ({told}): {tables}\n  {run_url(settings, run_id)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.say(f"run {run_id[:8]} ({told}): {tables}")
+        console.say(f"  {run_url(settings, run_id)}")
 
 
-def _print_chain(console: "Console", receipt: "Receipt") -> None:
+def _print_chain(console: "Screen", receipt: "Receipt") -> None:
     from autonama_dagster.cli.render import print_records  # noqa: PLC0415
 
     records = [
@@ -332,13 +326,15 @@ def _print_chain(console: "Console", receipt: "Receipt") -> None:
     ]
     print_records(console, records, "Hash chain")
     if receipt.is_match:
-        console.print("[green]every hash that can be recomputed matches[/]")
+        console.say(("every hash that can be recomputed matches", "green"))
         return
-    console.print("[bold red]MISMATCH[/]: the row was made from other inputs than are stored now")
+    console.say(
+        ("MISMATCH", "bold red"), ": the row was made from other inputs than are stored now"
+    )
     if receipt.suspects is not None:
         first, last = receipt.suspects
         days = f"{last}" if first == last else f"{first} .. {last}"
-        console.print(f"  a candle was changed, added or removed on {days}", highlight=False)
+        console.print(f"  a candle was changed, added or removed on {days}")
 
 
 def _verdict(link: "Link") -> str:

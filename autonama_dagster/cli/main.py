@@ -9,6 +9,8 @@ import sys
 
 import click
 
+from autonama_dagster.cli.guard import guarded
+
 EXAMPLES = """\b
 Examples:
   autonama demo                            try everything on a synthetic market
@@ -56,6 +58,14 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; the error for one that does not exist suggests the nearest."""
+        if not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -63,7 +73,11 @@ class LazyGroup(click.Group):
 
 
 @click.group(
-    cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup,
+    epilog=EXAMPLES,
+    invoke_without_command=True,
+    # With colours, so that click leaves controls to the guard, which shows what it takes out.
+    context_settings={"help_option_names": ["-h", "--help"], "color": True},
 )
 @click.option(
     "--home",
@@ -72,14 +86,22 @@ class LazyGroup(click.Group):
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
 @click.version_option(package_name="autonama", message="%(prog)s %(version)s")
-def autonama(home: str | None, debug: bool) -> None:  # noqa: ARG001
+@click.pass_context
+def autonama(ctx: click.Context, home: str | None, debug: bool) -> None:  # noqa: ARG001
     """Point-in-time scan of the crypto market: regression channels, signals and their lineage."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
     if home is not None:
         os.environ["AUTONAMA_HOME"] = os.path.abspath(os.path.expanduser(home))  # noqa: PTH100, PTH111
 
 
 def main() -> None:
     """Run the command line; every error is one line, see `--debug`."""
+    with guarded():
+        _run()
+
+
+def _run() -> None:
     own, rest = _split(sys.argv[1:])
     debug = "--debug" in own
     arguments = [*(a for a in own if a != "--debug"), *rest]
@@ -126,5 +148,5 @@ def _one_line(text: str) -> str:
 
 
 def _fail(text: str, code: int) -> None:
-    click.echo(f"autonama: {text}", err=True)
+    click.echo(f"autonama: {text}", err=True, color=True)
     sys.exit(code)

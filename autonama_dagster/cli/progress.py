@@ -10,7 +10,9 @@ import stamina.instrumentation as retries
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
+from rich.text import Text
 
+from autonama_dagster.escaping import visible
 from autonama_dagster.settings import LogFormat
 from resources.json_logs import json_line
 
@@ -37,7 +39,7 @@ class StepProgress:
         self._is_live = console.is_terminal and not self._is_json
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             Elapsed(),
@@ -57,7 +59,7 @@ class StepProgress:
         self.finish()
         self._title, self._started = title, time.perf_counter()
         self._parts_shown = self._retries = 0
-        self._bars.reset(self._task, description=title, total=None, visible=True)
+        self._bars.reset(self._task, description=visible(title), total=None, visible=True)
 
     def requests(self, done: int, total: int) -> None:
         """Requests of the running step that are answered."""
@@ -110,6 +112,6 @@ class StepProgress:
 
     def _print(self, text: str, message: str, *, level: str = "info", **fields: Any) -> None:
         """Print the text, or the message and its fields as JSON."""
-        if self._is_json:
-            text = json_line(level, message, step=self._title, **fields)
-        self._console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        line = json_line(level, message, step=self._title, **fields) if self._is_json else None
+        shown = Text(visible(text) if line is None else line)
+        self._console.print(shown, soft_wrap=True)

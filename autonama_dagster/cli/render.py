@@ -1,56 +1,37 @@
 """Results as tables on a terminal."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
+from autonama_dagster.analytics.signals import CONFIRMATIONS
+from autonama_dagster.cli.screen import Screen
+from autonama_dagster.cli.tables import LONG, Column, print_table
+from autonama_dagster.labels import CONFIRMATION_WORDS, label
 from autonama_dagster.results import ScanResult
 
-PIPE_WIDTH = 200
 FEW = 20  # so many symbols are all shown, HOLD included
 _COLOURS = {"BUY": "green", "SELL": "red", "HOLD": "dim"}
 SYNTHETIC_NOTE = "SYNTHETIC MARKET: these candles are made up; no number here is about a real coin"
+_LONGEST_LIST: Final = 10
+_MARKS: Final = ("✓", "✗")  # a confirmation agrees with the signal, or speaks against it
+
+# The columns of a signal, those that matter most first.
+SIGNAL_COLUMNS = (
+    "symbol", "signal", "signal_strength", "z_score", "close", "confirmations", "lower_band",
+    "upper_band", "band_width_pct", "target_return_pct", "risk_level", "volatility_level", "trend",
+)  # fmt: skip
+_FORMS = {
+    "signal_strength": "{:.0f}",
+    "z_score": "{:+.2f}",
+    "pearson": "{:+.3f}",
+    "spearman": "{:+.3f}",
+    "residual_pearson": "{:+.3f}",
+}
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column of the signals table, and the least width of a console that shows it."""
-
-    title: str
-    needs_width: int
-    cell: Callable[[Mapping[Any, Any]], str]
-    is_number: bool = True
-
-
-_COLUMNS = (
-    _Column("symbol", 0, lambda r: str(r["symbol"]), is_number=False),
-    _Column("signal", 0, lambda r: f"[{_COLOURS[r['signal']]}]{r['signal']}[/]", is_number=False),
-    _Column("strength", 0, lambda r: f"{r['signal_strength']:.0f}"),
-    _Column("z", 0, lambda r: number(r["z_score"], "{:+.2f}")),
-    _Column("close", 0, lambda r: price(r["close"])),
-    _Column("lower", 80, lambda r: price(r["lower_band"])),
-    _Column("upper", 80, lambda r: price(r["upper_band"])),
-    _Column("width %", 110, lambda r: number(r["band_width_pct"], "{:.1f}")),
-    _Column("to far edge %", 110, lambda r: number(r["target_return_pct"], "{:.1f}")),
-    _Column("risk", 110, lambda r: text(r["risk_level"]), is_number=False),
-    _Column("volatility", 150, lambda r: text(r["volatility_level"]), is_number=False),
-    _Column("trend", 150, lambda r: text(r["trend"]), is_number=False),
-    _Column("confirmations", 150, lambda r: ", ".join(r["confirmations"]) or "-", is_number=False),
-)
-
-
-def stdout_console() -> Console:
-    """Standard output; a pipe has no width, so that tables keep all their columns there."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
-
-
-def print_result(console: Console, result: ScanResult, *, with_correlation: bool) -> None:
+def print_result(console: Screen, result: ScanResult, *, with_correlation: bool) -> None:
     """The signals table, the counts, and what went wrong."""
     if result.source == "synthetic":
         console.print(SYNTHETIC_NOTE, style="bold yellow")
@@ -59,19 +40,18 @@ def print_result(console: Console, result: ScanResult, *, with_correlation: bool
     what = "stored" if result.stored else "what-if, not stored"
     title = f"Signals of {_moment(result)} ({what}; source {result.source})"
     if shown.empty:
-        console.print(f"{title}: no BUY and no SELL", highlight=False)
+        console.say(f"{title}: no BUY and no SELL")
     else:
-        print_signals(console, shown, title)
+        print_signals(console, shown, title, "see the CSV file")
     _print_counts(console, result)
     if with_correlation and result.summary:
         print_correlation(console, result.summary["correlation_analysis"], result.interval)
         _print_expected_pairs(console, result.summary)
     if result.failed:
-        names = ", ".join(result.failed[:10]) + (", ..." if len(result.failed) > 10 else "")  # noqa: PLR2004
-        console.print(
-            f"{len(result.failed)} symbols could not be fetched: {names}; scan again to retry",
-            style="yellow",
-        )
+        more = ", ..." if len(result.failed) > _LONGEST_LIST else ""
+        names = ", ".join(result.failed[:_LONGEST_LIST]) + more
+        text = f"{len(result.failed)} symbols could not be fetched: {names}; scan again to retry"
+        console.say((text, "yellow"))
 
 
 def _moment(result: ScanResult) -> str:
@@ -81,45 +61,82 @@ def _moment(result: ScanResult) -> str:
     return f"{result.day}, {result.interval} candle of {result.candle_opens:%Y-%m-%d %H:%M} UTC"
 
 
-def print_signals(console: Console, signals: pd.DataFrame, title: str) -> None:
-    """Rows of `signals` as a table; a narrow console shows the columns that matter most."""
-    chosen = [c for c in _COLUMNS if console.width >= c.needs_width]
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in chosen:
-        table.add_column(
-            column.title,
-            justify="right" if column.is_number else "left",
-            no_wrap=column.title != "confirmations",
-        )
-    for row in signals.to_dict("records"):
-        table.add_row(*(column.cell(row) for column in chosen))
-    console.print(table)
+def print_signals(
+    console: Screen,
+    signals: pd.DataFrame,
+    title: str,
+    elsewhere: str,
+    names: Sequence[str] = SIGNAL_COLUMNS,
+) -> None:
+    """Rows of `signals` or `alerts` as a table, and what the marks of confirmations mean."""
+    rows = signals.to_dict("records")
+    columns = [_signal_column(console, name, rows) for name in names]
+    shown = print_table(console, columns, title, elsewhere)
+    is_marked = any(row["confirmations"] and row["signal"] != "HOLD" for row in rows)
+    if is_marked and "confirmations" in shown and console.can_show("".join(_MARKS)):
+        legend = "confirmations: {} agree with the signal, {} speak against it".format(*_MARKS)
+        console.print(legend, style="dim")
 
 
-def print_correlation(console: Console, analysis: dict[str, Any], interval: str = "1d") -> None:
+def _signal_column(console: Screen, name: str, rows: Sequence[Mapping[Any, Any]]) -> Column:
+    if name == "confirmations":
+        cells = [_confirmations(console, row) for row in rows]
+        return Column(label(name), cells, is_long=True)
+    found = column_of(name, [row[name] for row in rows])
+    if name != "signal":
+        return found
+    return Column(found.title, found.cells, [_COLOURS.get(c, "") for c in found.cells])
+
+
+def _confirmations(console: Screen, row: Mapping[Any, Any]) -> str:
+    """What agrees with a signal, apart from what speaks against it; of HOLD all that was found."""
+    found, signal = list(row["confirmations"]), row["signal"]
+    if signal == "HOLD":
+        return ", ".join(found) or "-"
+    agreeing = [name for name in found if signal in CONFIRMATIONS.get(name, ())]
+    marks = _MARKS if console.can_show("".join(_MARKS)) else ("for:", "against:")
+    sides = zip(marks, (agreeing, [n for n in found if n not in agreeing]), strict=True)
+    told = [f"{mark} {', '.join(map(_word, names))}" for mark, names in sides if names]
+    return "  ".join(told) or "-"
+
+
+def _word(confirmation: str) -> str:
+    return CONFIRMATION_WORDS.get(confirmation, confirmation)
+
+
+def print_correlation(console: Screen, analysis: dict[str, Any], interval: str = "1d") -> None:
     """The short form of the day's correlations."""
     what = "daily log returns over 90 days" if interval == "1d" else f"90 {interval} log returns"
-    console.print(f"Correlations of {what}, between members:", highlight=False)
+    console.say(f"Correlations of {what}, between members:")
     for name, value in analysis.items():
         if not isinstance(value, list | dict):
             shown = f"{value:.3f}" if isinstance(value, float) else value
-            console.print(f"  {name.replace('_', ' ')}: {shown}", highlight=False)
+            console.say(f"  {label(name)}: {shown}")
     for name, value in analysis.items():
         if isinstance(value, list) and value:
-            print_records(console, value, name.replace("_", " "))
+            print_records(console, value, label(name))
 
 
-def print_records(console: Console, records: Sequence[dict[str, Any]], title: str) -> None:
+def print_records(
+    console: Screen, records: Sequence[Mapping[str, Any]], title: str, elsewhere: str = ""
+) -> None:
     """Any records as a table."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     # Names first: JSON from the database has its keys in an order of its own.
     names = sorted(records[0], key=lambda name: not name.startswith("symbol"))
-    for name in names:
-        is_number = isinstance(records[0][name], int | float)
-        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
-    for record in records:
-        table.add_row(*(_cell(record[name]) for name in names))
-    console.print(table)
+    columns = [column_of(name, [record[name] for record in records]) for name in names]
+    print_table(console, columns, title, elsewhere)
+
+
+def column_of(name: str, values: Sequence[Any]) -> Column:
+    """A column of values as people read them."""
+    known = [value for value in values if value is not None]
+    is_number = bool(known) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in known
+    )
+    form = _FORMS.get(name, "{:.1f}" if label(name).endswith("%") else None)
+    cells = [number(v, form) if form and is_number else _cell(v) for v in values]
+    is_long = any(isinstance(v, list) for v in known) or max(map(len, cells), default=0) > LONG
+    return Column(label(name), cells, is_number=is_number, is_long=is_long)
 
 
 def price(value: Any) -> str:
@@ -139,7 +156,7 @@ def text(value: Any) -> str:
     return "-" if value is None or pd.isna(value) else str(value)
 
 
-def _print_counts(console: Console, result: ScanResult) -> None:
+def _print_counts(console: Screen, result: ScanResult) -> None:
     found = result.summary
     if not found:
         return
@@ -155,16 +172,15 @@ def _print_counts(console: Console, result: ScanResult) -> None:
         parts.append(f"{found['quarantined']} quarantined")
     if result.quarantined:
         parts.append(f"{result.quarantined} candles quarantined")
-    console.print("; ".join(parts), highlight=False)
+    console.say("; ".join(parts))
 
 
-def _print_expected_pairs(console: Console, found: Mapping[str, Any]) -> None:
+def _print_expected_pairs(console: Screen, found: Mapping[str, Any]) -> None:
     high, linked = found["expected_high_correlations"], found["expected_linked_pairs"]
     if high is not None:
-        console.print(
+        console.say(
             f"If members had nothing in common, chance would bring {high:.1f} high correlations "
-            f"and {linked:.1f} linked pairs",
-            highlight=False,
+            f"and {linked:.1f} linked pairs"
         )
 
 
@@ -174,6 +190,8 @@ def _expected(count: float | None) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return price(value)
     if isinstance(value, list):

@@ -1,8 +1,7 @@
 """`autonama revisions`: candles that changed, and the rows that makes stale."""
 
-import csv
 import json
-import sys
+import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import date
@@ -13,6 +12,7 @@ import click
 from autonama_dagster.analytics.intervals import MADE_FROM
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_moment
+from autonama_dagster.escaping import csv_text
 from autonama_dagster.settings import load_settings
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def commands(stale: "Stale") -> list[str]:
     if names:
         days = [day for name in names for day in stale.rows[name]["date"].dt.date]
         symbols = sorted({s for n in names if n != "correlation_matrix" for s in stale.symbols(n)})
-        whose = f"--symbols {','.join(symbols)} " if symbols else ""
+        whose = f"--symbols {shlex.quote(','.join(symbols))} " if symbols else ""
         lines.append(_backfill(min(days), max(days), f"{whose}--assets {','.join(names)}"))
     return lines
 
@@ -161,13 +161,13 @@ def _stale_text(stale: "Stale") -> list[str]:
 
 
 def _write_csv(found: Sequence["Change"]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
+    rows = []
     for c in found:
         opens = c.open_time.isoformat() if c.open_time else ""
         head = (c.table, c.symbol, c.date, opens, c.changed_at.isoformat(), *c.sources)
         for name, (old, new) in c.columns.items() or [("", (None, None))]:
-            writer.writerow([*head, name, _plain(old), _plain(new)])
+            rows.append((*head, name, _plain(old), _plain(new)))
+    click.echo(csv_text(CSV_HEAD, rows), nl=False)
 
 
 def _plain(value: Any) -> Any:

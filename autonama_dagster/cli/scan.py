@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from autonama_dagster.analytics.channel import ChannelParams
 from autonama_dagster.cli.old_config import read_old_config
 from autonama_dagster.cli.progress import StepProgress
-from autonama_dagster.cli.render import print_result, stdout_console
+from autonama_dagster.cli.render import print_result
+from autonama_dagster.cli.screen import Screen, screen
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
@@ -94,7 +94,7 @@ def scan(
             chosen, settings, has_top=bool(top or top_100), with_charts=generate_charts
         )
     folder = results_folder(settings.results_path)
-    errors = Console(stderr=True)
+    errors = screen(stderr=True)
     result = run_scan(
         base, settings, wanted_day, chosen, errors, with_charts=generate_charts, interval=interval
     )
@@ -102,7 +102,7 @@ def scan(
     if form == "json":
         click.echo(document.read_text(encoding="utf-8"), nl=False)
     else:
-        print_result(stdout_console(), result, with_correlation=correlation_analysis)
+        print_result(screen(), result, with_correlation=correlation_analysis)
     click.echo(f"results: {document} and {table.name}", err=True)
     if result.charts:
         click.echo(f"charts: {len(result.charts)} in {result.charts[0].parent}", err=True)
@@ -113,7 +113,7 @@ def run_scan(
     settings: Settings,
     day: date | None,
     chosen: tuple[str, ...] | None,
-    console: Console,
+    console: Screen,
     *,
     with_charts: bool,
     interval: str | None = None,

@@ -12,11 +12,9 @@ from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import load_settings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from autonama_dagster.cli.screen import Screen
     from resources.health import Health
 
-_PIPE_WIDTH = 140
 _COLOURS = {"SUCCESS": "green", "FAILURE": "bold red", "CANCELED": "yellow"}
 _MIB = 1024**2
 
@@ -75,26 +73,22 @@ def _plain(value: Any) -> str:
 
 
 def _print(health: "Health") -> None:
-    from rich.console import Console  # noqa: PLC0415
+    from autonama_dagster.cli.screen import screen  # noqa: PLC0415
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH, highlight=False)
+    console = screen()
     _print_verdict(console, health)
     _print_tables(console, health)
     _print_runs(console, health)
     _print_rest(console, health)
 
 
-def _print_verdict(console: "Console", health: "Health") -> None:
-    from rich.markup import escape  # noqa: PLC0415
-
+def _print_verdict(console: "Screen", health: "Health") -> None:
     for problem in health.problems:
-        console.print(f"[bold red]problem[/]  {escape(problem)}", soft_wrap=True)
+        console.say(("problem", "bold red"), f"  {problem}")
     if not health.problems:
-        console.print("[green]healthy[/]")
+        console.say(("healthy", "green"))
     for note in health.notes:
-        console.print(f"[yellow]note[/]     {escape(note)}", soft_wrap=True)
+        console.say(("note", "yellow"), f"     {note}")
     clock, latest = health.clock, health.tables.latest_summary
     behind = "none is complete"
     if latest is not None:
@@ -106,53 +100,56 @@ def _print_verdict(console: "Console", health: "Health") -> None:
     )
 
 
-def _print_tables(console: "Console", health: "Health") -> None:
-    if not health.tables.tables:
-        return
+def _print_tables(console: "Screen", health: "Health") -> None:
+    from autonama_dagster.cli.tables import Column, print_table  # noqa: PLC0415
+
     closed = health.clock.latest_closed
-    table = _table(
-        "table", "latest day", "complete to", "days behind", "~rows", "MiB", "of it indexes"
-    )
-    for t in health.tables.tables:
-        behind = "-" if t.complete_day is None else str((closed - t.complete_day).days)
-        table.add_row(
-            t.name,
-            str(t.latest_day or "-"),
-            str(t.complete_day or "-"),
-            behind,
-            f"{t.rows:,}",
-            f"{t.bytes / _MIB:,.1f}",
-            f"{t.index_bytes / _MIB:,.1f}",
+    full = [t for t in health.tables.tables if t.rows or t.latest_day is not None]
+    if full:
+        columns = (
+            Column("table", [t.name for t in full]),
+            Column("latest day", [str(t.latest_day or "-") for t in full]),
+            Column("complete to", [str(t.complete_day or "-") for t in full]),
+            Column("days behind", [_behind(t.complete_day, closed) for t in full], is_number=True),
+            Column("~rows", [f"{t.rows:,}" for t in full], is_number=True),
+            Column("MiB", [f"{t.bytes / _MIB:,.1f}" for t in full], is_number=True),
+            Column("of it indexes", [f"{t.index_bytes / _MIB:,.1f}" for t in full], is_number=True),
         )
-    console.print(table)
+        print_table(console, columns, None, "use --format json")
+    if empty := [t.name for t in health.tables.tables if t not in full]:
+        console.print(f"empty: {', '.join(empty)}")
 
 
-def _print_runs(console: "Console", health: "Health") -> None:
-    if not health.dagster.last_runs:
+def _behind(complete: date | None, closed: date) -> str:
+    return "-" if complete is None else str((closed - complete).days)
+
+
+def _print_runs(console: "Screen", health: "Health") -> None:
+    from autonama_dagster.cli.tables import Column, print_table  # noqa: PLC0415
+
+    runs = health.dagster.last_runs
+    if not runs:
         console.print("runs: none yet")
         return
-    table = _table("run", "job", "partitions", "status", "started (UTC)", "seconds")
-    for run in health.dagster.last_runs:
-        table.add_row(
-            run.run_id[:8],
-            run.job,
-            run.partitions or "-",
-            f"[{_COLOURS.get(run.status, 'cyan')}]{run.status}[/]",
-            "-" if run.started is None else f"{run.started:%Y-%m-%d %H:%M:%S}",
-            "-" if run.seconds is None else f"{run.seconds:,.1f}",
-        )
-    console.print(table)
+    started = ["-" if r.started is None else f"{r.started:%m-%d %H:%M:%S}" for r in runs]
+    seconds = ["-" if r.seconds is None else f"{r.seconds:,.1f}" for r in runs]
+    columns = (
+        Column("run", [r.run_id[:8] for r in runs]),
+        Column("job", [r.job for r in runs]),
+        Column("status", [r.status for r in runs], [_COLOURS.get(r.status, "cyan") for r in runs]),
+        Column("started (UTC)", started),
+        Column("seconds", seconds, is_number=True),
+        Column("partitions", [r.partitions or "-" for r in runs], is_long=True),
+    )
+    print_table(console, columns, None, "use --format json")
 
 
-def _print_rest(console: "Console", health: "Health") -> None:
-    from rich.markup import escape  # noqa: PLC0415
-
+def _print_rest(console: "Screen", health: "Health") -> None:
     dagster, disk = health.dagster, health.disk
     console.print(
         f"disk: project {_size(health.tables.database_bytes)}, Dagster "
         f"{_size(dagster.database_bytes)}, folder {_size(disk.folder_bytes)} in "
-        f"{escape(str(disk.folder))}, free {_size(disk.free_bytes)}",
-        soft_wrap=True,
+        f"{disk.folder}, free {_size(disk.free_bytes)}"
     )
     heard = (
         f"last heard {dagster.heartbeat:%Y-%m-%d %H:%M:%S} UTC"
@@ -167,17 +164,6 @@ def _print_rest(console: "Console", health: "Health") -> None:
     if not dagster.is_daemon_alive or not any(a.is_on for a in schedules):
         ticks += ", if `autonama up` runs then"
     console.print(ticks)
-
-
-def _table(*titles: str) -> Any:
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    numbers = {"days behind", "~rows", "MiB", "of it indexes", "seconds"}
-    for title in titles:
-        table.add_column(title, justify="right" if title in numbers else "left", no_wrap=True)
-    return table
 
 
 def _size(size: int) -> str:

@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from autonama_dagster.cli.progress import StepProgress
+from autonama_dagster.cli.screen import screen
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
@@ -51,7 +51,7 @@ def verify(
     wanted = None if day is None else parse_day(day)
     chosen = chosen_symbols(symbols) or ()
     settings = load_settings()
-    progress = StepProgress(Console(stderr=True), settings.log_format)
+    progress = StepProgress(screen(stderr=True), settings.log_format)
     with progress.running():
         progress.step("load the stages")
         if sample or everything:
@@ -107,9 +107,9 @@ def document(found: list["Verified"], first: date, last: date) -> dict[str, Any]
 
 def _print(found: list["Verified"], first: date, last: date) -> None:
     from assets.verify import KINDS  # noqa: PLC0415
-    from autonama_dagster.cli.render import print_records, stdout_console  # noqa: PLC0415
+    from autonama_dagster.cli.render import print_records  # noqa: PLC0415
 
-    console = stdout_console()
+    console = screen()
     records = [
         {
             "table": part.table,
@@ -125,14 +125,10 @@ def _print(found: list["Verified"], first: date, last: date) -> None:
     print_records(console, shown, f"Rows of {days}, computed again")
     for part in found:
         for row in part.mismatches.head(SHOWN).astype(str).to_dict("records"):
-            console.print(
-                f"{part.table}: {', '.join(f'{k} {v}' for k, v in row.items())}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            console.say(f"{part.table}: {', '.join(f'{k} {v}' for k, v in row.items())}")
     total = sum(part.rows for part in found)
     wrong = sum(part.rows_of() for part in found)
     if wrong:
-        console.print(f"[bold red]{wrong:,} of {total:,} rows differ[/]")
+        console.say((f"{wrong:,} of {total:,} rows differ", "bold red"))
     else:
-        console.print(f"[green]all {total:,} rows are what is stored[/]")
+        console.say((f"all {total:,} rows are what is stored", "green"))

@@ -147,20 +147,6 @@ def test_percent(value, text):
     assert style.percent(value) == text
 
 
-@pytest.mark.parametrize(
-    ("symbol", "text"),
-    [
-        ("BTCUSDT", "BTC"),
-        ("1000SATSUSDT", "1000SATS"),
-        ("USDT", "USDT"),
-        ("AVERYLONGNAMEUSDT", "AVERYLONG…"),
-        ("币USDT", r"\u5e01"),
-    ],
-)
-def test_short_name(symbol, text):
-    assert style.short_name(symbol) == text
-
-
 @pytest.mark.parametrize("value", [None, math.nan, np.float64("nan")])
 def test_null_is_no_number(value):
     assert math.isnan(style.number({"x": value}, "x"))

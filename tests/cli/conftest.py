@@ -45,6 +45,7 @@ def run(monkeypatch, capsys):
 
     def call(*arguments):
         before = dict(os.environ)
+        monkeypatch.delenv("COLUMNS", raising=False)
         monkeypatch.setattr(sys, "argv", ["autonama", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:

@@ -31,7 +31,7 @@ def test_rows_are_chosen_by_signal_and_return(run, what, column):
     def shown(*arguments):
         return json.loads(run("show", what, "--format", "json", *arguments).out)
 
-    everything = shown()
+    everything = shown(*(("--all",) if what == "alerts" else ()))
     for signal in ("BUY", "SELL", "HOLD"):
         expected = [r for r in everything if r["signal"] == signal]
         assert shown("--signal", signal.lower()) == expected
@@ -41,11 +41,11 @@ def test_rows_are_chosen_by_signal_and_return(run, what, column):
 
 
 def test_alerts_as_json_hold_their_documents(run, day):
-    row = json.loads(run("show", "alerts", "--format", "json").out)[0]
+    row = json.loads(run("show", "alerts", "--all", "--format", "json").out)[0]
     assert isinstance(row["technical_indicators"]["rsi_14"], float)
     bands = day.warehouse.read("regression_bands").set_index("symbol")
     assert row["polynomial_regression"]["n_obs"] == bands.loc[row["symbol"], "n_obs"]
-    assert row["symbol"] in run("show", "alerts").out
+    assert row["symbol"] in run("show", "alerts", "--all").out
 
 
 @pytest.mark.usefixtures("day")

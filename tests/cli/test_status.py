@@ -33,7 +33,7 @@ def test_a_day_that_is_complete(run):
     assert "healthy" in ended.out
     assert "latest closed day 2024-03-10 (exchange, 2024-03-11 08:00" in ended.out
     for name in ("universe", "ohlcv_1d", "analysis_summary", "fetch_log"):
-        assert f" {name} " in ended.out
+        assert re.search(rf"^{name} ", ended.out, re.MULTILINE), name
     assert "symbols_job" in ended.out
     assert "2024-03-10|" in ended.out
     assert "daemon: not running, never heard" in ended.out
