@@ -78,6 +78,12 @@ def test_an_export_reads_back_with_nulls_for_what_is_missing(tmp_path):
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [table.name, document.name]
 
 
+def test_an_exported_name_is_no_formula(tmp_path):
+    frame = signals().assign(symbol=["=1+1USDT", *signals()["symbol"][1:]])
+    _, table = export(result(frame), tmp_path, NOW)
+    assert "'=1+1USDT" in {row["symbol"] for row in csv.DictReader(table.read_text().splitlines())}
+
+
 def test_an_export_of_the_same_second_takes_the_next_free_one(tmp_path):
     for name in ("000659.json", "000700.csv"):
         (tmp_path / f"backtest_results_20240311_{name}").write_text("mine")
