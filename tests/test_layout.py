@@ -36,6 +36,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "dotenv": "python-dotenv",
     "binance": "python-binance",
+    "fontTools": "fonttools",
     "dagster_postgres": "dagster-postgres",
     "psycopg2": "psycopg2-binary",
     "pydantic_settings": "pydantic-settings",
