@@ -93,7 +93,7 @@ class Project:
     def empty(self) -> None:
         """Remove both databases, so that the next program finds a new server."""
         self.server.start()
-        url = libpq_url(self.server.url("postgres"))
+        url = libpq_url(self.server.admin_url("postgres"))
         with psycopg.connect(url, autocommit=True) as connection:
             for name in (DATABASE, DAGSTER_DATABASE):
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -108,7 +108,7 @@ class Project:
 
     def has_databases(self) -> bool:
         """Whether a program came as far as making both."""
-        with psycopg.connect(libpq_url(self.server.url("postgres"))) as connection:
+        with psycopg.connect(libpq_url(self.server.admin_url("postgres"))) as connection:
             query = "SELECT count(*) FROM pg_database WHERE datname = ANY(%s)"
             row = connection.execute(query, ([DATABASE, DAGSTER_DATABASE],)).fetchone()
         return row == (2,)

@@ -29,9 +29,9 @@ from urllib.parse import quote
 import psutil
 import psycopg
 from filelock import FileLock
-from psycopg import sql
 
 from autonama_dagster.errors import DatabaseError
+from resources import postgres_roles
 from resources.postgres_guard import becomes_true, end_orphans, lease
 from resources.postgres_programs import (
     PROGRAMS_VARIABLE,
@@ -48,7 +48,6 @@ if sys.platform != "win32":
 
 _ROOT_STATE: Final = Path("/var/lib/autonama")
 _ROOT_ACCOUNTS: Final = ("postgres", "nobody")
-_USER: Final = "autonama"
 _PORT: Final = 5432  # in the name of the socket only; said in URLs because of PGPORT
 
 # sun_path of a Unix socket: 108 bytes with the final NUL. The longest name beside it is the lock's.
@@ -86,8 +85,9 @@ class EmbeddedPostgres:
     An ordinary user's data lies in `<project_dir>/.autonama/postgres`. Postgres refuses to run as
     root, so root's lies in `/var/lib/autonama/<hash of the path>` and belongs to `postgres`, or to
     `nobody`. Where data, socket and log are follows from path and user alone, so that all
-    processes of a project find the same server. Clients connect as `autonama`, without a password,
-    through a socket in a directory that only the server's account may enter; no port is open.
+    processes of a project find the same server. Clients connect without a password, as the roles
+    of `postgres_roles`, through a socket in a directory that only the server's account may enter;
+    no port is open.
 
     Parameters
     ----------
@@ -175,37 +175,41 @@ class EmbeddedPostgres:
         return None if postmaster is None else postmaster.pid
 
     def url(self, database: str) -> str:
-        """URL of `database` on this server, as libpq reads it."""
+        """URL of `database` for the everyday role, as libpq reads it."""
+        return self._url(postgres_roles.EVERYDAY, database)
+
+    def admin_url(self, database: str) -> str:
+        """URL of `database` for the superuser: for what the everyday role may not do."""
+        return self._url(postgres_roles.ADMIN, database)
+
+    def _url(self, role: str, database: str) -> str:
         socket_dir = quote(str(self._socket_dir), safe="/")
         name = quote(database, safe="")
-        return f"postgresql://{_USER}@/{name}?host={socket_dir}&port={_PORT}"
+        return f"postgresql://{role}@/{name}?host={socket_dir}&port={_PORT}"
 
     def psql_command(self, database: str) -> list[str]:
         """Program and arguments of a `psql` that is connected to `database`."""
         return [str(find_programs() / "psql"), self.url(database)]
 
     def ensure_database(self, name: str) -> None:
-        """Create the database `name` if it is missing; many callers may do so at a time.
+        """Make the database `name` if it is missing; it belongs to the everyday role then.
+
+        Many callers may do so at a time. The server of an earlier version gets its roles here.
 
         Raises
         ------
         DatabaseError
             If the server is not running, or refuses the name.
         """
-        create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if postgres_roles.is_prepared(self.url("postgres"), name):
+            return
         try:
-            with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-                row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
-                if row.fetchone() is not None:
-                    return
-                # The second of two creators fails on the name or, a little later, on its index.
-                with contextlib.suppress(
-                    psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation
-                ):
-                    connection.execute(create)
-        except psycopg.Error as error:
+            with self._starter_lock():
+                if not postgres_roles.is_prepared(self.url("postgres"), name):
+                    postgres_roles.prepare(self._url, name)
+        except (psycopg.Error, OSError) as error:
             raise DatabaseError(
-                f"cannot create the database {name!r} on the embedded server: "
+                f"cannot prepare the database {name!r} on the embedded server: "
                 f"{one_line(str(error))}; its log is {self.log_file}"
             ) from error
 
@@ -315,7 +319,7 @@ class EmbeddedPostgres:
             shutil.rmtree(leftover, ignore_errors=True)  # its initdb may still be at work
         new = self._home / f"init-{secrets.token_hex(4)}"
         self._make_server_dir(new)
-        access = ["--username", _USER, "--auth-local=trust", "--auth-host=reject"]
+        access = ["--username", postgres_roles.ADMIN, "--auth-local=trust", "--auth-host=reject"]
         storage = ["--encoding=UTF8", "--locale=C", "--data-checksums", "--no-instructions"]
         settings = [option for setting in _INITIAL_SETTINGS for option in ("-c", setting)]
         self._run(programs / "initdb", ["-D", new.name, *access, *storage, *settings])

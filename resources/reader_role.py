@@ -13,14 +13,16 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
 from resources.connections import connect
-from resources.database_urls import redacted
+from resources.database_urls import libpq_url, redacted
 from resources.embedded_postgres import EmbeddedPostgres
 from resources.postgres_guard import becomes_true
 from resources.postgres_programs import one_line
+from resources.postgres_roles import EVERYDAY, administrator
 
 DEFAULT_NAME: Final = "autonama_reader"
 _MARK: Final = "autonama: read-only, made by `autonama db reader`"
@@ -70,8 +72,10 @@ def ensure_reader(
             f"--name {name!r}: use lower-case letters, digits and _, at most 63, not pg_..."
         )
     try:
-        with connect(url) as connection:
+        with _maker(url, server) as connection:
             _make(connection, name, password)
+            if server is not None:  # rights are the owner's to give
+                connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(EVERYDAY)))
             _grant(connection, name)
             if dagster_database is not None:
                 _close(connection, dagster_database)
@@ -87,6 +91,14 @@ def ensure_reader(
         ) from None
     if server is not None:
         _demand_password(server, url, name)
+
+
+def _maker(url: str, server: EmbeddedPostgres | None) -> Connection:
+    """Connected as who may make roles: on the embedded server that is its superuser."""
+    if server is None:
+        return connect(url)
+    database = conninfo_to_dict(libpq_url(url))["dbname"]
+    return administrator(server.admin_url(str(database)))
 
 
 def new_password() -> str:
@@ -151,7 +163,7 @@ def _close(connection: Connection, database: str) -> None:
 
 def _demand_password(server: EmbeddedPostgres, url: str, name: str) -> None:
     """Let the role into the project's database with its password, and nowhere else."""
-    with connect(url, autocommit=True) as connection:
+    with _maker(url, server) as connection:
         rules = [
             f'local "{connection.info.dbname}" "{name}" scram-sha-256',
             f'local all "{name}" reject',

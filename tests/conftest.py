@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from support import as_users_own
 
 from resources.database import migrate
 from resources.database_urls import libpq_url
@@ -48,9 +49,13 @@ def market_data() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A running embedded server for all tests: each makes a database of its own on it."""
+    """A running embedded server for all tests: each makes a database of its own on it.
+
+    It also stands for a user's server, so its user may make databases and roles.
+    """
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
     server.start()
+    as_users_own(server)
     yield server
     server.destroy()
 

@@ -3,6 +3,7 @@
 import socket
 
 import pandas as pd
+import psycopg
 
 NOW = pd.Timestamp("2024-01-02 00:05:00", tz="UTC").as_unit("us")
 HOLD = """
@@ -13,6 +14,13 @@ with held(*sys.argv[1:]):
     sys.stdin.read()
 """  # a process that holds the lock of a run: arguments database and run id
 STAMPS = {"run_id": "run-1", "computed_at": NOW, "created_at": NOW, "updated_at": NOW}
+
+
+def as_users_own(server):
+    """Let the everyday role of an embedded server do what a user's on a server of their own can."""
+    server.ensure_database("tests")
+    with psycopg.connect(server.admin_url("postgres"), autocommit=True) as connection:
+        connection.execute("ALTER ROLE autonama CREATEDB CREATEROLE")
 
 
 def bands(symbols: list[str], days: list[str], close: float = 10.0) -> pd.DataFrame:

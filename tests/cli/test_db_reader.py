@@ -178,15 +178,15 @@ def test_a_short_password_is_refused(run, monkeypatch):
 def test_the_server_never_sees_the_password(own):
     """Not even with every statement logged: it is sent as a verifier."""
     server = own[1]
-    admin = libpq_url(server.url(DATABASE))
+    url, admin = libpq_url(server.url(DATABASE)), libpq_url(server.admin_url(DATABASE))
     start = server.log_file.stat().st_size
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute("ALTER ROLE autonama SET log_statement = 'all'")
+        connection.execute("ALTER ROLE autonama_admin SET log_statement = 'all'")
     try:
-        ensure_reader(admin, "logged_reader", CHOSEN, dagster_database=None)
+        ensure_reader(url, "logged_reader", CHOSEN, dagster_database=None, server=server)
     finally:
         with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute("ALTER ROLE autonama RESET log_statement")
+            connection.execute("ALTER ROLE autonama_admin RESET log_statement")
     logged = server.log_file.read_bytes()[start:].decode()
     assert "logged_reader" in logged
     assert CHOSEN not in logged
@@ -215,5 +215,6 @@ def test_its_rights_reach_no_further_on_a_server_of_the_user(database, postgres)
             {"r": name, "d": f"{name}_dagster"},
         ).fetchone()
         assert connects == (True, False)
+    with psycopg.connect(postgres.admin_url(database.split("/")[3].split("?")[0])) as connection:
         connection.execute(f"DROP OWNED BY {name}")
         connection.execute(f"DROP ROLE {name}")

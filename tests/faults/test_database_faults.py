@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from fault_support import NOW, SETTINGS, Stage
 from projects import project
+from support import as_users_own
 
 from autonama_dagster.errors import AutonamaError, DatabaseError
 from resources import warehouse as writes
@@ -34,6 +35,7 @@ def opened_on(own, server, opened, folder):
 
 def test_postgres_restarted_mid_write(own_server, server, opened, tmp_path, monkeypatch):
     own_server.start()
+    as_users_own(own_server)
     with opened_on(own_server, server, opened, tmp_path) as stage:
         replace = writes.replace_rows
 
@@ -53,6 +55,7 @@ def test_postgres_restarted_mid_write(own_server, server, opened, tmp_path, monk
 
 def test_postgres_down_at_start(own_server, server, opened, tmp_path):
     own_server.start()
+    as_users_own(own_server)
     own_server.ensure_database(f"project_{tmp_path.name}".replace("-", "_"))
     own_server.stop()
     own = EmbeddedPostgres(own_server._project_dir)
@@ -102,6 +105,7 @@ def fill(ballast):
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_disk_full(server, opened, own_server, small_disk, tmp_path):
     own_server.start()
+    as_users_own(own_server)
     with opened_on(own_server, server, opened, tmp_path) as stage:
         fill(small_disk)
         stage.fails("No space left on device|out of reach|the database failed", AutonamaError)
@@ -114,6 +118,7 @@ def test_disk_full(server, opened, own_server, small_disk, tmp_path):
 
 def test_connections_exhausted(own_server, server, opened, tmp_path):
     own_server.start()
+    as_users_own(own_server)
     with (own_server.data_dir / "postgresql.conf").open("a") as settings:
         settings.write("max_connections = 12\n")
     own_server.stop()
@@ -122,7 +127,7 @@ def test_connections_exhausted(own_server, server, opened, tmp_path):
         with suppress(psycopg.OperationalError):  # too many clients already
             while True:
                 held.enter_context(psycopg.connect(own_server.url("postgres")))
-        stage.fails("too many clients.*raise max_connections", DatabaseError)
+        stage.fails("(too many clients|connection slots).*raise max_connections", DatabaseError)
         held.close()
         assert stage.holds_nothing()
         stage.scan()

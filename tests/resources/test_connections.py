@@ -209,7 +209,7 @@ def test_a_pooler_of_sessions_works(postgres, tmp_path):
 def test_nobody_connects_in_another_way():
     elsewhere = {
         "resources/connections.py",
-        "resources/embedded_postgres.py",  # makes the databases of its own server
+        "resources/postgres_roles.py",  # makes roles and databases of the embedded server
         "resources/dagster_storage.py",  # Dagster's engines, guarded
         "resources/dagster_tables.py",
         "migrations/new.py",  # on a scratch server

@@ -17,6 +17,7 @@ def weak(database):
     with psycopg.connect(libpq_url(database), autocommit=True) as connection:
         connection.execute("DROP SCHEMA trading CASCADE")
         connection.execute("CREATE ROLE weak")
+        connection.execute("GRANT weak TO current_user")
         yield f"{database}&options=-c%20role%3Dweak"
         connection.execute("DROP ROLE weak")
 

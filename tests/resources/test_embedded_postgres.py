@@ -15,8 +15,8 @@ import pytest
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.settings import load_settings
-from resources import embedded_postgres, postgres_guard
-from resources.database import DAGSTER_DATABASE, DATABASE, started_ahead
+from resources import embedded_postgres, postgres_guard, postgres_roles
+from resources.database import DAGSTER_DATABASE, DATABASE, migrate, started_ahead
 from resources.embedded_postgres import EmbeddedPostgres
 
 CHECKOUT = Path(embedded_postgres.__file__).parents[1]
@@ -70,7 +70,7 @@ def public_dir():
 
 
 def ask(server, query):
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+    with psycopg.connect(server.admin_url("postgres"), autocommit=True) as connection:
         return connection.execute(query).fetchone()
 
 
@@ -196,7 +196,7 @@ def test_the_server_does_not_inherit_the_callers_environment(server, monkeypatch
 
 
 def test_a_killed_server_is_replaced_and_commits_survive(server):
-    with contextlib.closing(psycopg.connect(server.url("postgres"), autocommit=True)) as busy:
+    with contextlib.closing(psycopg.connect(server.admin_url("postgres"), autocommit=True)) as busy:
         busy.execute("CREATE TABLE survivors AS SELECT 42 AS answer")
         # A query that never looks at its parent keeps its process alive after the kill.
         busy.pgconn.send_query(b"SELECT sum(1) FROM pg_class a, pg_class b, pg_class c, pg_class d")
@@ -415,7 +415,7 @@ def test_psql_command_connects(server):
 
 
 def test_stop_ends_the_server_and_keeps_the_data(server):
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+    with psycopg.connect(server.admin_url("postgres"), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS answer")
     server.stop()
     assert server.pid() is None
@@ -489,3 +489,118 @@ def test_no_server_is_started_where_there_is_a_database(own_server, project_of):
     with started_ahead(load_settings(DATABASE_URL="postgresql://u@127.0.0.1:9/d")):
         pass
     assert own_server.pid() is None
+
+
+# Roles
+
+
+def as_before(new_server, monkeypatch):
+    """Make the server as earlier versions did: one superuser, which owns everything."""
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_roles, "ADMIN", postgres_roles.EVERYDAY)
+        new_server.start()
+    with psycopg.connect(new_server.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE mine AS SELECT 1 AS a")
+        for name in (DATABASE, DAGSTER_DATABASE):
+            connection.execute(f"CREATE DATABASE {name}")
+    migrate(new_server.url(DATABASE))
+    with psycopg.connect(new_server.url(DATABASE)) as connection:
+        connection.execute("CREATE ROLE grafana LOGIN")
+        connection.execute("GRANT USAGE ON SCHEMA trading TO grafana")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA trading TO grafana")
+        connection.execute(
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA trading GRANT SELECT ON TABLES TO grafana"
+        )
+        connection.execute("CREATE TABLE notes (id serial PRIMARY KEY, text text)")
+        connection.execute("INSERT INTO notes (text) VALUES ('precious')")
+        connection.execute('CREATE VIEW "my view" AS SELECT text FROM notes')
+
+
+@pytest.mark.parametrize("moment", ["running", "stopped", "interrupted"])
+def test_an_earlier_versions_superuser_is_parted_in_two(new_server, monkeypatch, moment):
+    as_before(new_server, monkeypatch)
+    if moment == "stopped":
+        new_server.stop()
+        new_server.start()
+    if moment == "interrupted":
+        with monkeypatch.context() as patch:
+            patch.setattr(postgres_roles, "_hand_over", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                new_server.ensure_database(DATABASE)
+    for name in (DATABASE, DAGSTER_DATABASE):
+        new_server.ensure_database(name)
+    query = "SELECT rolname::text FROM pg_roles WHERE rolsuper"
+    with psycopg.connect(new_server.admin_url("postgres")) as connection:
+        assert connection.execute(query).fetchall() == [("autonama_admin",)]
+        owners = "SELECT DISTINCT datdba::regrole::text FROM pg_database WHERE datname ~ 'autonama'"
+        assert connection.execute(owners).fetchall() == [("autonama",)]
+    with psycopg.connect(new_server.url("postgres")) as connection:
+        assert connection.execute("ALTER TABLE mine ADD b int; SELECT a FROM mine").nextset()
+    with psycopg.connect(new_server.url(DATABASE)) as connection:
+        rows = connection.execute('SELECT text FROM "my view"').fetchall()
+        assert rows == [("precious",)]
+        connection.execute("INSERT INTO notes (text) VALUES ('goes on')")
+        connection.execute("CREATE TABLE trading.of_tomorrow (a int)")
+        foreign = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace IN "
+            "('trading'::regnamespace, 'public'::regnamespace) AND relowner <> 'autonama'::regrole"
+        ).fetchall()
+        assert foreign == []
+        for table in ("signals", "of_tomorrow"):
+            readable = "SELECT has_table_privilege('grafana', %s, 'SELECT')"
+            assert connection.execute(readable, (f"trading.{table}",)).fetchone() == (True,)
+        connection.execute("DROP SCHEMA trading CASCADE")  # as a restore does
+
+
+FORBIDDEN = (
+    "COPY (SELECT 1) TO PROGRAM 'true'",
+    "COPY (SELECT 1) TO '/tmp/mine'",
+    "CREATE TEMP TABLE t (a text); COPY t FROM PROGRAM 'true'",
+    "SELECT pg_read_file('PG_VERSION')",
+    "SELECT lo_export(lo_create(0), '/tmp/mine')",
+    "CREATE ROLE mine SUPERUSER",
+    "ALTER ROLE autonama SUPERUSER",
+    "SET ROLE autonama_admin",
+    "SET SESSION AUTHORIZATION autonama_admin",
+    "GRANT pg_execute_server_program TO autonama",
+    "ALTER SYSTEM SET archive_command = 'true'",
+    "CREATE EXTENSION dblink",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE c AS '/tmp/mine'",
+    "CREATE DATABASE mine",
+    "DROP DATABASE postgres",
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(own_server):
+    own_server.start()
+    own_server.ensure_database(DATABASE)
+    return own_server
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_the_everyday_role_is_held_to_its_databases(prepared, statement):
+    with psycopg.connect(prepared.url(DATABASE), autocommit=True) as connection:
+        user = connection.execute("SELECT current_user, session_user").fetchone()
+        assert user == ("autonama", "autonama")
+        first, _, last = statement.rpartition("; ")
+        if first:
+            connection.execute(first)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(last)
+
+
+def test_what_the_everyday_role_leaves_behind_does_not_run_as_the_administrator(prepared):
+    """Its own function, under a name that the administrator's queries use."""
+    with psycopg.connect(prepared.url(DATABASE)) as connection:
+        connection.execute(
+            "CREATE FUNCTION public.format(text) RETURNS text LANGUAGE sql AS $$SELECT 'mine'$$"
+        )
+        connection.execute(f"ALTER DATABASE {DATABASE} SET search_path = public, pg_catalog")
+    try:
+        with postgres_roles.administrator(prepared.admin_url(DATABASE)) as connection:
+            assert connection.execute("SELECT format('its own'::text)").fetchone() == ("its own",)
+    finally:
+        with psycopg.connect(prepared.url(DATABASE)) as connection:
+            connection.execute(f"ALTER DATABASE {DATABASE} RESET search_path")
+            connection.execute("DROP FUNCTION public.format(text)")

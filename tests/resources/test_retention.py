@@ -199,7 +199,6 @@ def test_events_of_a_run_in_flight_and_young_ones_stay(played, database):
 def fill(url, days):
     """A row of today and of each of the days before it in the tables that retention knows."""
     with psycopg.connect(libpq_url(url)) as connection:
-        connection.execute("SET session_replication_role = replica")
         tables = connection.execute(
             "SELECT table_name FROM information_schema.columns WHERE table_schema = 'trading' "
             "AND column_name = 'date' AND table_name IN (SELECT tablename FROM pg_tables)"
