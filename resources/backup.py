@@ -28,12 +28,16 @@ from psycopg import sql
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
 from resources.backup_file import (
+    CHUNK,
     DAGSTER,
+    DUMPS,
     FORMAT,
     MANIFEST,
     PROJECT,
     Counts,
     Manifest,
+    Measuring,
+    Part,
     appearing,
     checked,
     opened,
@@ -44,10 +48,12 @@ from resources.database_urls import redacted
 from resources.diagnosis import explained
 from resources.postgres_clients import check_client, connection_of, program
 from resources.postgres_programs import last_meaningful_line
+from resources.role_rights import risky_role
 
 _TITLES: Final = {PROJECT: "the project's tables", DAGSTER: "Dagster's tables"}
-_CHUNK: Final = 1 << 20
 _HEAD: Final = 1 << 12
+# Keeps psql from obeying anything but SQL in what follows.
+_RESTRICTED: Final = b"\n\\restrict "
 # The first settings of a dump's script; older servers do not know them, and these are the defaults.
 _NEWER_SETTINGS: Final = (b"SET transaction_timeout = 0;\n",)
 
@@ -89,13 +95,15 @@ def backup(
     servers = {name: check_client("pg_dump", url) for name, url in urls.items()}
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     rows: dict[str, Counts] = {}
+    parts: dict[str, Part] = {}
     with appearing(file) as target, zipfile.ZipFile(target, "w") as archive:
         for name in (DAGSTER, PROJECT):
             on_progress(f"reading {_TITLES[name]}")
-            with archive.open(f"{name}.dump", "w", force_zip64=True) as member:
-                rows[name] = _dump(name, urls[name], member)
-            size = archive.getinfo(f"{name}.dump").file_size
-            on_progress(f"{sum(rows[name].values()):,} rows, {size / 1e6:,.1f} MB")
+            with archive.open(DUMPS[name], "w", force_zip64=True) as member:
+                measured = Measuring(member)
+                rows[name] = _dump(name, urls[name], measured)
+            parts[name] = measured.part()
+            on_progress(f"{sum(rows[name].values()):,} rows, {parts[name].size / 1e6:,.1f} MB")
         manifest = Manifest(
             format=FORMAT,
             autonama=metadata.version("autonama"),
@@ -103,6 +111,7 @@ def backup(
             revision=_revision(urls[PROJECT]),
             made_at=made_at,
             rows=rows,
+            parts=parts,
         )
         archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=2))
     return manifest
@@ -113,6 +122,7 @@ def restore(
     file: Path,
     *,
     overwrite: bool = False,
+    trusted: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Replace the tables of both databases with a backup's; each database in one transaction.
@@ -120,18 +130,28 @@ def restore(
     The project's first: interrupted between the two, no partition is reported as done without its
     rows. The schema is then brought up to date with this version of the project.
 
+    A dump is SQL, which can do what the database's user can. So that user must not be one who can
+    start programs or reach files of the server, unless the file is `trusted`.
+
     Raises
     ------
     InputError
-        The file is no complete backup, or of a newer version; or a database holds rows and
-        `overwrite` is not given.
+        The file is no complete backup, or of a newer version; a database holds rows and
+        `overwrite` is not given; or its user could reach the server's programs or files.
     DatabaseError
         A server is out of reach or refuses the tables; its database is then as before.
     """
     with opened(file) as archive:
         manifest = checked(archive, file)
+        if not manifest.has_checksums:
+            on_progress(
+                f"{file.name} was made by Autonama {manifest.autonama}, before backups had "
+                "checksums: whether it was changed since cannot be told"
+            )
         for name, url in urls.items():
             check_client("psql", url)
+            if not trusted:
+                _check_user(url)
             if not overwrite and (found := _filled(name, url)):
                 raise InputError(
                     f"{redacted(url)} holds {_TITLES[name]} with rows ({', '.join(found[:3])}): "
@@ -139,7 +159,7 @@ def restore(
                 )
         for name in (PROJECT, DAGSTER):
             on_progress(f"writing {_TITLES[name]}")
-            with archive.open(f"{name}.dump") as member:
+            with archive.open(DUMPS[name]) as member:
                 _load(name, urls[name], member)
             _compare(name, urls[name], manifest.rows[name])
             on_progress(f"{sum(manifest.rows[name].values()):,} rows")
@@ -160,7 +180,7 @@ def _selection(name: str) -> list[str]:
     return [f"--table=public.{table}" for table in dagster_tables()]
 
 
-def _dump(name: str, url: str, member: IO[bytes]) -> Counts:
+def _dump(name: str, url: str, member: Measuring) -> Counts:
     """Dump one database into a member of the archive; the counts are of the same snapshot."""
     conninfo, environment = connection_of(url)
     with _connected(url) as connection:
@@ -185,7 +205,7 @@ def _dump(name: str, url: str, member: IO[bytes]) -> Counts:
             )
             with _ended(process):
                 assert process.stdout is not None  # noqa: S101
-                while chunk := process.stdout.read(_CHUNK):
+                while chunk := process.stdout.read(CHUNK):
                     member.write(chunk)
             if process.wait() != 0:
                 raise DatabaseError(f"cannot back up {redacted(url)}: {_said(errors)}")
@@ -239,8 +259,9 @@ def _script(member: IO[bytes], out: IO[bytes], errors: IO[bytes]) -> bool:
             head = process.stdout.read(_HEAD)
             for setting in _NEWER_SETTINGS:
                 head = head.replace(setting, b"")
+            _check_restricted(head)
             out.write(head)
-            while chunk := process.stdout.read(_CHUNK):
+            while chunk := process.stdout.read(CHUNK):
                 out.write(chunk)
         except BaseException:
             process.kill()  # or the feeder would wait for it for ever
@@ -249,9 +270,31 @@ def _script(member: IO[bytes], out: IO[bytes], errors: IO[bytes]) -> bool:
         return process.wait() == 0
 
 
+def _check_restricted(head: bytes) -> None:
+    """Refuse the script of a pg_restore that lets a dump say more to psql than SQL."""
+    if head and _RESTRICTED not in head:
+        raise DatabaseError(
+            f"{program('pg_restore')} is too old to restore safely: use that of PostgreSQL 18 or "
+            "17.6, for example the one that comes with Autonama"
+        )
+
+
 def _feed(source: IO[bytes], pipe: IO[bytes]) -> None:
     with contextlib.suppress(BrokenPipeError), pipe:  # a reader that fails says why
-        shutil.copyfileobj(source, pipe, _CHUNK)
+        shutil.copyfileobj(source, pipe, CHUNK)
+
+
+def _check_user(url: str) -> None:
+    """Refuse a user whose rights a crafted dump could turn against the server's machine."""
+    with _connected(url) as connection:
+        user, role = connection.info.user, risky_role(connection)
+    if role is not None:
+        reason = "is a superuser" if role == user else f"is a member of {role}"
+        raise InputError(
+            f"the user {user!r} of {redacted(url)} {reason}: a crafted backup could start programs "
+            "on the server; restore as a user that only owns the database, or add --trusted if "
+            "nobody else could have changed the file"
+        )
 
 
 def _preparation(name: str) -> str:
@@ -297,7 +340,8 @@ def _compare(name: str, url: str, expected: Counts) -> None:
     if wrong := [t for t in expected if found.get(t) != expected[t]]:
         raise DatabaseError(
             f"{redacted(url)} was restored with other rows than the backup says in "
-            f"{', '.join(wrong)}: stop what writes to it, then restore again with --force"
+            f"{', '.join(t if t.isprintable() else ascii(t) for t in wrong)}: "
+            "stop what writes to it, then restore again with --force"
         )
 
 

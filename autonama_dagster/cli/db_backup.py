@@ -37,11 +37,17 @@ def backup(file: Path, force: bool) -> None:
 @click.command()
 @click.argument("file", type=_FILE)
 @click.option("--force", is_flag=True, help="Replace tables that hold rows.")
-def restore(file: Path, force: bool) -> None:
+@click.option(
+    "--trusted",
+    is_flag=True,
+    help="Restore as a superuser too: nobody else could have changed FILE.",
+)
+def restore(file: Path, force: bool, trusted: bool) -> None:
     """Replace the project's and Dagster's tables with those of FILE.
 
     Stop `autonama up` and scans first. Each database is restored in one transaction: a restore
-    that fails or is killed leaves it as it was.
+    that fails or is killed leaves it as it was. A backup is SQL: it is run by the database's user,
+    who must not be a superuser.
 
     \b
     Examples:
@@ -53,7 +59,7 @@ def restore(file: Path, force: bool) -> None:
     from resources.database import dagster_database_url, project_url  # noqa: PLC0415
 
     urls = {PROJECT: project_url(load_settings()), DAGSTER: dagster_database_url()}
-    manifest = read(urls, file, overwrite=force, on_progress=_say)
+    manifest = read(urls, file, overwrite=force, trusted=trusted, on_progress=_say)
     click.echo(f"restored {_rows(manifest.rows)} rows of {manifest.made_at}")
 
 
