@@ -4,10 +4,12 @@ import dagster as dg
 import pandas as pd
 
 from assets.parameters import channel_params
-from assets.stage import stage, with_provenance
+from assets.stage import run_scope, stage, with_provenance
+from assets.upstream import require_rows
 from autonama_dagster.analytics.summary import alerts as build
 from autonama_dagster.schemas.decision import ALERTS
 from autonama_dagster.settings import Settings
+from resources.warehouse import Warehouse
 
 
 @stage(
@@ -18,13 +20,16 @@ from autonama_dagster.settings import Settings
     inputs=("signals", "indicators", "regression_bands"),
 )
 def alerts(
-    context: dg.AssetExecutionContext,  # noqa: ARG001
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
     signals: pd.DataFrame,
     indicators: pd.DataFrame,
     regression_bands: pd.DataFrame,
 ) -> pd.DataFrame:
     """One row per registered symbol and day, HOLD included, as a notifier wants it."""
+    upstream = {"signals": signals, "indicators": indicators, "regression_bands": regression_bands}
+    require_rows(warehouse, "alerts", run_scope(context), upstream)
     params = channel_params(settings)
     frame = build(signals, indicators, regression_bands, params)
     frame = frame.assign(input_hash=signals["input_hash"].to_numpy())

@@ -12,6 +12,7 @@ from assets.input_hashes import summary_hash
 from assets.pictures import attach_picture
 from assets.stage import run_scope, stage, with_provenance
 from assets.symbol_charts import charted, draw_symbol_charts, links
+from assets.upstream import refuse_missing, require_days
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.analytics.summary import members
@@ -46,9 +47,12 @@ def analysis_summary(
 ) -> pd.DataFrame:
     """The day in one row: counts over the members, the strongest signals, the correlations."""
     scope = run_scope(context)
+    days = set(correlation_matrix["date"].dt.date)
+    require_days("analysis_summary", scope, "correlation_matrix", days)
     signals = warehouse.read("signals", Scope(first=scope.first, last=scope.last))
     ranked = members(signals)
     by_day = dict(iter(ranked.groupby("date")))
+    _require_members(warehouse, correlation_matrix, by_day)
     chances = expected_counts(warehouse, settings, ranked, correlation_matrix["date"].unique())
     rows = []
     for day, pairs in correlation_matrix.groupby("date"):
@@ -61,6 +65,22 @@ def analysis_summary(
     of_latest = by_day.get(latest, ranked.iloc[:0])
     _attach(context, warehouse, settings, latest, of_latest, chances[latest], config)
     return with_provenance(frame, "analysis_summary", settings)
+
+
+def _require_members(
+    warehouse: Warehouse, pairs: pd.DataFrame, by_day: Mapping[Any, pd.DataFrame]
+) -> None:
+    """Refuse days whose pairs have a member of which the signals do not know that it is one."""
+    missing = set()
+    for day, of_day in pairs.groupby("date"):
+        moment = pd.Timestamp(str(day))
+        known = set(by_day[moment]["symbol"]) if moment in by_day else set()
+        missing |= {(symbol, moment.date()) for symbol in _paired(of_day) - known}
+    refuse_missing(warehouse, "analysis_summary", {"signals": missing})
+
+
+def _paired(pairs: pd.DataFrame) -> set[str]:
+    return {*pairs["symbol_a"].unique(), *pairs["symbol_b"].unique()}
 
 
 def _attach(

@@ -5,6 +5,7 @@ import pandas as pd
 
 from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
+from assets.upstream import require_rows
 from autonama_dagster.analytics.levels import compute
 from autonama_dagster.analytics.summary import asset_analytics as build
 from autonama_dagster.schemas.decision import ASSET_ANALYTICS
@@ -29,8 +30,11 @@ def asset_analytics(
     regression_bands: pd.DataFrame,
 ) -> pd.DataFrame:
     """Per-symbol analytics of the day: levels, trend, and the three analyses as JSON."""
+    scope = run_scope(context)
+    upstream = {"signals": signals, "indicators": indicators, "regression_bands": regression_bands}
+    require_rows(warehouse, "asset_analytics", scope, upstream)
     params = channel_params(settings)
-    run = read_windows(warehouse, run_scope(context), params.lookback)
+    run = read_windows(warehouse, scope, params.lookback)
     levels = compute(run.candles, run.windows, indicators["natr_14"].to_numpy())
     frame = build(signals, indicators, regression_bands, levels, params)
     frame = frame.assign(input_hash=signals["input_hash"].to_numpy())

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from assets.pictures import attach_picture
 from assets.stage import run_scope, stage, with_provenance
+from assets.upstream import require_days
 from autonama_dagster.analytics.chance import pair_chances
 from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.run_windows import answered_candles
 from autonama_dagster.analytics.windows import day_number
-from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.analysis import CORRELATION_MATRIX
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
@@ -36,8 +36,7 @@ def correlation_matrix(
     scope = run_scope(context)
     universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last))
     members = universe[universe["is_member"]]
-    if members.empty:
-        raise SchemaError(f"no universe is stored for {scope.first}: materialise `universe` first")
+    require_days("correlation_matrix", scope, "universe", set(members["date"].dt.date))
     candles = warehouse.candles(
         members["symbol"].unique().tolist(),
         members["date"].min().date() - timedelta(days=RETURN_DAYS),

@@ -5,6 +5,7 @@ import pandas as pd
 
 from assets.evidence import judged
 from assets.stage import run_scope, stage, with_provenance
+from assets.windows import warn_of_unknown_windows
 from autonama_dagster.schemas.analysis import DATA_QUALITY
 from autonama_dagster.settings import Settings
 from resources.warehouse import Warehouse
@@ -26,5 +27,6 @@ def data_quality(
     """What is wrong with each symbol's day, and how far its window can be trusted."""
     scope = run_scope(context)
     run = read_windows(warehouse, scope, settings.lookback)
+    warn_of_unknown_windows(context, run)
     frame = judged(warehouse, settings, scope, run)
     return with_provenance(frame, "data_quality", settings)

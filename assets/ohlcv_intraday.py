@@ -11,6 +11,7 @@ import dagster as dg
 
 from assets.longer_candles import candles_made
 from assets.stage import EXCHANGE_POOL, run_scope, stage
+from autonama_dagster.analytics.intervals import MADE_FROM
 from autonama_dagster.schemas.intraday import OHLCV_1H, OHLCV_1W, OHLCV_4H, OHLCV_15M
 from autonama_dagster.settings import Settings
 from resources.candle_feed import fetch_candles, refuse_mixture
@@ -69,6 +70,10 @@ def _chosen(context: dg.AssetExecutionContext, settings: Settings) -> tuple[Scop
     assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
     wanted = set(settings.intraday_symbols)
     symbols = tuple(s for s in scope.symbols or () if s in wanted)
+    if not symbols:
+        context.log.warning(
+            "nothing to make: AUTONAMA_INTRADAY_SYMBOLS has none of this run's symbols"
+        )
     return Scope(symbols, scope.first, scope.last), scope.first, scope.last
 
 
@@ -91,4 +96,11 @@ def _made(
 ) -> Batch:
     scope, first, last = _chosen(context, settings)
     frame = candles_made(interval, scope.symbols or (), first, last, warehouse)
+    if scope.symbols and frame.empty:
+        context.log.warning(
+            "no %s candle is made: either none closes on these days, or ohlcv_%s is not known of "
+            "all that it covers; materialise that first",
+            interval,
+            MADE_FROM[interval],
+        )
     return Batch(frame, asked=scope)

@@ -13,6 +13,7 @@ import pandas as pd
 from assets.input_hashes import signal_hashes
 from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
+from assets.upstream import require_rows
 from autonama_dagster.analytics.channel import ChannelParams
 from autonama_dagster.analytics.run_windows import RunWindows
 from autonama_dagster.analytics.signals import decide
@@ -50,6 +51,12 @@ def signals(
 ) -> pd.DataFrame:
     """BUY, SELL or HOLD for every registered symbol and day, with what confirms it."""
     scope = run_scope(context)
+    upstream = {
+        "regression_bands": regression_bands,
+        "indicators": indicators,
+        "data_quality": data_quality,
+    }
+    require_rows(warehouse, "signals", scope, upstream)
     universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last))
     params = channel_params(settings)
     frame = decide(regression_bands, indicators, universe, data_quality, kstd=params.kstd)
@@ -57,12 +64,7 @@ def signals(
     frame = frame.assign(input_hash=hashes)
     made = with_provenance(frame, "signals", settings)
     if len(frame) <= MAX_ANNOTATED:
-        beside = {
-            "regression_bands": regression_bands,
-            "indicators": indicators,
-            "data_quality": data_quality,
-            "universe": universe,
-        }
+        beside = {**upstream, "universe": universe}
         windows = read_windows(warehouse, scope, params.lookback)
         facts = _facts(windows, params)
         _annotate(context, made, beside, facts, asdict(params), settings.pictures_url)

@@ -10,7 +10,7 @@ def warn_of_unknown_windows(context: dg.AssetExecutionContext, run: RunWindows) 
     if count := run.unknown():
         context.add_output_metadata({"unknown_windows": count})
         context.log.warning(
-            "%d symbol-days have a candle but not all of their window: they say NO_DATA; "
-            "materialise ohlcv_1d_history and the earlier days of ohlcv_1d, then these again",
+            "%d symbol-days have a window that was not fetched entirely: they say NO_DATA; "
+            "materialise ohlcv_1d_history and ohlcv_1d up to these days, then these again",
             count,
         )

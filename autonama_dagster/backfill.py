@@ -14,8 +14,8 @@ import dagster as dg
 
 from assets.parameters import versions
 from autonama_dagster import planner
-from autonama_dagster.execution import end_lost_runs
-from autonama_dagster.jobs import JOBS, StepRun
+from autonama_dagster.execution import end_lost_runs, origin_tags
+from autonama_dagster.jobs import JOBS, Started, StepRun, partitions_of
 from autonama_dagster.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.planner import State, Step
 from autonama_dagster.processes import cores
@@ -73,16 +73,20 @@ class Progress(Protocol):
     def requests(self, done: int, total: int) -> None:
         """So much of the part is done."""
 
+    def started(self, begun: Started) -> None:
+        """A run begins."""
+
     def ran(self, done: StepRun) -> None:
         """A run has ended well."""
 
 
 @dataclass(frozen=True)
 class Filled:
-    """What a backfill did: runs, partitions of all assets, seconds."""
+    """What a backfill did: runs, partitions they materialised, rows they wrote, seconds."""
 
     runs: int = 0
     partitions: int = 0
+    rows: int = 0
     seconds: float = 0.0
 
 
@@ -101,6 +105,8 @@ class Backfill:
         The project's tables.
     progress
         Told how far it is.
+    run_id
+        The run that fills it, which its runs name.
     """
 
     def __init__(
@@ -111,12 +117,14 @@ class Backfill:
         instance: dg.DagsterInstance,
         warehouse: Warehouse,
         progress: Progress,
+        run_id: str | None = None,
     ) -> None:
         self._request = request
         self._settings = settings
         self._instance = instance
         self._warehouse = warehouse
         self._progress = progress
+        self._tags = origin_tags("backfill", run_id)
         self._filled = Filled()
 
     def run(self) -> Filled:
@@ -154,16 +162,20 @@ class Backfill:
         return replace(self._filled, seconds=time.perf_counter() - started)
 
     def _workers(self, count: int) -> Workers:
-        return Workers(count, on_done=self._count, on_requests=self._progress.requests)
+        return Workers(
+            count,
+            tags=self._tags,
+            on_start=self._progress.started,
+            on_done=self._count,
+            on_requests=self._progress.requests,
+        )
 
     def _count(self, done: StepRun) -> None:
-        assets = done.step.assets or JOBS[done.step.job][1]
-        days = (done.step.last - done.step.first).days + 1
-        partitions = len(assets) * days * max(1, len(done.step.symbols))
         self._filled = replace(
             self._filled,
             runs=self._filled.runs + 1,
-            partitions=self._filled.partitions + partitions,
+            partitions=self._filled.partitions + partitions_of(done.step),
+            rows=self._filled.rows + done.rows,
         )
         self._progress.ran(done)
 

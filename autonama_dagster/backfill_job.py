@@ -1,7 +1,9 @@
 """`backfill_job`: a backfill as a run of its own, from the Dagster UI and the command line."""
 
+import time
 from collections.abc import Mapping
-from typing import Any
+from datetime import date
+from typing import Any, Final
 
 import dagster as dg
 
@@ -9,25 +11,42 @@ from autonama_dagster.backfill import DAILY, Backfill, Request
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
 from autonama_dagster.execution import one_process
-from autonama_dagster.jobs import StepRun
+from autonama_dagster.jobs import Started, StepRun
+from autonama_dagster.requests import LATEST
 from autonama_dagster.settings import Settings
 from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
 
-CONFIG = {
-    "from": dg.Field(str, description="First day, YYYY-MM-DD."),
-    "to": dg.Field(
-        str, is_required=False, description="Last day; left out: the latest that has closed."
-    ),
-    "symbols": dg.Field(
-        [str], default_value=[], description="E.g. BTCUSDT; none: every registered symbol."
-    ),
-    "assets": dg.Field([str], default_value=[], description="None: all daily assets."),
-    "days_per_run": dg.Field(
-        int, is_required=False, description="Left out: as many as fit the memory."
-    ),
-    "again": dg.Field(bool, default_value=False, description="Make what is current too."),
-}
+TENTHS: Final = 10
+SILENCE: Final = 15.0  # seconds after which the log says how far a part is, even within a tenth
+
+
+def _fields(settings: Settings) -> dict[str, dg.Field]:
+    """The run configuration; the Launchpad opens with its defaults."""
+    return {
+        "from": dg.Field(
+            str,
+            default_value=settings.start_date.isoformat(),
+            description="First day, YYYY-MM-DD; default: the start date.",
+        ),
+        "to": dg.Field(
+            str,
+            default_value=LATEST,
+            description="Last day, YYYY-MM-DD; default: latest, the latest that has closed.",
+        ),
+        "symbols": dg.Field(
+            [str], default_value=[], description="E.g. BTCUSDT; none: every registered symbol."
+        ),
+        "assets": dg.Field([str], default_value=[], description="None: all daily assets."),
+        "days_per_run": dg.Field(
+            int, is_required=False, description="Left out: as many as fit the memory."
+        ),
+        "again": dg.Field(bool, default_value=False, description="Make what is current too."),
+    }
+
+
+class RefusedError(InputError, dg.DagsterError):
+    """A launch that makes no run: Dagster shows its own errors as they are, and wraps others."""
 
 
 class LogProgress:
@@ -35,27 +54,43 @@ class LogProgress:
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log = log
+        self._title = ""
+        self._tenth = 0
+        self._told = time.monotonic()
 
     def step(self, title: str) -> None:
         """A part begins."""
-        self._log.info(title)
+        self._title, self._tenth = title, 0
+        self._tell(title)
 
     def requests(self, done: int, total: int) -> None:
-        """So much of the part is done; in the log every tenth is enough."""
-        if done * 10 // max(total, 1) != (done - 1) * 10 // max(total, 1):
-            self._log.info(f"{done} of {total}")
+        """So much of the part is done: a line for every tenth, and after a silence."""
+        tenth = done * TENTHS // max(total, 1)
+        if done and (tenth != self._tenth or time.monotonic() - self._told > SILENCE):
+            self._tenth = tenth
+            self._tell(f"{self._title}: {done} of {total}")
+
+    def started(self, begun: Started) -> None:
+        """A run begins."""
+        self._tell(f"{begun.step.title}: begins (run {begun.run_id})")
 
     def ran(self, done: StepRun) -> None:
         """A run has ended well."""
-        self._log.info(f"{done.step.title}: {done.seconds:.1f} s (run {done.run_id})")
+        self._tell(
+            f"{done.step.title}: {done.rows:,} rows in {done.seconds:.1f} s (run {done.run_id})"
+        )
+
+    def _tell(self, text: str) -> None:
+        self._told = time.monotonic()
+        self._log.info(text)
 
 
 @dg.op(
-    config_schema=CONFIG,
+    config_schema=dict,
     required_resource_keys={"settings", "warehouse", "exchange", "progress"},
     description=__doc__,
 )
-def backfill(context: dg.OpExecutionContext) -> None:
+def fill(context: dg.OpExecutionContext) -> None:
     """Fill the rectangle of the configuration."""
     resources = context.resources
     request = read_request(context.op_config, resources.settings, resources.exchange)
@@ -65,30 +100,75 @@ def backfill(context: dg.OpExecutionContext) -> None:
         instance=context.instance,
         warehouse=resources.warehouse,
         progress=resources.progress or LogProgress(context.log),
+        run_id=context.run_id,
     ).run()
     context.add_output_metadata(
         {
             "days": f"{request.first} .. {request.last}",
             "runs": filled.runs,
             "partitions": filled.partitions,
+            "rows": filled.rows,
             "seconds": round(filled.seconds, 1),
         }
     )
 
 
-@dg.job(
-    executor_def=one_process,
-    description="Fill a rectangle of days and symbols: from, to, symbols, assets, days per run.",
-)
-def backfill_job() -> None:
-    """Fill a rectangle of days and symbols."""
-    backfill()
+def build_backfill_job(settings: Settings) -> dg.JobDefinition:
+    """The job, with the defaults of these settings.
+
+    Its configuration is mapped, and so refused when it is launched: an impossible day makes no run.
+    """
+
+    def mapped(config: dict[str, Any]) -> dict[str, Any]:
+        try:
+            read_days(config, settings)
+        except InputError as error:
+            raise RefusedError(str(error)) from None
+        return {"fill": {"config": config}}
+
+    @dg.graph(
+        name="backfill",
+        description="Fill a rectangle of days and symbols.",
+        config=dg.ConfigMapping(mapped, config_schema=_fields(settings)),
+    )
+    def backfill() -> None:
+        fill()
+
+    @dg.job(
+        executor_def=one_process,
+        description="Fill a rectangle of days and symbols; the Launchpad has the days filled in.",
+    )
+    def backfill_job() -> None:
+        backfill()
+
+    return backfill_job
 
 
 def run_config(request: Mapping[str, Any]) -> dict[str, Any]:
     """Run configuration of `backfill_job`; values that are None are left out."""
     given = {name: value for name, value in request.items() if value is not None}
     return {"ops": {"backfill": {"config": given}}}
+
+
+def read_days(config: Mapping[str, Any], settings: Settings) -> tuple[date, date | None]:
+    """First and last day of a run configuration; None: the latest that has closed.
+
+    Raises
+    ------
+    InputError
+        No days, in the wrong order, or before the first partition.
+    """
+    first = parse_day(config["from"], "from")
+    end = config.get("to") or LATEST
+    last = None if end == LATEST else parse_day(end, "to")
+    if last is not None and first > last:
+        raise InputError(f"from {first} is after to {last}: swap them")
+    if first < settings.start_date:
+        raise InputError(
+            f"from {first} is before the first partition: set AUTONAMA_START_DATE={first} or "
+            "choose a later day"
+        )
+    return first, last
 
 
 def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchange) -> Request:
@@ -99,15 +179,7 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
     InputError
         A day, symbol, asset or number that cannot be.
     """
-    first = parse_day(config["from"], "from")
-    last = parse_day(config["to"], "to") if config.get("to") else None
-    if last is not None and first > last:
-        raise InputError(f"from {first} lies after to {last}: exchange them")
-    if first < settings.start_date:
-        raise InputError(
-            f"from {first} lies before the first partition: set AUTONAMA_START_DATE={first} or "
-            "choose a later day"
-        )
+    first, last = read_days(config, settings)
     if unknown := [a for a in config["assets"] if a not in DAILY]:
         raise InputError(f"asset {unknown[0]} is none of {', '.join(DAILY)}")
     if (days := config.get("days_per_run")) is not None and days < 1:
@@ -128,7 +200,7 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
 
 
 def filled_by(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
-    """What a run of `backfill_job` reports: days, runs, partitions, seconds."""
+    """What a run of `backfill_job` reports: days, runs, partitions, rows, seconds."""
     outputs = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT)
     metadata = outputs[-1].get_dagster_event().step_output_data.metadata
     return {name: entry.value for name, entry in metadata.items()}

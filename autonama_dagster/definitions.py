@@ -25,7 +25,7 @@ from assets.regression_bands import regression_bands
 from assets.signals import signals
 from assets.stage import Stage
 from assets.universe import universe
-from autonama_dagster.backfill_job import backfill_job
+from autonama_dagster.backfill_job import build_backfill_job
 from autonama_dagster.execution import one_process
 from autonama_dagster.jobs import build_jobs
 from autonama_dagster.notifications import failed_run_alert
@@ -89,7 +89,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
             *(ledger_checks(), churn_check(), coverage_check()),
             *(point_in_time.symbols_check(), point_in_time.days_check()),
         ],
-        jobs=[*scan_jobs, backfill_job, retention_job],
+        jobs=[*scan_jobs, build_backfill_job(settings), retention_job],
         schedules=[daily_universe(settings), retention_schedule(settings)],
         sensors=[
             scan_sensor(settings, scan_jobs),

@@ -23,6 +23,10 @@ class SchemaError(AutonamaError):
     """A frame does not fit the table it is written to, or the table is unknown."""
 
 
+class MissingRowsError(AutonamaError):
+    """A stage was asked for before the ones that it is made from."""
+
+
 class ExchangeError(AutonamaError):
     """The exchange is down, bans us or answers nonsense: the run ends."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import dagster as dg
@@ -27,6 +27,9 @@ from resources.run_locks import (
     hold_to_the_end,
     lost,
 )
+
+STARTED_BY_TAG = "autonama/started_by"
+PARENT_TAG = "autonama/parent_run"  # not Dagster's own tag: that marks the second try of a run
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -74,6 +77,7 @@ def execute(
     config: dict[str, Any],
     tags: dict[str, str],
     assets: Sequence[str] | None = None,
+    run_id: str | None = None,
 ) -> str:
     """Execute a job as a run in this process, without Dagster's log lines; gives the run's id.
 
@@ -84,7 +88,7 @@ def execute(
     KeyboardInterrupt
         Ctrl-C ended it.
     """
-    run_id = str(uuid4())
+    run_id = run_id or str(uuid4())
     with _interruptible(), held(database_of(instance), run_id), _clock_held(instance):
         result = job.execute_in_process(
             run_id=run_id,
@@ -97,6 +101,13 @@ def execute(
     if not result.success:
         raise _failure(result, title)
     return run_id
+
+
+def origin_tags(
+    starter: Literal["scan", "backfill", "schedule", "sensor"], parent: str | None = None
+) -> dict[str, str]:
+    """Tags that say who started a run, and the id of the run that did, if it was one."""
+    return {STARTED_BY_TAG: starter} | ({PARENT_TAG: parent} if parent else {})
 
 
 def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -1,10 +1,11 @@
 """The jobs of a scan and of other intervals, and what runs a planner's step with them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
@@ -13,6 +14,7 @@ from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG, key_of
 from autonama_dagster.planner import Step
 from resources.days import midnight
 from resources.exchange.memo import MemoExchange
+from resources.io_manager import ROWS_METADATA
 
 DAY = timedelta(days=1)
 FETCHING = frozenset({"ohlcv_1d", "ohlcv_1d_history"})  # of daily candles, by symbol
@@ -67,6 +69,13 @@ def range_tags(step: Step) -> dict[str, str]:
     return {RANGE_START_TAG: first, RANGE_END_TAG: last}
 
 
+def partitions_of(step: Step) -> int:
+    """Partitions that the step's run materialises, of all its assets together."""
+    kind, assets = JOBS[step.job]
+    days = 1 if kind == "symbol" else (step.last - step.first).days + 1
+    return len(step.assets or assets) * days * max(1, len(step.symbols))
+
+
 def run_config(step: Step) -> dict[str, Any]:
     """Run configuration of the step's assets."""
     ops = {asset: {"config": dict(values)} for asset, values in step.config.items()}
@@ -74,16 +83,34 @@ def run_config(step: Step) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Started:
+    """A step whose run begins."""
+
+    step: Step
+    run_id: str
+
+
+@dataclass(frozen=True)
 class StepRun:
-    """A step that ran, and the run's id."""
+    """A step that ran, the run's id, and the rows it wrote."""
 
     step: Step
     run_id: str
     seconds: float
+    rows: int = 0
 
 
-def run_step(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> StepRun:
-    """Execute the step as a run in this process.
+def run_step(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    step: Step,
+    tags: Mapping[str, str],
+    *,
+    on_start: Callable[[str], None] = lambda _: None,
+) -> StepRun:
+    """Execute the step as a run in this process, with these tags beside those of its range.
+
+    `on_start` is called with the run's id.
 
     Raises
     ------
@@ -91,15 +118,26 @@ def run_step(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> 
         The run failed.
     """
     started = time.perf_counter()
-    run_id = execute(
+    run_id = str(uuid4())
+    on_start(run_id)
+    execute(
         defs.resolve_job_def(step.job),
         instance,
         step.title,
         config=run_config(step),
-        tags=range_tags(step),
+        tags={**range_tags(step), **tags},
         assets=step.assets,
+        run_id=run_id,
     )
-    return StepRun(step, run_id, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return StepRun(step, run_id, seconds, _rows_written(instance, run_id))
+
+
+def _rows_written(instance: dg.DagsterInstance, run_id: str) -> int:
+    """Rows that the IO manager says it stored, of all the run's assets together."""
+    outputs = instance.all_logs(run_id, of_type=dg.DagsterEventType.HANDLED_OUTPUT)
+    said: list[Any] = [entry.get_dagster_event().event_specific_data for entry in outputs]
+    return sum(handled.metadata[ROWS_METADATA].value for handled in said)
 
 
 def announce(exchange: MemoExchange, steps: Sequence[Step]) -> None:

@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
+from autonama_dagster.execution import origin_tags
 from autonama_dagster.jobs import JOBS, range_tags, run_config
 from autonama_dagster.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, rectangle
 from autonama_dagster.planner import Step
 from resources.days import DUE
 
 DAY_TAG = "autonama/day"
+LATEST = "latest"  # instead of a backfill's last day
 REVISIONS_TAG = "autonama/revisions"
 STEP_TAG = "autonama/step"
 ATTEMPT_TAG = "autonama/attempt"
@@ -122,7 +124,14 @@ def wanted(
     return Decision(is_settled=is_settled)
 
 
-def run_request(step: Step, day: date | str, attempt: int, tag: str = DAY_TAG) -> dg.RunRequest:
+def run_request(
+    step: Step,
+    day: date | str,
+    attempt: int,
+    tag: str = DAY_TAG,
+    *,
+    starter: Literal["schedule", "sensor"] = "sensor",
+) -> dg.RunRequest:
     """The step as a run; its key is the step, its range and the attempt.
 
     Attempts are counted by the day of a scan, or by what else the tag says.
@@ -135,6 +144,7 @@ def run_request(step: Step, day: date | str, attempt: int, tag: str = DAY_TAG) -
         run_config=run_config(step),
         tags={
             **tags,
+            **origin_tags(starter),
             tag: str(day),
             STEP_TAG: phase(step),
             ATTEMPT_TAG: str(attempt),
@@ -197,11 +207,12 @@ def work_of_step(step: Step) -> Work:
 
 def _work_of_backfill(run: dg.DagsterRun) -> Work:
     run_config: Any = run.run_config
-    config = run_config["ops"]["backfill"]["config"]
+    config = run_config.get("ops", {}).get("backfill", {}).get("config", {})
     everything = frozenset(asset for _, of in JOBS.values() for asset in of)
+    begin, end = config.get("from"), config.get("to", LATEST)
     try:
-        first = date.fromisoformat(config["from"])
-        last = date.fromisoformat(config["to"]) if config.get("to") else date.max
+        first = date.fromisoformat(begin) if begin else date.min
+        last = date.max if end == LATEST else date.fromisoformat(end)
     except ValueError:  # it ends with an error before it writes anything
         return Work(frozenset(), None, None, None)
     return Work(

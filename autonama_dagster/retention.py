@@ -4,6 +4,7 @@ from typing import Final
 
 import dagster as dg
 
+from autonama_dagster.execution import origin_tags
 from autonama_dagster.settings import Settings
 from resources.database import dagster_database_url
 from resources.retention import is_on, retain
@@ -39,6 +40,7 @@ def retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
         name=SCHEDULE,
         job=retention_job,
+        tags=origin_tags("schedule"),
         cron_schedule="30 3 * * *",
         execution_timezone="UTC",
         default_status=status,

@@ -8,7 +8,7 @@ import dagster as dg
 
 from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.execution import end_lost_runs
+from autonama_dagster.execution import end_lost_runs, origin_tags
 from autonama_dagster.jobs import StepRun, announce, run_step
 from autonama_dagster.planner import State, Step, next_steps
 from autonama_dagster.settings import Settings
@@ -87,4 +87,4 @@ class Scanner:
 
     def _run(self, step: Step) -> StepRun:
         self._on_step(step.title)
-        return run_step(self._defs, self._instance, step)
+        return run_step(self._defs, self._instance, step, origin_tags("scan"))

@@ -50,6 +50,6 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
         )
         if not decision.steps:
             return dg.SkipReason(f"the universe of {day} is asked for already")
-        return run_request(decision.steps[0], day, decision.attempt)
+        return run_request(decision.steps[0], day, decision.attempt, starter="schedule")
 
     return tick

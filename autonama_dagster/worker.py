@@ -2,11 +2,11 @@
 
 import gc
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
 from autonama_dagster.errors import AutonamaError
-from autonama_dagster.jobs import announce, run_step
+from autonama_dagster.jobs import Started, StepRun, announce, run_step
 from autonama_dagster.planner import Step
 from autonama_dagster.settings import load_settings
 from resources.exchange.build import build_exchange
@@ -20,8 +20,9 @@ _LOCATION = importlib.import_module("autonama_dagster.definitions")  # as in wor
 class Runner:
     """The code location, loaded in a worker process, with a memory of the exchange's answers."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Connection, tags: Mapping[str, str]) -> None:
         self._pipe = pipe
+        self._tags = tags
         settings = load_settings()
         source = build_exchange(settings)
         self._exchange = MemoExchange(source, on_progress=lambda *done: pipe.send(done))
@@ -33,12 +34,18 @@ class Runner:
         try:
             announce(self._exchange, task)
             for step in task:
-                self._pipe.send(run_step(self._defs, self._instance, step))
+                self._pipe.send(self._run(step))
         except Exception as error:  # noqa: BLE001 - the other process says it
             self._pipe.send(told(error))
         else:
             self._pipe.send(None)
         gc.collect()  # a run leaves thousands of events that refer to one another
+
+    def _run(self, step: Step) -> StepRun:
+        def begun(run_id: str) -> None:
+            self._pipe.send(Started(step, run_id))
+
+        return run_step(self._defs, self._instance, step, self._tags, on_start=begun)
 
     def close(self) -> None:
         """Let go of the exchange and of Dagster's storage."""

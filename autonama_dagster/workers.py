@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import psutil
 
 from autonama_dagster.errors import AutonamaError
-from autonama_dagster.jobs import StepRun
+from autonama_dagster.jobs import Started, StepRun
 from autonama_dagster.planner import Step
 from autonama_dagster.processes import (
     PRELOADED,
@@ -31,12 +31,12 @@ PATIENCE: Final = 20.0  # seconds in which an interrupted run can say that it wa
 class WorkerProcess:
     """One process and our end of its pipe; it waits for its first task."""
 
-    def __init__(self) -> None:
+    def __init__(self, tags: Mapping[str, str]) -> None:
         context = process_context()
         self.pipe, theirs = context.Pipe()
         # Kept, because it holds the pipe by which the process sees that we have not ended; given
         # our environment, because that of the process it is forked from may be older.
-        self._started = context.Process(target=_work, args=(theirs, dict(os.environ)))
+        self._started = context.Process(target=_work, args=(theirs, dict(os.environ), dict(tags)))
         try:
             with interrupts_held():
                 self._started.start()
@@ -85,6 +85,10 @@ class Workers:
     ----------
     count
         Processes; each starts with its first task.
+    tags
+        Tags of every run.
+    on_start
+        Called for each step whose run begins, in this process.
     on_done
         Called for each step that ran, in this process.
     on_requests
@@ -92,9 +96,17 @@ class Workers:
     """
 
     def __init__(
-        self, count: int, *, on_done: Callable[[StepRun], None], on_requests: Requests
+        self,
+        count: int,
+        *,
+        tags: Mapping[str, str],
+        on_start: Callable[[Started], None],
+        on_done: Callable[[StepRun], None],
+        on_requests: Requests,
     ) -> None:
         self._count = count
+        self._tags = tags
+        self._on_start = on_start
         self._on_done = on_done
         self._on_requests = on_requests
         self._workers: list[WorkerProcess] = []
@@ -123,7 +135,7 @@ class Workers:
         """
         free = next((w for w in self._workers if not w.is_busy), None)
         if free is None and len(self._workers) < self._count:
-            free = WorkerProcess()
+            free = WorkerProcess(self._tags)
             self._workers.append(free)
         while free is None:
             self._listen()
@@ -154,6 +166,8 @@ class Workers:
 
     def _take(self, worker: WorkerProcess, message: Any) -> None:
         match message:
+            case Started():
+                self._on_start(message)
             case StepRun():
                 self._on_done(message)
             case (int() as done, int() as total):
@@ -172,7 +186,7 @@ def _lost() -> AutonamaError:
     )
 
 
-def _work(pipe: Connection, environment: Mapping[str, str]) -> None:
+def _work(pipe: Connection, environment: Mapping[str, str], tags: Mapping[str, str]) -> None:
     """Execute the tasks that come through the pipe, until it is closed."""
     # A shell starts background jobs with SIGINT ignored, which a child inherits.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -184,7 +198,7 @@ def _work(pipe: Connection, environment: Mapping[str, str]) -> None:
 
     try:
         task = pipe.recv()
-        with closing(Runner(pipe)) as runner:
+        with closing(Runner(pipe, tags)) as runner:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             while True:
                 runner.run(task)

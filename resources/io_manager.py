@@ -13,6 +13,7 @@ from resources.statements import Scope
 from resources.warehouse import Batch, Warehouse, Written
 
 TABLE_METADATA = "autonama/table"
+ROWS_METADATA = "rows"
 LAST_DAY_METADATA = "autonama/last_day"  # partitions by symbol: the table's rows up to this day
 
 
@@ -66,7 +67,7 @@ def _scope(keys: Any, metadata: Any) -> Scope:
 
 def _metadata(written: Written, batch: Batch) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "rows": written.rows,
+        ROWS_METADATA: written.rows,
         "symbols": written.symbols,
         "quarantined_rows": written.quarantined,
         "write_seconds": round(written.seconds, 3),

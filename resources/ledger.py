@@ -17,6 +17,8 @@ from resources.frames import to_frame
 from resources.statements import Scope, condition, ordered, qualified, select_list
 from resources.warehouse import RANKING, Warehouse
 
+ANALYTIC = ("data_quality", "indicators", "regression_bands", "signals")  # what others follow from
+
 
 @dataclass(frozen=True)
 class Versions:
@@ -156,6 +158,16 @@ def made_symbols(
         (first, last, made.params_hash, made.code_version),
     )
     return {day: frozenset(names) for day, names in _grouped(arrow).items()}
+
+
+def kept_out(warehouse: Warehouse, scope: Scope) -> set[tuple[str, date]]:
+    """Symbols and days of which an analytic row did not fit its table and is in the quarantine."""
+    arrow = warehouse.query(
+        f"SELECT DISTINCT symbol, date FROM {SCHEMA}.quarantine "
+        "WHERE table_name = ANY($1) AND symbol = ANY($2) AND date BETWEEN $3 AND $4",
+        (list(ANALYTIC), list(scope.symbols or ()), scope.first, scope.last),
+    )
+    return set(zip(*arrow.to_pydict().values(), strict=True))
 
 
 def traded(warehouse: Warehouse, first: date, last: date) -> dict[date, frozenset[str]]:

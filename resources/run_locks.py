@@ -17,7 +17,7 @@ from resources.connections import connect
 
 # Of runs that execute in the process that asked for them, which holds the lock before the run is
 # made; Dagster's daemon does not start such a run again.
-OWN_PROCESS_TAGS: Final = {"autonama/started_by": "autonama", "dagster/max_retries": "0"}
+OWN_PROCESS_TAGS: Final = {"autonama/own_process": "true", "dagster/max_retries": "0"}
 # From the last change of a run's status to the lock, for a run that a process is started for.
 PATIENCE: Final = {
     DagsterRunStatus.NOT_STARTED: timedelta(minutes=5),

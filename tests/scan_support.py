@@ -109,7 +109,7 @@ class Daemon:
         self.project.scanner().scan(day)
 
     def step(self, job, first, last, *symbols, assets=None):
-        run_step(self.defs, self.instance, Step(job, first, last, symbols, assets))
+        run_step(self.defs, self.instance, Step(job, first, last, symbols, assets), {})
 
     def settle(self):
         """Execute what ticks ask for until one asks for nothing; the jobs of each tick."""

@@ -2,8 +2,9 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 
+import dagster as dg
 import pandas as pd
 import pytest
 from fault_support import small_market
@@ -12,9 +13,7 @@ from scan_support import DAY, SETTINGS, START, at
 
 from autonama_dagster import backfill as module
 from autonama_dagster.backfill import ANALYTIC, DAILY, SUMMARY, Backfill, Request
-from autonama_dagster.backfill_job import read_request
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.errors import InputError
 from autonama_dagster.jobs import run_step
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.build import build_exchange
@@ -22,22 +21,30 @@ from resources.exchange.memo import MemoExchange
 
 MIDDLE = START + timedelta(days=1)
 DAYS = (START, MIDDLE, DAY)
+PARENT = "11111111-2222-3333-4444-555555555555"
 
 
 class Told:
     """What a backfill told of itself."""
 
     def __init__(self):
-        self.titles, self.done, self.steps = [], [], []
+        self.titles, self.done, self.begun, self.runs = [], [], [], []
+
+    @property
+    def steps(self):
+        return [run.step for run in self.runs]
 
     def step(self, title):
         self.titles.append(title)
+
+    def started(self, begun):
+        self.begun.append(begun.run_id)
 
     def requests(self, done, total):
         self.done.append((done, total))
 
     def ran(self, done):
-        self.steps.append(done.step)
+        self.runs.append(done)
 
 
 @dataclass
@@ -48,9 +55,9 @@ class Here:
     instance: object
     counts: list = field(default_factory=list)
 
-    def __call__(self, count, *, on_done, **_):
+    def __call__(self, count, *, tags, on_start, on_done, **_):
         self.counts.append(count)
-        self.on_done = on_done
+        self.tags, self.on_start, self.on_done = tags, on_start, on_done
         return self
 
     def __enter__(self):
@@ -64,7 +71,8 @@ class Here:
 
     def submit(self, task):
         for step in task:
-            self.on_done(run_step(self.defs, self.instance, step))
+            done = run_step(self.defs, self.instance, step, self.tags)
+            self.on_done(done)
 
     def finish(self):
         pass
@@ -86,6 +94,7 @@ class Place:
             instance=self.project.instance,
             warehouse=self.project.warehouse,
             progress=self.told,
+            run_id=PARENT,
         ).run()
         return [(s.job, s.first, s.last, s.symbols, s.assets) for s in self.told.steps]
 
@@ -186,15 +195,43 @@ def test_its_runs_are_few_and_no_longer_than_asked(filled):
         assert (job, START, MIDDLE) in spans
         assert (job, DAY, DAY) in spans
     assert filled.filled.runs == len(filled.steps)
-    assert filled.filled.partitions > 3 * 3 * len(ANALYTIC)
     assert filled.told.titles == ["rank the universe", "fetch candles", "indicators to summaries"]
     assert filled.told.done[-1] == (2, 2)
+
+
+def check_that_the_count_is_dagsters(place):
+    """The partitions and rows that a backfill says it made are those its runs' events name."""
+    events, rows = 0, 0
+    for run in place.told.runs:
+        made = place.project.instance.all_logs(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        stored = [entry.asset_materialization for entry in made]
+        by_asset = {one.asset_key: one.metadata["rows"].value for one in stored}
+        events += len(made)
+        rows += sum(by_asset.values())
+        assert run.rows == sum(by_asset.values()), run.step
+    assert (place.filled.partitions, place.filled.rows) == (events, rows)
+    assert rows
+
+
+def test_partitions_are_counted_as_dagster_counts_them(filled):
+    assert "history_job" in {step.job for step in filled.told.steps}
+    check_that_the_count_is_dagsters(filled)
+
+
+def test_its_runs_say_who_started_them(filled):
+    assert filled.told.begun == [run.run_id for run in filled.told.runs]
+    for run_id in filled.told.begun:
+        tags = filled.project.instance.get_run_by_id(run_id).tags
+        assert tags["autonama/started_by"] == "backfill"
+        assert tags["autonama/parent_run"] == PARENT
 
 
 def test_a_second_time_nothing_runs(in_process):
     before = in_process.project.instance.get_runs_count()
     assert in_process.fill() == []
-    assert in_process.filled.runs == 0
+    assert in_process.filled.runs == in_process.filled.partitions == in_process.filled.rows == 0
     assert in_process.project.instance.get_runs_count() == before
 
 
@@ -213,6 +250,7 @@ def test_what_is_missing_is_made_and_no_more(in_process, scanned):
     assert ("symbols_job", MIDDLE, MIDDLE, in_process.registered, ANALYTIC) in steps
     assert {job for job, *_ in steps} == {"symbols_job", "summary_job"}
     same(in_process.project.tables(), scanned, "fetch_log")
+    check_that_the_count_is_dagsters(in_process)
 
 
 def test_again_makes_what_is_stored(in_process, scanned):
@@ -275,34 +313,6 @@ def test_nobody_registered_and_nothing_ranked_needs_no_run(place):
     assert place.fill(assets=ANALYTIC) == []
     done, total = place.told.done[-1]
     assert done == total
-
-
-ASKED = {"from": str(START), "symbols": [], "assets": [], "again": False}
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"from": "2023-13-01"}, "from 2023-13-01: not a day; write it like"),
-        ({"to": "soon"}, "to soon: not a day"),
-        ({"to": "2023-12-26"}, "from 2023-12-27 lies after to 2023-12-26"),
-        ({"from": "2023-12-26"}, "AUTONAMA_START_DATE=2023-12-26"),
-        ({"to": "2023-12-30"}, "has not closed; the latest closed is 2023-12-29"),
-        ({"assets": ["signal"]}, "asset signal is none of universe, "),
-        ({"symbols": ["BTCUSDT", "NOPEUSDT"]}, "symbol NOPEUSDT is unknown"),
-        ({"days_per_run": 0}, "days per run 0"),
-    ],
-)
-def test_what_cannot_be_is_said(filled, wrong, says):
-    with pytest.raises(InputError, match=says) as raised:
-        read_request({**ASKED, **wrong}, filled.project.settings, filled.exchange)
-    assert "\n" not in str(raised.value)
-
-
-def test_left_out_it_ends_with_the_latest_closed_day(filled):
-    asked = {**ASKED, "symbols": ["ethusdt", "ETHUSDT "], "days_per_run": 7}
-    found = read_request(asked, filled.project.settings, filled.exchange)
-    assert found == Request(START, date(2023, 12, 29), ("ETHUSDT",), (), 7)
 
 
 def test_chosen_assets():

@@ -23,7 +23,8 @@ from autonama_dagster.workers import Workers
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     day = date.fromisoformat(sys.argv[1])
-    with Workers(2, on_done=lambda _: None, on_requests=lambda *_: None) as workers:
+    told = dict.fromkeys(("on_start", "on_done", "on_requests"), lambda *_: None)
+    with Workers(2, tags={}, **told) as workers:
         for _ in range(2):
             workers.submit([Step("universe_job", day, day)])
         print(*(w.process.pid for w in workers._workers), flush=True)
@@ -60,9 +61,15 @@ def entered(opened, monkeypatch):
 
 
 def workers(count=1):
-    done = []
-    made = Workers(count, on_done=done.append, on_requests=lambda *_: None)
-    made.done = done
+    begun, done = [], []
+    made = Workers(
+        count,
+        tags={"a": "b"},
+        on_start=begun.append,
+        on_done=done.append,
+        on_requests=lambda *_: None,
+    )
+    made.begun, made.done = begun, done
     return made
 
 

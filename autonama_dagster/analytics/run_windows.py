@@ -30,8 +30,7 @@ class RunWindows:
 
     def unknown(self) -> int:
         """Days whose window the exchange has not been asked for entirely, over all symbols."""
-        pairs = zip(self.candles, self.windows, strict=True)
-        return sum(int((np.isin(w.day, c.day) & ~w.has_candle).sum()) for c, w in pairs)
+        return sum(int((~known).sum()) for known in self.known)
 
     def has_candle(self) -> NDArray[np.bool_]:
         """Whether the symbol has a candle on the day, aligned with `hashes`."""

@@ -13,7 +13,7 @@ from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from autonama_dagster.jobs import StepRun
+    from autonama_dagster.jobs import Started, StepRun
 
 EXAMPLES = """\b
 Examples:
@@ -27,13 +27,19 @@ Examples:
 class BackfillProgress(StepProgress):
     """Progress that also tells each run."""
 
+    many = 4
+
+    def started(self, begun: "Started") -> None:
+        """A run begins; it is told when it has ended."""
+
     def ran(self, done: "StepRun") -> None:
         """Print a run that has ended well."""
         self._print(
-            f"    {done.step.title}  [{done.seconds:.1f} s]",
+            f"    {done.step.title}: {done.rows:,} rows, run {done.run_id}  [{done.seconds:.1f} s]",
             "run done",
             run=done.step.title,
             run_id=done.run_id,
+            rows=done.rows,
             seconds=round(done.seconds, 3),
         )
 
@@ -78,8 +84,8 @@ def backfill(
         click.echo(f"{filled['days']}: everything is stored and current")
         return
     click.echo(
-        f"{filled['days']}: {filled['partitions']:,} partitions in {filled['runs']} runs, "
-        f"{filled['seconds']:.1f} s"
+        f"{filled['days']}: {filled['partitions']:,} partitions, {filled['rows']:,} rows in "
+        f"{filled['runs']} runs, {filled['seconds']:.1f} s"
     )
 
 
@@ -98,7 +104,7 @@ def run_backfill(
             run_config,
         )
         from autonama_dagster.definitions import build_defs  # noqa: PLC0415
-        from autonama_dagster.execution import execute  # noqa: PLC0415
+        from autonama_dagster.execution import execute, origin_tags  # noqa: PLC0415
         from resources.exchange.build import build_exchange  # noqa: PLC0415
         from resources.exchange.memo import MemoExchange  # noqa: PLC0415
         from resources.instance import open_instance  # noqa: PLC0415
@@ -110,7 +116,8 @@ def run_backfill(
         with open_instance() as instance, closing(tables) as warehouse:
             defs = build_defs(settings, exchange=exchange, warehouse=warehouse, progress=progress)
             job = defs.resolve_job_def("backfill_job")
-            run_id = execute(job, instance, "backfill", config=run_config(request), tags={})
+            tags = origin_tags("backfill")
+            run_id = execute(job, instance, "backfill", config=run_config(request), tags=tags)
             return filled_by(instance, run_id)
 
 

@@ -16,7 +16,6 @@ from autonama_dagster.escaping import visible
 from autonama_dagster.settings import LogFormat
 from resources.json_logs import json_line
 
-MANY = 50  # requests of a batch that is worth lines of its own where no live line can be shown
 PARTS = 4
 RETRIES_SHOWN = 3
 
@@ -32,6 +31,8 @@ class StepProgress:
         "json" writes one object a line and no live line: time, level, message, step, and what
         else is known, `seconds` when a step is done.
     """
+
+    many = 50  # parts of a step that is worth lines of its own where no live line can be shown
 
     def __init__(self, console: Console, form: LogFormat = "text") -> None:
         self._console = console
@@ -62,14 +63,14 @@ class StepProgress:
         self._bars.reset(self._task, description=visible(title), total=None, visible=True)
 
     def requests(self, done: int, total: int) -> None:
-        """Requests of the running step that are answered."""
+        """So many requests, or other parts, of the running step are done."""
         self._bars.update(self._task, completed=done, total=total)
         parts = done * PARTS // max(total, 1)
-        if self._is_live or total < MANY or done == total:
+        if self._is_live or total < self.many or done == total:
             return
         if parts > self._parts_shown:
             self._parts_shown = parts
-            text = f"  {self._title}: {done} of {total} requests"
+            text = f"  {self._title}: {done} of {total}"
             self._print(text, "requests", done=done, total=total)
 
     def retry(self, details: retries.RetryDetails) -> None:

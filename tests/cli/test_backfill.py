@@ -19,9 +19,13 @@ def test_it_fills_tells_its_runs_and_the_second_time_does_nothing(
         days = {d.date().isoformat() for d in made.warehouse.read("analysis_summary")["date"]}
         again = run("backfill", "--from", "2024-03-09", "--to", "2024-03-10")
     assert re.match(
-        r"2024-03-09 \.\. 2024-03-10: [\d,]+ partitions in \d+ runs, [\d.]+ s\n$", ended.out
+        r"2024-03-09 \.\. 2024-03-10: [\d,]+ partitions, [\d,]+ rows in \d+ runs, [\d.]+ s\n$",
+        ended.out,
     )
-    assert re.search(r"rank the universe: 2024-03-09 \.\. 2024-03-10 +\[[\d.]+ s\]", ended.err)
+    assert re.search(
+        r"rank the universe: 2024-03-09 \.\. 2024-03-10: \d+ rows, run [0-9a-f-]{36} +\[[\d.]+ s\]",
+        ended.err,
+    )
     assert re.search(r"correlation_matrix to analysis_summary: 2024-03-09 .*s\]", ended.err)
     assert days == {"2024-03-09", "2024-03-10"}
     assert again.code == 0, again.err
@@ -49,13 +53,13 @@ def test_what_cannot_be_is_one_line_and_no_run(run, day, arguments, says):
 
 def test_options_become_the_run_configuration(run, monkeypatch):
     seen = []
-    done = {"days": "a .. b", "runs": 2, "partitions": 12345, "seconds": 1.25}
+    done = {"days": "a .. b", "runs": 2, "partitions": 12345, "rows": 6789, "seconds": 1.25}
     monkeypatch.setattr(command, "run_backfill", lambda request, *_: seen.append(request) or done)
     ended = run(
         "backfill", "--from", "2024-03-09", "--symbols", "A, B,", "--assets", "signals,alerts",
         "--days-per-run", "7", "--again",
     )  # fmt: skip
-    assert ended.out == "a .. b: 12,345 partitions in 2 runs, 1.2 s\n"
+    assert ended.out == "a .. b: 12,345 partitions, 6,789 rows in 2 runs, 1.2 s\n"
     assert seen == [
         {
             "from": "2024-03-09", "to": None, "symbols": ["A", "B"],
