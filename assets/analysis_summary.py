@@ -1,5 +1,6 @@
 """Stage `analysis_summary`."""
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from assets.annotations import annotate, rounded
 from assets.chance import expected_counts
 from assets.input_hashes import summary_hash
-from assets.pictures import attach_picture
+from assets.pictures import inline_png
 from assets.stage import run_scope, stage, with_provenance
 from assets.symbol_charts import charted, draw_symbol_charts, links
 from assets.upstream import refuse_missing, require_days
@@ -63,7 +65,11 @@ def analysis_summary(
     frame = pd.concat(rows, ignore_index=True)
     latest = frame["date"].iloc[-1]
     of_latest = by_day.get(latest, ranked.iloc[:0])
-    _attach(context, warehouse, settings, latest, of_latest, chances[latest], config)
+    shown = {row["date"].date().isoformat(): _figures(row) for row in frame.to_dict("records")}
+    shown[latest.date().isoformat()] |= _pictures(
+        warehouse, settings, latest, of_latest, chances[latest], config
+    )
+    annotate(context, shown)
     return with_provenance(frame, "analysis_summary", settings)
 
 
@@ -83,15 +89,33 @@ def _paired(pairs: pd.DataFrame) -> set[str]:
     return {*pairs["symbol_a"].unique(), *pairs["symbol_b"].unique()}
 
 
-def _attach(
-    context: dg.AssetExecutionContext,
+def _figures(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """What the UI plots over the days; a figure that is not known is left out."""
+    pairs = json.loads(row["correlation_analysis"])
+    figures = {
+        "buy_signals": int(row["buy_signals"]),
+        "expected_buy_signals": rounded(row["expected_buy_signals"]),
+        "sell_signals": int(row["sell_signals"]),
+        "expected_sell_signals": rounded(row["expected_sell_signals"]),
+        "hold_signals": int(row["hold_signals"]),
+        "total_assets_analyzed": int(row["total_assets_analyzed"]),
+        "mean_pearson": pairs["mean_pearson"] and rounded(pairs["mean_pearson"], places=3),
+        "n_high": pairs["n_high"],
+        "expected_high_correlations": rounded(row["expected_high_correlations"]),
+        "n_linked": pairs["n_linked"],
+        "expected_linked_pairs": rounded(row["expected_linked_pairs"]),
+    }
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _pictures(
     warehouse: Warehouse,
     settings: Settings,
     latest: pd.Timestamp,
     of_day: pd.DataFrame,
     expected: Mapping[str, Any],
     config: SummaryConfig,
-) -> None:
+) -> dict[str, dg.MetadataValue]:
     """The picture of the latest day, and links to the charts of its symbols."""
     from autonama_dagster.charts.scan import scan_summary  # noqa: PLC0415
 
@@ -100,7 +124,7 @@ def _attach(
     picture = scan_summary(
         of_day, date=day, kstd=settings.kstd, expected=expected, source_label=source
     )
-    attach_picture(context, "scan", picture, latest)
+    shown: dict[str, dg.MetadataValue] = {"scan": inline_png(picture)}
     if config.symbol_charts:
         chosen = of_day[of_day["symbol"].isin(charted(of_day))]
         reach = day - timedelta(days=settings.lookback + CHART_DAYS)
@@ -108,6 +132,5 @@ def _attach(
         folder = settings.results_path / "charts"
         answered = warehouse.fetched_ranges("1d", chosen["symbol"].tolist())
         files = draw_symbol_charts(folder, day, chosen, candles, settings, source, answered)
-        context.add_asset_metadata(
-            {"symbol_charts": dg.MetadataValue.md(links(files))}, partition_key=day.isoformat()
-        )
+        shown["symbol_charts"] = dg.MetadataValue.md(links(files))
+    return shown

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import dagster as dg
 import pandas as pd
 
+from assets.annotations import annotate, rounded
 from assets.input_hashes import signal_hashes
 from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
@@ -28,9 +29,12 @@ from resources.warehouse import Warehouse
 from resources.windows import read_windows
 
 MAX_ANNOTATED = 200  # a call costs 14 ms at 100 partitions and 0.9 s at 72,000
+PRICE_DIGITS = 6
+PRICES = ("close", "fitted_price", "lower_band", "upper_band")
+# As a partition shows them.
 ANNOTATED = (
-    "signal", "status", "close", "fitted_price", "upper_band", "lower_band",
-    "potential_return_pct", "signal_strength", "input_hash",
+    "signal", "z_score", "signal_strength", "close", "lower_band", "upper_band", "confirmations",
+    "status", "fitted_price", "potential_return_pct", "input_hash",
 )  # fmt: skip
 
 
@@ -95,9 +99,9 @@ def _annotate(
         name: rows.set_index(["symbol", "date"])[["input_hash", "run_id"]].to_dict("index")
         for name, rows in beside.items()
     }
+    partitions = {}
     for row in frame.to_dict("records"):
         symbol, day = row["symbol"], row["date"]
-        shown = {name: row[name] for name in ANNOTATED if pd.notna(row[name])}
         receipt = {
             "made_from": {n: of[symbol, day] for n, of in inputs.items() if (symbol, day) in of},
             "window": asdict(windows[symbol, day_number(day)]),
@@ -107,15 +111,19 @@ def _annotate(
         }
         command = f"autonama explain {shlex.quote(symbol)} {day:%Y-%m-%d}"
         picture = f"{pictures_url.rstrip('/')}/explain/{quote(symbol, safe='')}/{day:%Y-%m-%d}.png"
-        context.add_asset_metadata(
-            {
-                **shown,
-                "picture": dg.MetadataValue.url(picture),
-                "receipt": dg.MetadataValue.json(json.loads(json.dumps(receipt, default=str))),
-                "check_it": dg.MetadataValue.md(
-                    f"{markdown_code(command)}, as a picture "
-                    f"{markdown_code(f'{command} --format png')}"
-                ),
-            },
-            partition_key=key_of(day.date(), symbol),
-        )
+        as_picture = markdown_code(f"{command} --format png")
+        partitions[key_of(day.date(), symbol)] = {
+            **{name: _shown(name, row[name]) for name in ANNOTATED},
+            "picture": dg.MetadataValue.url(picture),
+            "check_it": dg.MetadataValue.md(f"{markdown_code(command)}, as a picture {as_picture}"),
+            "receipt": dg.MetadataValue.json(json.loads(json.dumps(receipt, default=str))),
+        }
+    annotate(context, partitions)
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "confirmations":
+        return ", ".join(value) or "none"
+    if isinstance(value, float):
+        return rounded(value, digits=PRICE_DIGITS if name in PRICES else None)
+    return value

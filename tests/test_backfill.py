@@ -220,6 +220,16 @@ def test_partitions_are_counted_as_dagster_counts_them(filled):
     check_that_the_count_is_dagsters(filled)
 
 
+def test_every_day_of_a_run_shows_its_own_summary(filled):
+    rows = filled.project.warehouse.read("analysis_summary").set_index("date")
+    for day in DAYS:
+        found = filled.project.instance.get_latest_data_version_record(
+            dg.AssetKey("analysis_summary"), partition_key=str(day)
+        ).asset_materialization.metadata
+        for name in ("buy_signals", "sell_signals", "hold_signals"):
+            assert found[name].value == rows.loc[str(day), name], name
+
+
 def test_its_runs_say_who_started_them(filled):
     assert filled.told.begun == [run.run_id for run in filled.told.runs]
     for run_id in filled.told.begun:

@@ -180,7 +180,7 @@ def test_the_signals_own_values_stand_on_their_partitions(scanned):
     row = of_day(scanned, "signals", symbols=("BTCUSDT",)).iloc[0]
     assert metadata["signal"].value == row["signal"]
     assert metadata["input_hash"].value == row["input_hash"]
-    assert metadata["close"].value == row["close"]
+    assert metadata["close"].value == float(f"{row['close']:.6g}")
     assert metadata["rows"].value == 100
 
 
@@ -213,6 +213,17 @@ def test_pictures_stand_on_the_days_materialisation(scanned, asset, name):
     text = event.asset_materialization.metadata[name].value
     assert text.startswith("![picture](data:image/png;base64,iVBOR")
     assert len(text) < 140_000
+
+
+def test_the_summarys_figures_are_numbers_that_plot(scanned):
+    event = scanned.instance.get_latest_materialization_event(dg.AssetKey("analysis_summary"))
+    metadata = event.asset_materialization.metadata
+    row = of_day(scanned, "analysis_summary").iloc[0]
+    pairs = json.loads(row["correlation_analysis"])
+    assert isinstance(metadata["mean_pearson"], dg.FloatMetadataValue)
+    assert metadata["mean_pearson"].value == round(pairs["mean_pearson"], 3)
+    assert metadata["n_high"].value == pairs["n_high"]
+    assert isinstance(metadata["expected_buy_signals"], dg.FloatMetadataValue)
 
 
 def test_checks_pass_on_the_days_tables(scanned):
