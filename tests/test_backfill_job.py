@@ -6,7 +6,6 @@ import dagster as dg
 import pytest
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
-from dagster_shared.yaml_utils import load_run_config_yaml
 from fault_support import small_market
 from scan_support import DAY, START, at
 
@@ -90,7 +89,7 @@ def test_the_launchpad_opens_with_days_that_can_be_launched(job, exchange):
     snap = job.get_job_snapshot()
     types = snap.config_schema_snapshot
     root = types.get_config_snap(snap.mode_def_snaps[0].root_config_key)
-    shown = load_run_config_yaml(default_values_yaml_from_type_snap(types, root))  # as the UI
+    shown = dg.config_from_yaml_strings([default_values_yaml_from_type_snap(types, root)])
     config = shown["ops"]["backfill"]["config"]
     assert config["from"] == str(START)
     assert config["to"] == "latest"
