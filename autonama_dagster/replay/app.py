@@ -5,7 +5,9 @@ said. The paths under `/replay` steer a running exchange from another process.
 """
 
 import asyncio
+import contextlib
 import logging
+import re
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -28,6 +30,7 @@ from autonama_dagster.replay.limits import WeightLimiter, request_weight
 from autonama_dagster.replay.protocol import Call, Reply, answer, error_reply, refusal, to_json
 
 WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
+DRIP_SECONDS = 1.0
 KEPT_REQUESTS = 100_000
 
 logger = logging.getLogger(__name__)
@@ -88,6 +91,28 @@ class _BrokenResponse(Response):
         await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
+class _DrippingResponse(Response):
+    """Sends a byte a second, for as long as the client listens."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        for byte in self.body:
+            part = {"type": "http.response.body", "body": bytes([byte]), "more_body": True}
+            await send(part)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_disconnected(receive), DRIP_SECONDS)
+                return
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+_BODIES: Mapping[str, type[Response]] = {"reset": _BrokenResponse, "drip": _DrippingResponse}
+
+
 class ReplayExchange:
     """Answers Binance's spot REST requests from a market, at a clock, with faults.
 
@@ -138,8 +163,9 @@ class ReplayExchange:
         self.log.append(RequestRecord(request.url.path, params, reply.status, weight, kinds))
         delay = sum(fault.seconds for fault in faults if fault.kind == "timeout")
         await asyncio.sleep(delay)
-        response = _response(reply, _BrokenResponse if "reset" in kinds else Response)
-        response.headers[WEIGHT_HEADER] = str(verdict.used)
+        kind = next((_BODIES[kind] for kind in kinds if kind in _BODIES), Response)
+        response = _response(reply, kind)
+        response.headers.setdefault(WEIGHT_HEADER, str(verdict.used))
         return response
 
     def _reply(self, endpoint: str, params: Mapping[str, str], faults: list[Fault]) -> Reply:
@@ -162,7 +188,7 @@ class ReplayExchange:
     async def _requests(self, request: Request) -> Response:
         summary = self.log.summary()
         last = request.query_params.get("last", "0")
-        if last.isdigit() and int(last):
+        if re.fullmatch("[0-9]{1,9}", last) and int(last):
             summary["last"] = [asdict(record) for record in self.log.records()[-int(last) :]]
         return _response(Reply(to_json(summary)))
 

@@ -1,9 +1,11 @@
 """What each fault does to an answer: replies that replace it and changes of its candles."""
 
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, time
+from functools import cache
 from http import HTTPStatus
 from random import Random
 from typing import Any
@@ -21,6 +23,7 @@ GATEWAY_PAGE = b"""<html><head><title>502 Bad Gateway</title></head>
 <body><center><h1>502 Bad Gateway</h1></center><hr><center>nginx</center></body></html>
 """
 MINUTE_MS = 60_000
+ABSURD = {"X-MBX-USED-WEIGHT-1M": "9" * 5000, "Retry-After": "²", "Content-Type": "x; charset=zip"}
 GARBAGE = bytes(range(128, 256))
 
 Rows = list[list[Any]]
@@ -62,6 +65,15 @@ def _internal_error(_fault: Fault, _now_ms: int) -> Reply:
     return error_reply(HTTPStatus.INTERNAL_SERVER_ERROR, -1000, message)
 
 
+@cache
+def _packed_spaces() -> bytes:
+    return gzip.compress(b" " * 100_000_000)
+
+
+def _bomb(_fault: Fault, _now_ms: int) -> Reply:
+    return Reply(_packed_spaces(), headers={"Content-Encoding": "gzip"})
+
+
 def _fixed(reply: Reply) -> Callable[[Fault, int], Reply]:
     return lambda _fault, _now_ms: reply
 
@@ -74,6 +86,8 @@ _REPLACEMENTS: Mapping[str, Callable[[Fault, int], Reply]] = {
     "500": _internal_error,
     "502": _fixed(Reply(GATEWAY_PAGE, HTTPStatus.BAD_GATEWAY, media_type=HTML)),
     "503": _fixed(Reply(b"", HTTPStatus.SERVICE_UNAVAILABLE)),
+    "redirect": _fixed(Reply(b"", HTTPStatus.FOUND, {"Location": "https://example.org/"})),
+    "bomb": _bomb,
     "garbage": _fixed(Reply(GARBAGE)),
     "html": _fixed(Reply(GATEWAY_PAGE, media_type=HTML)),
     "empty-list": _fixed(Reply(b"[]")),
@@ -86,6 +100,8 @@ def corrupt(reply: Reply, fault: Fault, interval: str, now_ms: int) -> Reply:
         return reply
     if fault.kind == "truncated":
         return replace(reply, body=reply.body[: len(reply.body) // 2])
+    if fault.kind == "absurd-headers":
+        return replace(reply, headers={**reply.headers, **ABSURD})
     change = _ROW_CHANGES.get(fault.kind)
     if change is None:
         return reply

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
 import re
 import signal
+import threading
+import time
 import traceback
 from contextlib import closing
 from datetime import date
@@ -221,6 +224,39 @@ def test_charts_and_correlations_on_request(run, home, tmp_path):
     document = json.loads(next(folder.glob("*.json")).read_text())
     assert document["charts"] == [str(c) for c in charts]
     assert not exported(home)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (("--date", "2024-03-09"), signal.SIGINT),
+        (("--date", "2024-03-09"), signal.SIGTERM),
+        (("--symbols", "BTCUSDT,ETHUSDT", "--date", "2024-03-08"), signal.SIGINT),
+    ],
+    ids=["stored", "stored, SIGTERM", "what-if"],
+)
+def test_the_first_signal_ends_a_scan_whose_exchange_drips(run, day, exchange, arguments, number):
+    """A minute before the answer's deadline."""
+    pressed = []
+
+    def press():
+        while not any(r.path.endswith("/klines") for r in exchange.requests):
+            time.sleep(0.05)
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), number)
+
+    exchange.clear_requests()
+    exchange.faults.add("drip:path=klines")
+    finger = threading.Thread(target=press, daemon=True)
+    finger.start()
+    try:
+        ended = run("scan", *arguments)
+    finally:
+        exchange.faults.replace()
+    assert (ended.code, ended.err.splitlines()[-1]) == (130, "autonama: stopped")
+    assert time.monotonic() - pressed[0] < 30
+    for failed in day.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])):
+        day.instance.delete_run(failed.run_id)
 
 
 def test_ctrl_c_in_the_middle_of_a_step_ends_with_one_line(run, day, monkeypatch):

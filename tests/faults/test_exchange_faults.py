@@ -111,6 +111,43 @@ def test_empty_list(stage):
     costs_one_symbol(stage, f"empty-list:{ONE}")
 
 
+def test_answer_that_drips(stage):
+    stage.server.faults.add(f"drip:{ONE}")
+    stage.scan(BinanceExchange(stage.server.url, deadline=1.0))
+    assert stage.status() == {"BTCUSDT": "OK", "SOLUSDT": "OK"}
+    log = stage.warehouse.read("fetch_log").query("symbol == 'ETHUSDT'")
+    assert log["message"].str.contains("takes more than 1 s: check the connection").all()
+    drips = [r for r in stage.server.requests if r.params.get("symbol") == "ETHUSDT" and r.faults]
+    assert len(drips) == 1, "it was asked for again"
+    stage.server.faults.replace()
+    stage.scan()
+    stage.check_complete("fetch_log")
+
+
+def test_answer_without_measure(stage):
+    stays(stage, "bomb:path=klines", "every one of 3 answers was unusable.*more than 2,097,152")
+    costs_one_symbol(stage, f"bomb:{ONE}")
+
+
+def test_redirect(stage):
+    stays(stage, "redirect:path=klines", "HTTP 302, a redirect, which is not followed: set AUTO")
+
+
+def test_absurd_headers(stage):
+    passes(stage, "absurd-headers:every=1")
+
+
+def test_proxy_that_fails(stage, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "http://me:hush@127.0.0.1:9")
+    stage.scan()  # this machine is asked without it
+    stage.check_complete()
+    stage.clear()
+    exchange = BinanceExchange("http://exchange.invalid")
+    named = "exchange.invalid through the proxy ALL_PROXY=http://127.0.0.1:9 does not answer"
+    stage.fails(f"{named} .ProxyError.: check the proxy, the connection and", exchange=exchange)
+    assert stage.holds_nothing()
+
+
 def test_symbol_unknown(stage):
     stage.project.instance.add_dynamic_partitions("symbol", ["NOSUCHUSDT"])
     stage.scan()

@@ -3,8 +3,10 @@
 import gzip
 import itertools
 import signal
+import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from http_support import OK, answering, whole
@@ -241,3 +243,43 @@ def test_certificates_that_do_not_exist(monkeypatch):
 def test_hosts_are_shown_without_logins():
     assert host_of("https://me:hush@exchange.org:8443/api") == "exchange.org:8443"
     assert host_of("https://exchange.org") == "exchange.org"
+
+
+class SocksProxy:
+    """A SOCKS5 proxy without logins: it notes the names it is asked for, and asks `port` here."""
+
+    def __init__(self, port):
+        self.asked = []
+        self._port = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"socks5h://127.0.0.1:{self._listening.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with suppress(OSError):
+            connection, _ = self._listening.accept()
+            with connection, socket.create_connection(("127.0.0.1", self._port)) as other:
+                connection.recv(2 + 255)  # the ways to log in
+                connection.sendall(b"\x05\x00")
+                request = connection.recv(4 + 256 + 2)
+                self.asked.append(request[5 : 5 + request[4]].decode())
+                connection.sendall(b"\x05\x00\x00\x01" + bytes(6))
+                other.sendall(connection.recv(1 << 16))
+                while part := other.recv(1 << 16):
+                    connection.sendall(part)
+
+    def close(self):
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "all_proxy", "HTTP_PROXY"])
+def test_a_socks_proxy_asks_for_us(monkeypatch, variable):
+    with answering(whole(b"[1]")) as server:
+        proxy = SocksProxy(server.port)
+        monkeypatch.setenv(variable, proxy.url)
+        assert get("http://exchange.invalid/prices").json() == [1]
+        assert proxy.asked == ["exchange.invalid"]
+        assert get(server.url).json() == [1]
+        assert proxy.asked == ["exchange.invalid"], "it was asked for this machine"
+        proxy.close()
