@@ -14,7 +14,7 @@ import dagster as dg
 
 from assets.parameters import versions
 from autonama_dagster import planner
-from autonama_dagster.execution import end_lost_runs, origin_tags
+from autonama_dagster.execution import origin_tags
 from autonama_dagster.jobs import JOBS, Started, StepRun, partitions_of
 from autonama_dagster.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.planner import State, Step
@@ -23,6 +23,7 @@ from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_states
 from autonama_dagster.workers import Workers
 from resources import ledger
+from resources.run_locks import end_lost_runs
 from resources.warehouse import Warehouse
 
 CANDLES = ("ohlcv_1d_history", "ohlcv_1d")

@@ -19,18 +19,12 @@ from dagster._core.executor.in_process import InProcessExecutor
 from autonama_dagster import errors
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.partitions import SYMBOL_DIMENSION
-from resources.run_locks import (
-    OWN_PROCESS_TAGS,
-    PATIENCE,
-    database_of,
-    held,
-    hold_to_the_end,
-    lost,
-)
+from resources.run_locks import OWN_PROCESS_TAGS, database_of, held, hold_to_the_end
 
 STARTED_BY_TAG = "autonama/started_by"
 PARENT_TAG = "autonama/parent_run"  # not Dagster's own tag: that marks the second try of a run
 
+_INTERRUPTS = {dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__}
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -110,19 +104,6 @@ def origin_tags(
     return {STARTED_BY_TAG: starter} | ({PARENT_TAG: parent} if parent else {})
 
 
-def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs as failed whose process was killed, and free what they held in pools.
-
-    Dagster's daemon does so too where it runs; the command line works without one.
-    """
-    records = instance.get_run_records(dg.RunsFilter(statuses=list(PATIENCE)))
-    ended = lost(instance, records)
-    for run in ended:
-        instance.report_run_failed(run, "the run's process was lost")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [run.run_id for run in ended]
-
-
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C between two steps be what it is everywhere else."""
@@ -144,7 +125,7 @@ def _failure(result: dg.ExecuteInProcessResult, title: str) -> BaseException:
     for event in result.all_events:
         error = innermost(getattr(event.event_specific_data, "error", None))
         if error is not None:
-            if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+            if error.cls_name in _INTERRUPTS:
                 return KeyboardInterrupt()
             kind = getattr(errors, error.cls_name or "", AutonamaError)
             text = " ".join(error.message.split())

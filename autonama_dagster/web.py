@@ -20,6 +20,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from autonama_dagster.errors import AutonamaError, InputError
+from autonama_dagster.guard import Guard
+from autonama_dagster.loopback import is_loopback
 from autonama_dagster.settings import Settings
 from resources.metrics import ProjectCollector
 from resources.readers import find_databases
@@ -161,7 +163,9 @@ def start_web_server(settings: Settings, host: str, port: int) -> WebServer:
         The address cannot be listened on.
     """
     try:
-        server = _Server(host, port, application(settings))
+        # Where it serves a network, it goes by names that only that network knows.
+        guard = Guard(host, settings.pictures_url) if is_loopback(host) else None
+        server = _Server(host, port, application(settings, guard))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
@@ -174,14 +178,18 @@ def start_web_server(settings: Settings, host: str, port: int) -> WebServer:
     return WebServer(f"http://{shown}:{server.server_port}", server, thread)
 
 
-def application(settings: Settings) -> "WSGIApplication":
-    """The WSGI application: metrics at `/metrics`, pictures below `/explain`."""
+def application(settings: Settings, guard: Guard | None = None) -> "WSGIApplication":
+    """The WSGI application: metrics at `/metrics`, pictures below `/explain`; all of it is read."""
     registry = CollectorRegistry()
     registry.register(ProjectCollector(settings))
     metrics = make_wsgi_app(registry)
     pictures = Pictures(settings)
 
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        host = environ.get("HTTP_HOST", "")
+        if guard is not None and (reason := guard.refusal([("host", host)], is_read=True)):
+            start_response("403 Forbidden", [("Content-Type", _TEXT)])
+            return [_line(HTTPStatus.FORBIDDEN, reason).body]
         if environ["PATH_INFO"] == METRICS_PATH:
             found: Iterable[bytes] = metrics(environ, start_response)
             return found

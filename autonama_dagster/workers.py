@@ -4,6 +4,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from multiprocessing.connection import Connection, wait
@@ -21,11 +22,13 @@ from autonama_dagster.processes import (
     interrupts_held,
     process_context,
 )
+from autonama_dagster.signals import listening
+from resources.waiting import Wait, introduce, tell, told_to
 
 Requests = Callable[[int, int], None]
 Task = Sequence[Step]  # one after the other in one process
 
-PATIENCE: Final = 20.0  # seconds in which an interrupted run can say that it was
+PATIENCE: Final = 10.0  # seconds in which an interrupted run can say that it was
 
 
 class WorkerProcess:
@@ -68,14 +71,14 @@ class WorkerProcess:
             with suppress(psutil.NoSuchProcess):
                 self.process.send_signal(signal.SIGINT)
 
-    def end(self) -> None:
-        """Wait until the process has stopped, and make it stop."""
+    def end(self, patience: float) -> None:
+        """Wait so many seconds until the process has stopped, and make it stop."""
         with suppress(psutil.NoSuchProcess):
             try:
-                self.process.wait(PATIENCE)
+                self.process.wait(max(0, patience))
             except psutil.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(PATIENCE)
+                self.process.wait()
 
 
 class Workers:
@@ -122,8 +125,9 @@ class Workers:
     ) -> None:
         for worker in self._workers:
             worker.ask_to_end()
+        deadline = time.monotonic() + PATIENCE
         for worker in self._workers:
-            worker.end()
+            worker.end(deadline - time.monotonic())
 
     def submit(self, task: Task) -> None:
         """Hand the task to a free process, waiting until there is one.
@@ -172,6 +176,8 @@ class Workers:
                 self._on_done(message)
             case (int() as done, int() as total):
                 self._on_requests(done, total)
+            case Wait(whom):
+                tell(whom)
             case None:
                 worker.is_busy = False
             case BaseException():
@@ -193,12 +199,17 @@ def _work(pipe: Connection, environment: Mapping[str, str], tags: Mapping[str, s
     end_with_parent()
     os.environ.clear()
     os.environ.update(environment)
+    introduce("worker")
     importlib.import_module(PRELOADED)
     from autonama_dagster.worker import Runner, told  # noqa: PLC0415
 
     try:
         task = pipe.recv()
-        with closing(Runner(pipe, tags)) as runner:
+        with (
+            listening(),
+            told_to(lambda whom: pipe.send(Wait(whom))),
+            closing(Runner(pipe, tags)) as runner,
+        ):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             while True:
                 runner.run(task)

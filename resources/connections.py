@@ -12,6 +12,7 @@ import psycopg
 from autonama_dagster.errors import DatabaseError
 from resources.database_errors import database_error
 from resources.database_urls import libpq_url, redacted, sqlalchemy_url
+from resources.waiting import own_name
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -52,7 +53,11 @@ def connect(url: str, *, autocommit: bool = False, **parameters: Any) -> psycopg
     """
     try:
         connection = psycopg.connect(
-            libpq_url(url), autocommit=True, client_encoding="utf8", **parameters
+            libpq_url(url),
+            autocommit=True,
+            client_encoding="utf8",
+            application_name=own_name(),
+            **parameters,
         )
     except psycopg.Error as error:
         raise database_error(url, error) from None
@@ -81,6 +86,7 @@ def guard(engine: "sa.Engine", url: str) -> None:
     @event.listens_for(engine, "do_connect")
     def _in_utf8(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
         parameters["client_encoding"] = "utf8"  # psycopg2 asks the server once, at the beginning
+        parameters["application_name"] = own_name()
 
     @event.listens_for(engine, "connect", insert=True)  # before the dialect asks for anything
     def _prepared(connection: Any, _record: Any) -> None:
@@ -101,7 +107,8 @@ def bulk(url: str, settings: dict[str, str] | None = None) -> "dbapi.Connection"
     from adbc_driver_postgresql import dbapi  # noqa: PLC0415
 
     check(url)
-    more = "".join(f", set_config('{k}', '{v}', false)" for k, v in (settings or {}).items())
+    own = {"application_name": own_name(), **(settings or {})}
+    more = "".join(f", set_config('{k}', '{v}', false)" for k, v in own.items())
     try:
         connection = dbapi.connect(libpq_url(url))
         with connection.cursor() as cursor:

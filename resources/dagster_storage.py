@@ -33,6 +33,7 @@ from dagster._core.storage.event_log.schema import (
     SqlEventLogStorageTable,
 )
 from dagster._serdes import ConfigurableClassData
+from dagster._utils.concurrency import ConcurrencyClaimStatus
 from dagster_postgres import (
     DagsterPostgresStorage,
     PostgresEventLogStorage,
@@ -48,6 +49,7 @@ from sqlalchemy.exc import InternalError
 
 from resources.connections import guard
 from resources.dagster_tables import make_tables, reached
+from resources.waiting import wait_until
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 BATCH_SIZE = 1000
@@ -159,6 +161,45 @@ class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
             if concurrency_key in self.get_concurrency_keys():
                 return True
             raise
+
+    def claim_concurrency_slot(
+        self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
+    ) -> ConcurrencyClaimStatus:
+        """Claim a slot of a pool, and wait until there is one.
+
+        Dagster itself waits in a loop that never sleeps, hears no signal, and leaves it to a
+        daemon, which a command line may not have, to free what a killed process held.
+        """
+        # Here, because it brings the settings.
+        from resources.run_locks import alive, free_the_dead  # noqa: PLC0415
+
+        status: ConcurrencyClaimStatus | None = None
+
+        def has_slot() -> bool:
+            nonlocal status
+            status = super(BulkPostgresEventLogStorage, self).claim_concurrency_slot(
+                concurrency_key, run_id, step_key, priority
+            )
+            if not status.is_claimed:
+                free_the_dead(self._instance, self._claimants(concurrency_key) - {run_id})
+            return bool(status.is_claimed)
+
+        def holders() -> str:
+            runs = alive(self.postgres_url, list(self._claimants(concurrency_key) - {run_id}))
+            names = [f"run {run} ({program})" for run, program in runs.items()]
+            text = f"the pool {concurrency_key}: {' and '.join(names) or 'another run'} holds it"
+            run = self._instance.get_run_by_id(run_id)
+            self._instance.report_engine_event(f"waiting for {text}", run, step_key=step_key)
+            return text
+
+        wait_until(has_slot, holders)
+        assert status is not None  # noqa: S101
+        return status
+
+    def _claimants(self, pool: str) -> set[str]:
+        """Runs that hold a slot of the pool, or are to have the next."""
+        info = self.get_concurrency_info(pool)
+        return info.active_run_ids | info.assigned_run_ids
 
     def has_table(self, table_name: str) -> bool:
         """Whether the table exists. Only a yes is remembered: a migration may add it."""

@@ -6,7 +6,7 @@ killed in between would leave a database that no program can use, nor repair.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
@@ -28,6 +28,7 @@ from dagster_postgres.utils import (
 from resources.connections import guard
 from resources.database_errors import database_error, is_environment
 from resources.diagnosis import explained
+from resources.waiting import watched
 
 _MARK: Final = "autonama/tables"  # in `kvs`: everything is there
 _LOCK: Final = 7_314_552_208  # two programs may start at once
@@ -83,7 +84,9 @@ def reached(connection: AbstractContextManager[sa.Connection], url: str) -> Iter
     """A connection, or the one line that says why there is none; Dagster has tried six times."""
     try:
         with connection as opened:
-            yield opened
+            driver: Any = opened.connection.dbapi_connection
+            with watched(url, driver.get_backend_pid()):
+                yield opened
     except DagsterPostgresException as error:
         raise database_error(url, error.__cause__ or error) from None
     except sa.exc.DBAPIError as error:

@@ -83,7 +83,7 @@ def started_ahead(settings: Settings) -> Iterator[None]:
             dagster_database_url()
 
     drop_libpq_variables(settings)  # here: other threads may read the environment later
-    thread = Thread(target=start)
+    thread = Thread(target=start, daemon=True)  # it keeps no interrupted program
     if settings.database_url is None:
         thread.start()
     try:

@@ -28,11 +28,11 @@ from urllib.parse import quote
 
 import psutil
 import psycopg
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from autonama_dagster.errors import DatabaseError
 from resources import postgres_roles
-from resources.postgres_guard import becomes_true, end_orphans, lease
+from resources.postgres_guard import end_orphans, holder_of, lease
 from resources.postgres_programs import (
     PROGRAMS_VARIABLE,
     SERVER_ENVIRONMENT,
@@ -42,6 +42,7 @@ from resources.postgres_programs import (
     one_line,
     server_version,
 )
+from resources.waiting import wait_until
 
 if sys.platform != "win32":
     import pwd
@@ -391,7 +392,11 @@ class EmbeddedPostgres:
                 return
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, order)
-            if becomes_true(lambda: self.pid() is None, _STOP_TIMEOUT_S):
+            if wait_until(
+                lambda: self.pid() is None,
+                lambda: "the embedded server, which stops",
+                patience=_STOP_TIMEOUT_S,
+            ):
                 return
         raise DatabaseError(
             f"the embedded Postgres server (process {pid}) does not stop; its log is "
@@ -405,7 +410,11 @@ class EmbeddedPostgres:
             postmaster = self._postmaster()
             return postmaster is None or postmaster.status not in statuses
 
-        if not becomes_true(has_settled, _START_TIMEOUT_S):
+        if not wait_until(
+            has_settled,
+            lambda: f"the embedded server, which is {' or '.join(statuses)}",
+            patience=_START_TIMEOUT_S,
+        ):
             raise DatabaseError(
                 f"the embedded Postgres server is not ready after {_START_TIMEOUT_S:.0f} s; "
                 f"its log is {self.log_file}"
@@ -413,8 +422,25 @@ class EmbeddedPostgres:
 
     # Locks
 
-    def _starter_lock(self) -> FileLock:
-        return FileLock(self._home / "starter.lock", timeout=2 * _START_TIMEOUT_S)
+    @contextlib.contextmanager
+    def _starter_lock(self) -> Iterator[None]:
+        """One starter works at a time."""
+        lock = FileLock(self._home / "starter.lock", blocking=False)
+
+        def is_ours() -> bool:
+            with contextlib.suppress(Timeout):
+                lock.acquire()
+            return lock.is_locked
+
+        def holder() -> str:
+            return f"the start of the embedded server: {holder_of(Path(lock.lock_file))} is at it"
+
+        if not wait_until(is_ours, holder, patience=2 * _START_TIMEOUT_S):
+            raise DatabaseError(f"{holder()}; end it, then run the same command again")
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def _errors_in_one_line(self, action: str) -> Iterator[None]:

@@ -3,20 +3,19 @@
 import contextlib
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from autonama_dagster.errors import DatabaseError
+from resources.waiting import wait_until
 
 if sys.platform != "win32":
     import fcntl
 
 _LEASE_TIMEOUT_S: Final = 10.0
-_POLL_S: Final = 0.02
 
 
 @contextlib.contextmanager
@@ -30,7 +29,10 @@ def lease(home: Path, data_dir: Path) -> Iterator[int]:
                 return True
             return False
 
-        if not becomes_true(is_ours, _LEASE_TIMEOUT_S):
+        def whom() -> str:
+            return f"the server that uses {data_dir}"
+
+        if not wait_until(is_ours, whom, patience=_LEASE_TIMEOUT_S):
             raise DatabaseError(
                 f"{data_dir} is in use by a Postgres server that is out of reach from "
                 "here, of another container perhaps: stop that one, or set DATABASE_URL"
@@ -51,11 +53,12 @@ def end_orphans(cluster_name: str) -> None:
                 process.send_signal(signal.SIGQUIT)
 
 
-def becomes_true(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait until `condition` holds; False if it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True
+def holder_of(path: Path) -> str:
+    """The program that holds the lock of a file, as the kernel knows it."""
+    inode = path.stat().st_ino
+    with contextlib.suppress(OSError, psutil.Error):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            *_, pid, file, _start, _end = line.split()
+            if file.endswith(f":{inode}") and pid.isdecimal():
+                return f"{' '.join(psutil.Process(int(pid)).cmdline())[:80]} (process {pid})"
+    return "another program"

@@ -20,9 +20,9 @@ from autonama_dagster.schemas.base import SCHEMA
 from resources.connections import connect
 from resources.database_urls import libpq_url, redacted
 from resources.embedded_postgres import EmbeddedPostgres
-from resources.postgres_guard import becomes_true
 from resources.postgres_programs import one_line
 from resources.postgres_roles import EVERYDAY, administrator
+from resources.waiting import wait_until
 
 DEFAULT_NAME: Final = "autonama_reader"
 _MARK: Final = "autonama: read-only, made by `autonama db reader`"
@@ -176,7 +176,8 @@ def _demand_password(server: EmbeddedPostgres, url: str, name: str) -> None:
         _replace(file, "\n".join([*rules, *others]) + "\n")
         loaded = _loaded_at(url)
         connection.execute("SELECT pg_reload_conf()")
-    if not becomes_true(lambda: _loaded_at(url) != loaded, _RELOAD_TIMEOUT_S):
+    whom = "the embedded server, which loads its rules"
+    if not wait_until(lambda: _loaded_at(url) != loaded, lambda: whom, patience=_RELOAD_TIMEOUT_S):
         raise DatabaseError(
             f"the embedded server does not load {file}: autonama db stop, then autonama db start"
         )

@@ -1,6 +1,6 @@
 """Migrations applied by Alembic: called by `resources.database.migrate` where there are any."""
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from alembic import command
@@ -15,6 +15,7 @@ from resources.database import MIGRATIONS, newest_revision
 from resources.database_errors import reason_of
 from resources.database_urls import redacted
 from resources.diagnosis import explained
+from resources.waiting import watched
 
 _LOCK: Final = 0x4155544F  # any constant: two processes must not migrate at once
 
@@ -29,7 +30,7 @@ def upgrade(url: str) -> None:
     """
     made = engine(url)
     try:
-        with made.begin() as connection:
+        with made.begin() as connection, watched(url, _server_process(connection)):
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             _check_owner(connection, url)
             connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
@@ -78,3 +79,8 @@ def _check_owner(connection: sa.Connection, url: str) -> None:
         f"{where} is at migration {', '.join(map(str, rows)) or 'none'}, which is not Autonama's: "
         f"{elsewhere}"
     )
+
+
+def _server_process(connection: sa.Connection) -> int:
+    driver: Any = connection.connection.dbapi_connection
+    return int(driver.info.backend_pid)

@@ -36,6 +36,7 @@ from resources.statements import (
     rows_of,
     select_list,
 )
+from resources.waiting import watched
 
 IMPATIENT = {"lock_timeout": "5s", "statement_timeout": "120s"}  # of who only looks
 RANKING = "1d-ranking"  # interval in the fetch log of candles that are ranked and not stored
@@ -116,9 +117,10 @@ class Warehouse:
         """
         connection = self._connection()
         try:
-            with connection.cursor() as cursor:
-                yield cursor
-            connection.commit()
+            with watched(self.url, self._local.pid):
+                with connection.cursor() as cursor:
+                    yield cursor
+                connection.commit()
         except AdbcError as error:
             self.close()
             raise explained(self.url, error) from None
@@ -145,6 +147,9 @@ class Warehouse:
             else:
                 return kept
         self._local.connection = bulk(self.url, self._settings)
+        with self._local.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            self._local.pid = cursor.fetchone()[0]
         return self._local.connection
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:

@@ -8,9 +8,16 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from projects import project
 
 from autonama_dagster.errors import AutonamaError, ExchangeError, InputError
-from autonama_dagster.execution import end_lost_runs, execute, one_process
+from autonama_dagster.execution import execute, one_process
 from autonama_dagster.partitions import register
-from resources.run_locks import OWN_PROCESS_TAGS, PATIENCE, alive, database_of, held
+from resources.run_locks import (
+    OWN_PROCESS_TAGS,
+    PATIENCE,
+    alive,
+    database_of,
+    end_lost_runs,
+    held,
+)
 
 POOL = "exchange"
 
@@ -107,7 +114,6 @@ def test_the_pool_is_freed(instance):
     lost, waiting = begun(instance), begun(instance)
     assert storage.claim_concurrency_slot(POOL, lost.run_id, "ohlcv_1d").is_claimed
     with held(database_of(instance), waiting.run_id):
-        assert not storage.claim_concurrency_slot(POOL, waiting.run_id, "ohlcv_1d").is_claimed
         assert end_lost_runs(instance) == [lost.run_id]
         assert storage.claim_concurrency_slot(POOL, waiting.run_id, "ohlcv_1d").is_claimed
     storage.free_concurrency_slots_for_run(waiting.run_id)

@@ -33,6 +33,7 @@ DEPLOYED = ROOT / "resources" / "celery_launcher.py"
 
 # Top-level name of an import where it is not the name of its distribution.
 DISTRIBUTIONS = {
+    "graphql": "graphql-core",
     "PIL": "pillow",
     "dotenv": "python-dotenv",
     "binance": "python-binance",

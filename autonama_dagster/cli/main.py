@@ -5,11 +5,14 @@ Commands are imported when they run, so that `autonama --help` answers at once.
 
 import importlib
 import os
+import signal
 import sys
 
 import click
 
+from autonama_dagster import signals
 from autonama_dagster.cli.guard import guarded
+from resources.waiting import introduce
 
 EXAMPLES = """\b
 Examples:
@@ -93,11 +96,12 @@ def autonama(ctx: click.Context, home: str | None, debug: bool) -> None:  # noqa
         click.echo(ctx.get_help())
     if home is not None:
         os.environ["AUTONAMA_HOME"] = os.path.abspath(os.path.expanduser(home))  # noqa: PTH100, PTH111
+    introduce(str(ctx.invoked_subcommand))
 
 
 def main() -> None:
     """Run the command line; every error is one line, see `--debug`."""
-    with guarded():
+    with guarded(), signals.listening():
         _run()
 
 
@@ -114,13 +118,15 @@ def _run() -> None:
         hint = f" (see '{error.ctx.command_path} --help')" if getattr(error, "ctx", None) else ""  # type: ignore[attr-defined]
         _fail(_one_line(error.format_message()) + hint, 2)
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped", 130)
+        _fail("stopped", 128 + (signals.heard() or signal.SIGINT))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
         if debug:
             raise
+        if number := signals.heard():  # what it interrupted says so in its own words
+            _fail("stopped", 128 + number)
         _fail(_one_line(_text(error)), int(getattr(error, "exit_code", 1)))
     sys.exit(code if isinstance(code, int) else 0)
 

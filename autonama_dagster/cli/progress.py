@@ -15,6 +15,7 @@ from rich.text import Text
 from autonama_dagster.escaping import visible
 from autonama_dagster.settings import LogFormat
 from resources.json_logs import json_line
+from resources.waiting import told_to
 
 PARTS = 4
 RETRIES_SHOWN = 3
@@ -73,6 +74,15 @@ class StepProgress:
             text = f"  {self._title}: {done} of {total}"
             self._print(text, "requests", done=done, total=total)
 
+    def waits(self, text: str | None) -> None:
+        """Say for whom the step waits, once and as long as it does; None: no longer."""
+        title = self._title or ""
+        if text is None:
+            self._bars.update(self._task, description=title)
+            return
+        self._bars.update(self._task, description=f"{title}: waiting for {text}")
+        self._print(f"  waiting for {text}", "waiting", level="warning", whom=text)
+
     def retry(self, details: retries.RetryDetails) -> None:
         """Say that a request is repeated; called in the thread that waits."""
         with self._lock:
@@ -102,10 +112,10 @@ class StepProgress:
 
     @contextmanager
     def running(self) -> Iterator["StepProgress"]:
-        """Show progress inside the block, and repeated requests, which go to stdout otherwise."""
+        """Show progress inside the block, waits, and repeated requests, which stdout gets else."""
         retries.set_on_retry_hooks((self.retry,))
         try:
-            with self._bars:
+            with self._bars, told_to(self.waits):
                 yield self
                 self.finish()
         finally:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 
@@ -18,9 +20,10 @@ import psutil
 from autonama_dagster.cli.bind import check_host
 from autonama_dagster.cli.notices import notice
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.settings import Settings, load_settings
+from autonama_dagster.settings import Settings, env_name, load_settings
 from resources.database import dagster_database_url, embedded_server, ready_url
 from resources.instance import dagster_home
+from resources.run_locks import ServiceLock
 
 EXAMPLES = """\b
 Examples:
@@ -29,7 +32,10 @@ Examples:
   autonama up --no-automation      the UI alone asks for nothing by itself
 """
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PATIENCE = 30.0  # seconds for runs and servers to end by themselves
+# Seconds for runs and servers to end by themselves, then at SIGTERM; what is left is killed. All
+# ends within 30 seconds: supervisors of services wait no longer.
+PATIENCE = 18.0
+LAST_PATIENCE = 4.0
 WATCH = 0.5
 RESTARTS = 5  # within RESTART_WINDOW seconds
 RESTART_WINDOW = 600.0
@@ -46,26 +52,52 @@ RESTART_WINDOW = 600.0
 def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: bool) -> None:
     """Open the Dagster UI with its daemon: scans every day at 00:05 UTC, catches up missed days.
 
-    Ctrl-C or SIGTERM stops all of it.
+    Ctrl-C or SIGTERM stops all of it. One `up` runs at a time for a database.
     """
     check_host(host, allow_remote=allow_remote)
-    check_port(host, port, "--port")
-    check_port(host, metrics_port, "--metrics-port")
+    dagster_home()  # a new home is made
     settings = load_settings()
     ready_url(settings)
-    dagster_database_url()
+    url = address(host, port)
+    with ServiceLock(dagster_database_url(), "autonama up", url) as lock:
+        check_port(host, port, "--port")
+        check_port(host, metrics_port, "--metrics-port")
+        serve(settings, host, port, metrics_port, lock, automation=automation)
+
+
+def serve(
+    settings: Settings, host: str, port: int, metrics_port: int, lock: ServiceLock, *,
+    automation: bool,
+) -> None:  # fmt: skip
+    """Serve metrics and pictures from here and Dagster from its processes, until a signal comes."""
     from autonama_dagster.web import start_web_server  # noqa: PLC0415
 
     web = start_web_server(settings, host, metrics_port)
-    url = f"http://{host}:{port}"
+    url = address(host, port)
     say = partial(notice, settings.log_format)
-    say(f"Dagster UI: {url}  (Ctrl-C stops it)", url=url)
     say(f"metrics: {web.metrics_url}", url=web.metrics_url)
+    say("Dagster starts; the UI answers in a moment")
+    links = {"ui_url": url, "pictures_url": address(host, metrics_port)}
+    environment = {
+        **{env_name(f): v for f, v in links.items() if f not in settings.model_fields_set},
+        "AUTONAMA_AUTOMATION": str(automation).lower(),
+    }
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    keep_server = server_keeper(settings, say)
+
+    def keep() -> None:
+        keep_server()
+        lock.keep()
+
+    def announce() -> None:
+        say(f"Dagster UI: {url}  (Ctrl-C stops it)", url=url)
+
     try:
         watch(
-            lambda: start_dagster(settings, host, port, automation=automation),
-            server_keeper(settings, say),
+            lambda: start_dagster(settings, host, port, environment),
+            keep,
+            partial(answers, host, port),
+            announce,
             say,
         )
     finally:
@@ -74,17 +106,31 @@ def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: 
             signal.signal(number, handler)
 
 
+def address(host: str, port: int) -> str:
+    """URL by which a browser reaches a server that listens on the host."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  (all addresses of this machine)
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether Dagster's UI answers."""
+    nearest = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    connection = HTTPConnection(nearest, port, timeout=WATCH)
+    try:
+        connection.request("GET", "/server_info")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 def start_dagster(
-    settings: Settings, host: str, port: int, *, automation: bool
+    settings: Settings, host: str, port: int, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start `dagster dev` in a session of its own: signals reach it through us alone."""
     workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(dagster_home()),
-        "AUTONAMA_AUTOMATION": str(automation).lower(),
-        "PYTHONWARNINGS": "ignore",  # Dagster's own notes on what it will change
-    }
     # A shell starts background jobs with SIGINT ignored. Children inherit that, not handlers.
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
@@ -94,7 +140,12 @@ def start_dagster(
             "-w", str(workspace), "-h", host, "-p", str(port),
             "--log-format", "json" if settings.log_format == "json" else "colored",
         ],
-        env=environment,
+        env={
+            **os.environ,
+            **environment,
+            "DAGSTER_HOME": str(dagster_home()),
+            "PYTHONWARNINGS": "ignore",  # Dagster's own notes on what it will change
+        },
         cwd=dagster_home(),  # Dagster warns of a dagster.yaml in another folder
         start_new_session=True,
     )  # fmt: skip
@@ -116,7 +167,9 @@ def server_keeper(settings: Settings, say: Callable[..., None]) -> Callable[[], 
 
 def watch(
     start: Callable[[], subprocess.Popen[bytes]],
-    keep_server: Callable[[], None],
+    keep: Callable[[], None],
+    is_up: Callable[[], bool],
+    announce: Callable[[], None],
     say: Callable[..., None],
 ) -> None:
     """Keep Dagster and its database running until a signal asks to stop, then stop Dagster.
@@ -127,20 +180,31 @@ def watch(
         Dagster ended by itself again and again, or the database cannot be started.
     """
     asked: list[int] = []
+    is_watching = False
 
     def ask(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
+        if is_watching and len(asked) == 1:  # also in the middle of a long start of the database
+            raise KeyboardInterrupt
 
     ends: list[float] = []
     while not asked:
         dagster = start()
         for number in STOP_SIGNALS:
             signal.signal(number, ask)
+        is_announced = False
         try:
+            is_watching = True
             while not asked and dagster.poll() is None:
                 time.sleep(WATCH)
-                keep_server()
+                keep()
+                if not is_announced and is_up():
+                    is_announced = True
+                    announce()
+        except KeyboardInterrupt:
+            pass
         finally:
+            is_watching = False
             code = dagster.poll()
             stop(dagster)
         if asked:
@@ -163,12 +227,13 @@ def stop(dagster: subprocess.Popen[bytes]) -> None:
     if dagster.poll() is None:
         dagster.send_signal(signal.SIGINT)
         patience = PATIENCE
-    _, left = psutil.wait_procs(family, timeout=patience)
+    psutil.wait_procs(family, timeout=patience)
+    left = _family(dagster.pid)  # with what they have started since
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, left = psutil.wait_procs(left, timeout=PATIENCE / 3)
-    for process in left:
+    psutil.wait_procs(left, timeout=LAST_PATIENCE)
+    for process in _family(dagster.pid):
         with suppress(psutil.NoSuchProcess):
             process.kill()
     dagster.wait()

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.guard import Guard, Guarded
 from autonama_dagster.replay.candles import Market
 from autonama_dagster.replay.clock import Clock
 from autonama_dagster.replay.corruption import corrupt, replacement
@@ -137,9 +138,9 @@ class ReplayExchange:
         self.limiter = limiter
         self.log = RequestLog()
 
-    def application(self) -> Starlette:
-        """The ASGI application."""
-        return Starlette(
+    def application(self) -> Guarded:
+        """The ASGI application, which no page of another server may ask to change its clock."""
+        app = Starlette(
             routes=[
                 Route("/api/v3/{endpoint:path}", self._exchange),
                 Route("/replay/requests", self._requests, methods=["GET"]),
@@ -147,6 +148,7 @@ class ReplayExchange:
                 Route("/replay/faults", self._set_faults, methods=["POST"]),
             ]
         )
+        return Guarded(app, Guard())
 
     async def _exchange(self, request: Request) -> Response:
         endpoint = str(request.path_params["endpoint"])

@@ -14,15 +14,19 @@ import psutil
 import psycopg
 import pytest
 import requests
+from browser_support import REBOUND, chromium, served
 from fault_support import NOW, small_market
 from support import free_port
 
-from autonama_dagster.execution import end_lost_runs
+from autonama_dagster.cli.up import address
 from autonama_dagster.replay.server import ReplayServer
 from resources.database_urls import dagster_sibling, libpq_url, with_database
+from resources.embedded_postgres import EmbeddedPostgres
 from resources.instance import open_instance
 from resources.run_locks import PATIENCE as PATIENCE_OF_RUNS
+from resources.run_locks import end_lost_runs
 
+STOPS_WITHIN = 30  # seconds, whatever runs do
 PATIENCE = 150  # seconds, for a machine under load
 IN_BACKGROUND = 'trap "" INT; exec "$@"'  # as a shell starts `command &`
 MAIN = "from autonama_dagster.cli.main import main; main()"
@@ -62,6 +66,39 @@ query Backfill($id: String!) {
   }
 }
 """
+ATTACK = """mutation { launchRun(executionParams: {
+  selector: {
+    repositoryName: "__repository__", repositoryLocationName: "autonama", jobName: "retention_job"
+  },
+  runConfigData: {}, executionMetadata: {tags: [{key: "by", value: "another page"}]}
+}) { __typename } }"""
+BY_POST = """async document => (await fetch('/graphql', {
+  method: 'POST', headers: {'Content-Type': 'application/json'},
+  body: JSON.stringify({query: document})
+})).status"""
+FROM_ANOTHER_PAGE = """async ([server, document]) => {
+  const url = `http://${server}/graphql`;
+  const query = `${url}?query=${encodeURIComponent(document)}`;
+  const body = JSON.stringify({query: document});
+  await new Promise(done => {
+    const image = new Image();
+    image.onload = image.onerror = done;
+    image.src = query;
+  });
+  for (const type of ['text/plain', 'text/plain; application/json', 'application/json']) {
+    for (const mode of ['no-cors', 'cors']) {
+      for (const target of [url, query]) {
+        const options = {method: 'POST', mode, headers: {'Content-Type': type}, body};
+        await fetch(target, options).catch(() => null);
+      }
+    }
+  }
+  return await new Promise(done => {
+    const socket = new WebSocket(`ws://${server}/graphql`, 'graphql-ws');
+    socket.onopen = () => done('open');
+    socket.onerror = () => done('refused');
+  });
+}"""
 AUTOMATION = """
 { workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
     ... on RepositoryLocation { repositories {
@@ -201,8 +238,10 @@ class Up:
         """Send the signal: it ends well and leaves no process."""
         family = self.family()
         assert len(family) >= 3  # dagster dev, the UI, the daemon, code servers
+        began = time.monotonic()
         self.process.send_signal(number)
         assert self.process.wait(PATIENCE) == 0
+        assert time.monotonic() - began < STOPS_WITHIN
         _, left = psutil.wait_procs(family, timeout=PATIENCE)
         for process in left:
             process.kill()
@@ -224,6 +263,7 @@ def test_it_serves_automates_comes_back_and_leaves_nothing_behind(start):
     assert "no signal of NOPEUSDT is stored" in requests.get(picture, timeout=30).text
 
     check_that_a_run_of_the_ui_writes_its_events_in_bulk(up)
+    check_that_other_pages_do_nothing_and_ours_does(up)
 
     first = up.leader()
     family = up.family()
@@ -253,8 +293,33 @@ def check_that_a_run_of_the_ui_writes_its_events_in_bulk(up):
     assert up.dagster_rows(sql, run_id) == [(3, 1)]
 
 
+def check_that_other_pages_do_nothing_and_ours_does(up):
+    server = f"127.0.0.1:{up.port}"
+    with chromium() as browser, served("an innocent page") as elsewhere:
+        page = browser.new_page()
+        page.goto(elsewhere)
+        tried = page.evaluate(FROM_ANOTHER_PAGE, [server, ATTACK])
+        # The browser shows the page nothing; what can be seen is that the socket does not open.
+        assert tried == "refused"
+
+        rebound = f"http://{REBOUND}:{up.port}"
+        assert page.goto(f"{rebound}/server_info").status == 403
+        assert page.evaluate(BY_POST, ATTACK) == 403  # of one origin, as the browser sees it
+        assert page.evaluate("async () => (await fetch('/graphql?query={version}')).status") == 403
+        assert up.dagster_rows("SELECT count(*) FROM run_tags WHERE key = 'by'") == [(0,)]
+
+        with page.expect_websocket() as opened:
+            page.goto(f"http://{server}/runs", wait_until="domcontentloaded")
+        assert opened.value.url == f"ws://{server}/graphql"
+        page.get_by_text("universe_job").first.wait_for()  # the run of the check before
+        assert page.evaluate("() => fetch('/graphql?query={version}').then(r => r.status)") == 200
+        assert page.evaluate(BY_POST, ATTACK) == 200
+    tags = "SELECT value FROM run_tags WHERE key = 'by'"
+    assert up.dagster_rows(tags) == [("another page",)]  # so the attack would have worked
+
+
 def test_without_automation_it_fills_what_the_ui_asks_for_and_stops_in_the_middle(
-    start, exchange, monkeypatch
+    start, exchange, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("AUTONAMA_LOG_FORMAT", "json")
     up = start("up_by_hand", "--no-automation")
@@ -272,16 +337,34 @@ def test_without_automation_it_fills_what_the_ui_asks_for_and_stops_in_the_middl
     addresses = up.listening()
     assert {("127.0.0.1", up.port), ("127.0.0.1", up.metrics_port)} <= addresses
     assert {ip for ip, _ in addresses if not ipaddress.ip_address(ip).is_loopback} == set()
+    check_that_another_is_refused(up, tmp_path / "another")
+    for process in up.family():  # the run and its workers hear no signal, but for the last
+        with suppress(psutil.NoSuchProcess):
+            if "multiprocessing" in " ".join(process.cmdline()):
+                process.suspend()
     up.stop(signal.SIGINT)
     check_that_no_run_counts_as_running(up, monkeypatch)
 
     lines = [json.loads(x) for x in up.log.read_text().splitlines() if x.startswith("{")]
     own = [line for line in lines if "message" in line and "run_id" not in line]
     assert [line["message"].partition(":")[0] for line in own] == [
-        "Dagster UI", "metrics", "stopped",
+        "metrics", "Dagster starts; the UI answers in a moment", "Dagster UI", "stopped",
     ]  # fmt: skip
-    assert own[0]["url"] == f"http://127.0.0.1:{up.port}"
+    assert own[2]["url"] == f"http://127.0.0.1:{up.port}"
     assert all(line["level"] == "info" and line["time"] for line in own)
+
+
+def check_that_another_is_refused(up, home):
+    ports = ["--port", str(free_port()), "--metrics-port", str(free_port())]
+    arguments = ["--home", str(home), "up", *ports]
+    ended = subprocess.run(
+        [sys.executable, "-c", MAIN, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"autonama: autonama up at http://127.0.0.1:{up.port}, process {up.process.pid} runs on "
+        "this database: use that one, or stop it first\n"
+    )
 
 
 def backfill_config(**chosen):
@@ -308,6 +391,9 @@ def check_that_a_backfill_of_the_ui_fills_the_rest(up):
     assert up.ended(run_id) == "SUCCESS"
     for table, count in {"universe": 9, "signals": 9, "analysis_summary": 3}.items():
         assert up.rows(f"SELECT count(*) FROM trading.{table}") == [(count,)], table
+    link = f"%http://127.0.0.1:{up.metrics_port}/explain/%"
+    sql = "SELECT count(*) > 0 FROM event_logs WHERE event LIKE %s"
+    assert up.dagster_rows(sql, link) == [(True,)]
     events = up.dagster_rows("SELECT event FROM event_logs WHERE run_id = %s", run_id)
     said = [json.loads(event)["user_message"] for (event,) in events]
     assert "indicators to summaries" in said
@@ -350,7 +436,9 @@ def test_dagster_ends_with_a_program_that_was_killed(home, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("option", ["--port", "--metrics-port"])
-def test_a_port_that_is_taken_is_said(run, option):
+def test_a_port_that_is_taken_is_said(run, option, postgres, monkeypatch):
+    postgres.ensure_database("taken_port")
+    monkeypatch.setenv("DATABASE_URL", postgres.url("taken_port"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -358,6 +446,31 @@ def test_a_port_that_is_taken_is_said(run, option):
         ended = run("up", option, port)
     assert ended.code != 0
     assert f"{option} {port}: cannot listen on 127.0.0.1" in ended.err
+
+
+def test_a_new_home_is_made(run, home):
+    new = home / "new" / "home"
+    try:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            ended = run("--home", new, "up", "--port", taken.getsockname()[1])
+        assert "cannot listen" in ended.error  # which it looks at with the database at hand
+        assert (new / ".autonama").is_dir()
+    finally:
+        EmbeddedPostgres(new).destroy()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:3001"),
+        ("::1", "http://[::1]:3001"),
+        ("0.0.0.0", f"http://{socket.gethostname()}:3001"),
+    ],
+)
+def test_links_lead_to_where_a_browser_reaches_it(host, url):
+    assert address(host, 3001) == url
 
 
 def test_other_machines_are_let_in_only_when_told_so(run):

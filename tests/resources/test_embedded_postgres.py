@@ -15,7 +15,7 @@ import pytest
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.settings import load_settings
-from resources import embedded_postgres, postgres_guard, postgres_roles
+from resources import embedded_postgres, postgres_guard, postgres_roles, waiting
 from resources.database import DAGSTER_DATABASE, DATABASE, migrate, started_ahead
 from resources.embedded_postgres import EmbeddedPostgres
 
@@ -245,7 +245,7 @@ def test_a_server_whose_starter_was_killed_is_waited_for(server, monkeypatch):
     pid_file = server.data_dir / "postmaster.pid"
     ready = pid_file.read_text()
     pid_file.write_text(ready.replace("ready   ", "starting"))
-    monkeypatch.setattr(postgres_guard.time, "sleep", lambda _s: pid_file.write_text(ready))
+    monkeypatch.setattr(waiting.time, "sleep", lambda _s: pid_file.write_text(ready))
     server.start()
     assert server.pid() == pid
 
