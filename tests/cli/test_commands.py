@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 import click
 import pandas as pd
 import pytest
-import requests
 
 from autonama_dagster.cli.main import autonama
 from autonama_dagster.cli.scan import scan
 from autonama_dagster.results import EXPORTED, ScanResult
 from autonama_dagster.settings import Settings, env_name
 from resources.database_urls import libpq_url, sqlalchemy_url
+from resources.http_session import HttpSession, Limits
 
 COUNTS = (
     *("total_assets_analyzed", "buy_signals", "sell_signals", "hold_signals"),
@@ -191,7 +191,8 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
 
     def scanned(base, settings, _day, chosen, _console, **_):
         asked.update(settings=settings, stored=chosen is None and base == settings)
-        asked["market"] = requests.get(settings.exchange_url, timeout=10).headers
+        with HttpSession(timeout=10, limits=Limits(size=1 << 20, seconds=60)) as session:
+            asked["market"] = session.get(settings.exchange_url).headers
         chart = settings.results_path / "charts" / "2024-03-10" / "BTCUSDT.png"
         summary = {**dict.fromkeys(COUNTS, 0), **dict.fromkeys(EXPECTED, 0.0)}
         return ScanResult(
@@ -200,6 +201,7 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
             charts=(chart,),
         )
 
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # the demo needs no network
     monkeypatch.setenv("AUTONAMA_DEGREE", "9")
     monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@elsewhere/else")
     monkeypatch.setattr("autonama_dagster.cli.demo.run_scan", scanned)

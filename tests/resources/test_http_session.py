@@ -2,11 +2,13 @@
 
 import gzip
 import itertools
+import re
 import signal
 import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from http_support import OK, answering, whole
@@ -283,3 +285,17 @@ def test_a_socks_proxy_asks_for_us(monkeypatch, variable):
         assert get(server.url).json() == [1]
         assert proxy.asked == ["exchange.invalid"], "it was asked for this machine"
         proxy.close()
+
+
+def test_nothing_is_asked_in_another_way():
+    root = Path(__file__).parents[2]
+    other = re.compile(
+        r"requests\.(get|post|put|head|request|[sS]ession)\(|urlopen|HTTPConnection|httpx"
+    )
+    files = [
+        f
+        for name in ("assets", "autonama_dagster", "resources")
+        for f in root.glob(f"{name}/**/*.py")
+    ]
+    assert len(files) > 100
+    assert [f.name for f in files if other.search(f.read_text())] == []
