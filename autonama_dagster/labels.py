@@ -12,6 +12,7 @@ _LABELS: Final = {
     "volatility": "volatility 30d %",
     "volume_ratio": "volume ratio 20",
     "universe_rank": "rank",
+    "slope_pct_per_day": "slope % per day",
 }
 
 # A confirmation in a word, for where it is plain which of two it is.

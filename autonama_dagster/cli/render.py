@@ -7,7 +7,7 @@ import pandas as pd
 
 from autonama_dagster.analytics.signals import CONFIRMATIONS
 from autonama_dagster.cli.screen import Screen
-from autonama_dagster.cli.tables import LONG, Column, print_table
+from autonama_dagster.cli.tables import Column, print_table
 from autonama_dagster.labels import CONFIRMATION_WORDS, label
 from autonama_dagster.results import ScanResult
 
@@ -135,7 +135,7 @@ def column_of(name: str, values: Sequence[Any]) -> Column:
     )
     form = _FORMS.get(name, "{:.1f}" if label(name).endswith("%") else None)
     cells = [number(v, form) if form and is_number else _cell(v) for v in values]
-    is_long = any(isinstance(v, list) for v in known) or max(map(len, cells), default=0) > LONG
+    is_long = any(isinstance(v, list) for v in known)
     return Column(label(name), cells, is_number=is_number, is_long=is_long)
 
 

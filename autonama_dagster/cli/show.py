@@ -296,4 +296,6 @@ def _nothing(
         return f"no alerts of {days} fit; try --all, or without --signal or --min-return"
     if of.name == "signals":
         return f"no signals of {days} fit; try without --signal or --min-return"
-    return f"no row of {what} of {days}{' for these pairs' if is_chosen else ''}"
+    if is_chosen:
+        return f"{what} has no row of these pairs"
+    return f"{what} is empty" if span == (None, None) else f"{what} has no row of {days}"

@@ -47,7 +47,9 @@ def print_rows(console: Screen, of: Table, frame: pd.DataFrame, what: str, days:
         names = [names[0], "date", *(n for n in names[1:] if n != "date")]
     else:
         names = [n for n in names if n != "date"] or names
-    plain = pd.DataFrame(plain_records(frame[names]), columns=names, dtype=object)
+    moments = frame[names].select_dtypes("datetimetz").columns
+    shown = frame[names].assign(**{c: frame[c].dt.strftime("%Y-%m-%d %H:%M:%S") for c in moments})
+    plain = pd.DataFrame(plain_records(shown), columns=names, dtype=object)
     if of.name in {"signals", "alerts"}:
         print_signals(console, plain, title, ELSEWHERE, names)
         return

@@ -17,9 +17,8 @@ from autonama_dagster.cli.screen import Screen
 from autonama_dagster.escaping import encodable
 
 _BETWEEN: Final = 2  # blanks between two columns
-_LINE: Final = 28  # of a long cell, if there is room
-_NARROW: Final = 16  # of a long cell, at least
-LONG: Final = 40  # characters of a cell that may be broken where there is no room
+_LINE: Final = 28  # of text that is longer and may be of several lines
+_NARROW: Final = 16  # of a cell that is a list
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Column:
     is_number
         Whether cells stand at the right.
     is_long
-        Whether a cell may be broken into several lines where the terminal is narrow.
+        Whether cells are lists, of which short lines can be read too.
     """
 
     title: str
@@ -105,14 +104,14 @@ def _widths(console: Screen, columns: Sequence[Column]) -> list[int]:
     left = console.width + _BETWEEN
     for i, column in enumerate(columns):
         room = left - _BETWEEN
-        first = min(wanted[i], _LINE) if column.is_long else wanted[i]
+        first = wanted[i] if column.is_number else min(wanted[i], _LINE)
         least = min(first, _NARROW) if column.is_long else first
         if least <= room or i == 0:
             widths[i] = min(first, max(room, 1))
             left -= widths[i] + _BETWEEN
-    for i, column in enumerate(columns):
-        if column.is_long and widths[i]:
-            more = min(wanted[i] - widths[i], max(left, 0))
+    for i, width in enumerate(widths):
+        if width:
+            more = min(wanted[i] - width, max(left, 0))
             widths[i] += more
             left -= more
     return widths
