@@ -78,3 +78,36 @@ def test_a_pool_that_a_program_holds_is_waited_for_with_its_name_and_ears(home, 
             end(process)
     with psycopg.connect(libpq_url(home.dagster_url())) as connection:
         assert connection.execute("SELECT count(*) FROM pending_steps").fetchone() == (0,)
+
+
+@pytest.fixture(scope="module")
+def filled(home):
+    process, said = begun(home, "scan", *DAY)
+    assert process.wait(TIMEOUT) == 0, said()
+    return home
+
+
+@pytest.mark.parametrize(
+    ("database", "table", "number", "code"),
+    [
+        ("url", "trading.universe", signal.SIGTERM, 143),  # asked by ADBC, which hears SIGINT alone
+        ("dagster_url", "runs", signal.SIGINT, 130),  # asked by psycopg2, which hears nothing
+    ],
+)
+def test_a_lock_of_the_database_is_waited_for_with_its_name_and_ears(
+    filled, database, table, number, code
+):
+    url = libpq_url(getattr(filled, database)())
+    with psycopg.connect(url, application_name="a dashboard") as connection:
+        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        process, said = begun(filled, "scan", *DAY)
+        try:
+            until(lambda: "waiting for" in said(), process)
+            pid = connection.info.backend_pid
+            assert f"waiting for table {table}: a dashboard (server process {pid}, " in said()
+            assert "LOCK TABLE" in said()
+            process.send_signal(number)
+            assert process.wait(TIMEOUT) == code
+            assert said().splitlines()[-1] == "autonama: stopped"
+        finally:
+            end(process)
