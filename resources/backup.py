@@ -49,6 +49,7 @@ from resources.diagnosis import explained
 from resources.postgres_clients import check_client, connection_of, program
 from resources.postgres_programs import last_meaningful_line
 from resources.role_rights import risky_role
+from resources.waiting import watched
 
 _TITLES: Final = {PROJECT: "the project's tables", DAGSTER: "Dagster's tables"}
 _HEAD: Final = 1 << 12
@@ -183,12 +184,13 @@ def _selection(name: str) -> list[str]:
 def _dump(name: str, url: str, member: Measuring) -> Counts:
     """Dump one database into a member of the archive; the counts are of the same snapshot."""
     conninfo, environment = connection_of(url)
-    with _connected(url) as connection:
+    with _connected(url) as connection, watched(url, connection.info.backend_pid):
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         row = connection.execute("SELECT pg_export_snapshot()").fetchone()
         snapshot = str(row[0]) if row else ""
         rows = _counts(name, connection)
         arguments = ["--format=custom", "--no-owner", "--no-privileges", "--no-password"]
+        arguments += ["--lock-wait-timeout=30s"]
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 [

@@ -232,3 +232,22 @@ def test_a_server_without_pictures_does_not_load_what_draws_them():
     ).stdout.split()
     assert "autonama_dagster.web" in found
     assert {"matplotlib", "dagster", "autonama_dagster.receipts"}.isdisjoint(found)
+
+
+@pytest.mark.parametrize("path", ["/metrics", PICTURE, "/"])
+def test_a_name_that_was_made_to_point_here_reads_nothing(server, path):
+    answer = requests.get(
+        f"{server.url}{path}", headers={"Host": "rebound.example:9464"}, timeout=60
+    )
+    assert answer.status_code == 403
+    assert answer.text.startswith("Host rebound.example:9464: not a name of this server")
+
+
+def test_a_network_reaches_the_metrics_by_its_own_names(day):
+    server = start_web_server(day.settings, "0.0.0.0", 0)
+    try:
+        address = server.url.replace("0.0.0.0", "127.0.0.1")
+        answer = requests.get(f"{address}/none", headers={"Host": "metrics:9464"}, timeout=60)
+        assert answer.status_code == 404
+    finally:
+        server.close()

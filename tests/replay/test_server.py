@@ -149,3 +149,19 @@ print("bye")
         process.kill()
     assert answer.json() == {"serverTime": FIRST_DAY_MS + 39 * DAY_MS}
     assert (stdout, stderr, process.returncode) == ("bye\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "rebound.example"}, 403),
+    ],
+)
+def test_no_page_of_another_server_changes_the_clock(folder, headers, status):
+    with ReplayServer(RecordedMarket(folder), now="2020-02-09") as server:
+        body = {"now": "2020-02-10T00:00:00Z"}
+        answer = requests.post(f"{server.url}/replay/clock", json=body, headers=headers, timeout=10)
+        assert answer.status_code == status
