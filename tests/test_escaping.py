@@ -19,6 +19,7 @@ from autonama_dagster.escaping import (
     without_controls,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 NASTY = st.text(
     st.one_of(st.sampled_from("\\/.%'=+-@|`<[\x1b\u202e\u200b\n\t\r币é"), st.characters())
 )
@@ -138,3 +139,22 @@ def test_long_names_of_files_differ_too():
 def test_a_file_system_that_lacks_a_script_gets_ascii(monkeypatch):
     monkeypatch.setattr("sys.getfilesystemencoding", lambda: "latin-1")
     assert file_name("é币") == "é%E5%B8%81"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "only"),
+    [
+        (r"\bConsole\(|\bScreen\((?!Console\))", {"autonama_dagster/cli/screen.py"}),
+        (r"csv\.(Dict)?[wW]riter\(|\.to_(csv|html|markdown)\(", {"autonama_dagster/escaping.py"}),
+        (r"rich\.markup|from_markup|markup=True", set()),
+        (r"symbol\}\.(png|csv|json|svg)", set()),
+    ],
+)
+def test_each_medium_has_one_door(pattern, only):
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("autonama_dagster", "assets", "resources")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(pattern, path.read_text(encoding="utf-8"))
+    }
+    assert found == only
