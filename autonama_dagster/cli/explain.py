@@ -265,7 +265,7 @@ def _print_candles(console: "Screen", receipt: "Receipt") -> None:
         }
         for _, rows in groups
     ]
-    print_records(console, records, "Where the candles came from")
+    print_records(console, records, "Where the candles came from", "use --format json")
     few = candles.iloc[[*range(len(candles))][-_SHOWN_CANDLES:]]
     shown = [
         {
@@ -279,7 +279,9 @@ def _print_candles(console: "Screen", receipt: "Receipt") -> None:
         }
         for row in few.itertuples()
     ]
-    print_records(console, shown, f"The last {len(shown)}; all of them: --format json")
+    print_records(
+        console, shown, f"The last {len(shown)}; all of them: --format json", "use --format json"
+    )
 
 
 def _origin(text: object) -> str:
@@ -318,13 +320,13 @@ def _print_chain(console: "Screen", receipt: "Receipt") -> None:
     records = [
         {
             "row of": link.table,
+            "verdict": _verdict(link),
             "stored input hash": link.stored,
             "recomputed now": link.recomputed or "-",
-            "": _verdict(link),
         }
         for link in receipt.links
     ]
-    print_records(console, records, "Hash chain")
+    print_records(console, records, "Hash chain", "use --format json")
     if receipt.is_match:
         console.say(("every hash that can be recomputed matches", "green"))
         return
