@@ -59,6 +59,19 @@ def backfill(**config):
     return run("backfill_job", config=backfill_config({"from": "2024-03-01", **config}))
 
 
+@pytest.mark.parametrize("starter", ["schedule", "sensor"])
+def test_a_requested_run_says_who_started_it(starter):
+    found = run_request(SYMBOLS, DAY, 1, starter=starter)
+    assert found.tags["autonama/started_by"] == starter
+
+
+@pytest.mark.parametrize("config", [{}, backfill_config({}), backfill_config({"to": "latest"})])
+def test_a_backfill_with_its_defaults_writes_every_day(config):
+    found = work_of(run("backfill_job", config=config), REGISTERED)
+    assert (found.first, found.last, found.symbols) == (date.min, date.max, None)
+    assert found.touches(SYMBOLS)
+
+
 def test_the_first_phase_is_asked_for_whole_and_alone():
     assert decide(STEPS) == Decision((HISTORY, OTHER_HISTORY), 1)
     assert decide(STEPS[2:]) == Decision((CANDLES,), 1)

@@ -210,7 +210,7 @@ def test_a_backfill_and_its_worker_processes(scene, say):
     code, said = say("backfill", *days)
     assert code == 0, said
     assert "indicators to summaries" in said
-    assert "partitions in" in said
+    assert "partitions, " in said
     scene.server.faults.add("418:path=klines")
     assert say("backfill", *days, "--again", "--days-per-run", "1")[0] == 1
     check(kept(scene))

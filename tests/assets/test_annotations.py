@@ -27,6 +27,11 @@ def shown(opened, asset, partition):
     return record.asset_materialization.metadata
 
 
+def test_the_runs_of_a_scan_say_so(opened):
+    started = {run.tags["autonama/started_by"] for run in opened.instance.get_runs()}
+    assert started == {"scan"}
+
+
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
 def test_a_signals_partition_shows_its_row_first_and_the_run_last(opened, symbol):
     found = shown(opened, "signals", f"{DAY}|{symbol}")
