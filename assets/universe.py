@@ -19,6 +19,7 @@ from resources.exchange.base import Exchange
 from resources.statements import Scope
 from resources.warehouse import RANKING, Batch, Warehouse
 
+LISTED = 20
 BY_NAME = ("excluded", "leveraged", "stable", "fiat")
 
 
@@ -83,6 +84,13 @@ def universe(
     _require_members(frame, scope.first, scope.last)
     members = frame[frame["is_member"]].sort_values(["date", "rank"])["symbol"]
     register(context.instance, members.unique().tolist())
+    if exchange.left_out:
+        context.add_output_metadata(
+            {
+                "left_out_pairs": len(exchange.left_out),
+                "left_out": "; ".join(exchange.left_out[:LISTED]),
+            }
+        )
     # Candles seen for the ranking are not stored, so the log has only failures, and their end.
     before = {
         s for day in (scope.first, scope.last) for s in warehouse.failed_fetches(day, RANKING)

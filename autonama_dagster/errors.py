@@ -1,10 +1,20 @@
 """Errors that reach the user as one line: the thing, the value and what to do next."""
 
 
+def _printable(text: str) -> str:
+    """Text that any terminal, log and table can hold: what others said may be quoted in it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 class AutonamaError(Exception):
     """Base of the project's errors; the CLI prints its text and exits with `exit_code`."""
 
     exit_code = 1
+
+    def __init__(self, text: object = "") -> None:
+        super().__init__(_printable(str(text)))
 
 
 class InputError(AutonamaError):

@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.pair_names import pair_name, typed_name
 from autonama_dagster.setting_files import SettingFile, faults, read_file
 
 PriceScale = Literal["log", "linear"]
@@ -236,8 +237,10 @@ class Settings(BaseSettings):
     @classmethod
     def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if not name.isalnum() or len(name) > 32:  # noqa: PLR2004  (as the tables hold them)
-                raise ValueError(f"{name[:40]!r} is no name of a pair; write it like BTCUSDT")
+            try:
+                pair_name(name)
+            except ValueError as error:
+                raise ValueError(f"is no list of pairs: {error}; write it like BTCUSDT") from None
         return value
 
     @field_validator("exclude")
@@ -285,8 +288,14 @@ class Settings(BaseSettings):
 
 
 def parse_symbols(text: str) -> tuple[str, ...]:
-    """Names of a comma-separated list, each once, in capitals."""
-    return tuple(dict.fromkeys(s.strip().upper() for s in text.split(",") if s.strip()))
+    """Names of a comma-separated list, each once, in capitals.
+
+    Raises
+    ------
+    ValueError
+        One is no name of a pair.
+    """
+    return tuple(dict.fromkeys(typed_name(s) for s in text.split(",") if s.strip()))
 
 
 def load_settings(**overrides: Any) -> Settings:

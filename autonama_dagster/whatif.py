@@ -37,11 +37,9 @@ from autonama_dagster.results import ScanResult, by_strength, plain_summary, sca
 from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
-from resources.exchange.base import Exchange
+from resources.exchange.base import FIRST_CANDLE, Exchange
 from resources.statements import Scope
 from resources.warehouse import Warehouse
-
-FIRST_CANDLE = date(2017, 7, 1)  # the exchange has none before: asking would cost requests alone
 
 
 def what_if(

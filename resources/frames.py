@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Table
 
+# Also what is a backslash and letters in truth: then the JSON is merely printed anew.
+_ODD_IN_JSON = r"\\u(?:0000|[dD][89a-fA-F])"
 REJECTED_COLUMNS = ("symbol", "date", "reason", "raw")
 
 
@@ -128,7 +130,7 @@ def _plain(value: Any) -> Any:
 
 def _to_array(series: pd.Series, declared: str | None, dtype: Any) -> pa.Array:
     if declared == "text[]":
-        return pa.array([list(v) for v in series], pa.list_(pa.string()))
+        return pa.array([[*map(_escaped, v)] for v in series], pa.list_(pa.string()))
     if declared == "date":
         return pa.array(series.to_numpy("datetime64[D]"))
     if declared == "timestamptz":
@@ -138,12 +140,49 @@ def _to_array(series: pd.Series, declared: str | None, dtype: Any) -> pa.Array:
         wide = pc.round(pc.cast(text, pa.decimal256(76, 38)), 18)
         return pc.cast(wide, pa.decimal128(38, 18))
     if declared == "jsonb" or isinstance(dtype, pd.StringDtype):
-        return pa.array(series, pa.string(), from_pandas=True)
+        return _storable(pa.array(series, pa.string(), from_pandas=True), declared)
     if isinstance(dtype, pd.BooleanDtype) or dtype == np.dtype(bool):
         return pa.array(series, pa.bool_(), from_pandas=True)
     if isinstance(dtype, pd.Int64Dtype) or dtype == np.dtype(np.int64):
         return pa.array(series, pa.int64(), from_pandas=True)
     return pa.array(series, pa.float64(), from_pandas=True)
+
+
+def _storable(texts: pa.Array, declared: str | None) -> pa.Array:
+    r"""Text that Postgres can hold: NUL, and in JSON half a surrogate pair too, as `\\u0000`.
+
+    A frame's text column holds no surrogates, a list may: see `_escaped`.
+    """
+    if declared == "jsonb":
+        is_odd = pc.match_substring_regex(texts, _ODD_IN_JSON)
+        escape = _escaped_json
+    else:
+        is_odd = pc.match_substring(texts, "\0")
+        escape = _escaped
+    if not pc.any(is_odd).as_py():
+        return texts
+    found = [v if v is None else escape(v) for v in texts.to_pylist()]
+    return pa.array(found, pa.string())
+
+
+def _escaped(text: str) -> str:
+    escaped = text.replace("\0", "\\u0000")
+    return escaped.encode("utf-8", "backslashreplace").decode()
+
+
+def _escaped_json(text: str) -> str:
+    """JSON whose strings Postgres takes: it refuses what cannot be text, escaped or not."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, str):
+            return _escaped(value)
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        if isinstance(value, dict):
+            return {_escaped(key): walk(item) for key, item in value.items()}
+        return value
+
+    return json.dumps(walk(json.loads(text)))
 
 
 def _to_series(table: Table, name: str, column: pa.ChunkedArray) -> pd.Series:

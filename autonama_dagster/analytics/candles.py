@@ -6,6 +6,7 @@ Pure functions: no I/O, no clock. How rows are fetched is the business of `resou
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Self, cast
@@ -26,6 +27,9 @@ PRICE_LIMIT: Final = 1e12
 DAY_MS: Final = 86_400_000
 
 _KLINE_FIELDS: Final = 12  # Binance's eleven and one "can be ignored"
+_LONGEST: Final = 64  # characters of a field that are kept of a bad row
+_DECIMALS: Final = str.maketrans("", "", "0123456789.+-eE")
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _FIRST_MS, _FIRST_US, _TOO_LATE = 10**11, 10**14, 10**17  # 13 digits are ms, 16 are us
 
 
@@ -109,7 +113,9 @@ def parse(
 
     A candle is bad when a price is not finite and positive or beyond `PRICE_LIMIT`, a volume is
     negative or not finite, the number of trades is not a whole number, high and low do not contain
-    open and close, or it does not open on the interval's grid (its day would be a guess).
+    open and close, it does not open on the interval's grid (its day would be a guess), or it does
+    not end where the next one opens: it was cut short, as by an outage, or is another interval's.
+    Numbers are plain decimals in ASCII, with an exponent or without.
 
     Parameters
     ----------
@@ -152,7 +158,7 @@ def parse(
         "symbol": symbol,
         "date": date[bad],
         "reason": pd.Series(reasons[bad], dtype="str"),
-        "raw": pd.Series([json.dumps(rows[i]) for i in bad.tolist()], dtype="str"),
+        "raw": pd.Series([_raw(rows[i]) for i in bad.tolist()], dtype="str"),
     }
     return _frame(columns), _frame(quarantined)
 
@@ -167,19 +173,25 @@ def _frame(columns: dict[str, object]) -> pd.DataFrame:
     return pd.DataFrame(columns).astype({"symbol": "str"})
 
 
+def _raw(row: RawKline) -> str:
+    """The row as a JSON array; what is too long for any number is cut."""
+    fields = [f if isinstance(f, int) or len(f) <= _LONGEST else f"{f[:_LONGEST]}..." for f in row]
+    return json.dumps(fields)
+
+
 def _floats(texts: Sequence[str]) -> NDArray[np.float64]:
     """Correctly rounded numbers, which pandas' parser does not promise; NaN where none is."""
-    try:
-        return np.fromiter(map(float, texts), np.float64, len(texts))
-    except ValueError:
-        return np.fromiter(map(_float, texts), np.float64, len(texts))
+    if "".join(texts).translate(_DECIMALS) == "":
+        try:
+            return np.fromiter(map(float, texts), np.float64, len(texts))
+        except ValueError:
+            pass
+    return np.fromiter(map(_float, texts), np.float64, len(texts))
 
 
 def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    """The number, NaN where `float` reads what no exchange prints: "1_0", " 1", other digits."""
+    return float(text) if _NUMBER.fullmatch(text) else math.nan
 
 
 def _faults(
@@ -196,35 +208,40 @@ def _faults(
             + ("00:00 UTC" if interval == DAILY else f"on the {interval.name} grid")
         ),
     )
+    close_time = np.array(texts["close_time"], dtype=np.int64)
+    yield (
+        close_time - open_time != interval.step_ms - 1,
+        lambda i: f"close time {close_time[i]} is not {interval.name} after the open time",
+    )
     for name in PRICES:
         value = numbers[name]
         yield (
             ~(np.isfinite(value) & (value > 0)),
-            lambda i, name=name: f"{name} {texts[name][i]!r} is not finite and positive",  # type: ignore[misc]
+            lambda i, name=name: f"{name} {texts[name][i]!r:.66} is not finite and positive",  # type: ignore[misc]
         )
         yield (
             value >= PRICE_LIMIT,
-            lambda i, name=name: f"{name} {texts[name][i]} is beyond any price",  # type: ignore[misc]
+            lambda i, name=name: f"{name} {texts[name][i]:.66} is beyond any price",  # type: ignore[misc]
         )
     for name in AMOUNTS:
         value = numbers[name]
         yield (
             ~(np.isfinite(value) & (value >= 0)),
-            lambda i, name=name: f"{name} {texts[name][i]!r} is negative or not finite",  # type: ignore[misc]
+            lambda i, name=name: f"{name} {texts[name][i]!r:.66} is negative or not finite",  # type: ignore[misc]
         )
     trades = numbers["trades"]
     yield (
         ~(np.isfinite(trades) & (trades >= 0) & (trades < 2**53) & (trades == np.floor(trades))),
-        lambda i: f"trades {texts['trades'][i]!r} is no whole number",
+        lambda i: f"trades {texts['trades'][i]!r:.66} is no whole number",
     )
     for name in ("close", "open"):
         yield (
             numbers[name] > numbers["high"],
-            lambda i, name=name: f"{name} {texts[name][i]} above high {texts['high'][i]}",  # type: ignore[misc]
+            lambda i, name=name: f"{name} {texts[name][i]:.66} above high {texts['high'][i]:.66}",  # type: ignore[misc]
         )
         yield (
             numbers[name] < numbers["low"],
-            lambda i, name=name: f"{name} {texts[name][i]} below low {texts['low'][i]}",  # type: ignore[misc]
+            lambda i, name=name: f"{name} {texts[name][i]:.66} below low {texts['low'][i]:.66}",  # type: ignore[misc]
         )
 
 

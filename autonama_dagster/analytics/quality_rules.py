@@ -261,7 +261,8 @@ def kept_out(rejected: pd.DataFrame) -> list[Finding]:
     for date, reason in zip(rejected["date"], rejected["said"], strict=True):
         day = (date - pd.Timestamp(0)).days
         is_order = " above high " in reason or " below low " in reason
-        rule = "ohlc_order" if is_order else "non_positive"
+        is_of_time = reason.startswith(("open time", "close time"))
+        rule = "gap" if is_of_time else "ohlc_order" if is_order else "non_positive"
         found[day, reason] = Finding(day, rule, WARNING, day, {"kept_out": reason})
     return [found[key] for key in sorted(found)]
 

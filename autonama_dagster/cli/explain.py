@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from autonama_dagster.cli.symbols import one_symbol
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.escaping import file_name
@@ -72,10 +73,10 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
 
     if output is not None and form != "png":
         raise InputError("--output is for --format png; leave it out, or redirect the text")
+    name = one_symbol(symbol)
     wanted = None if day is None else parse_day(day, "DATE")
     settings = load_settings()
     with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
-        name = symbol.upper()
         receipt = read_receipt(warehouse, settings, name, wanted or latest_day(warehouse, name))
         if form == "png":
             click.echo(_draw(warehouse, settings, receipt, output))

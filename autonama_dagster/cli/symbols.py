@@ -1,6 +1,7 @@
 """Symbols as the user writes them."""
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.pair_names import typed_name
 from autonama_dagster.settings import parse_symbols
 
 
@@ -10,10 +11,28 @@ def chosen_symbols(text: str | None) -> tuple[str, ...] | None:
     Raises
     ------
     InputError
-        The flag names none.
+        The flag names none, or something that is no name.
     """
     if text is None:
         return None
-    if not (names := parse_symbols(text)):
+    try:
+        names = parse_symbols(text)
+    except ValueError as error:
+        raise InputError(f"--symbols: {error}; write it like BTCUSDT,ETHUSDT") from None
+    if not names:
         raise InputError("--symbols names no pair; write it like BTCUSDT,ETHUSDT")
     return names
+
+
+def one_symbol(text: str) -> str:
+    """The pair of an argument SYMBOL.
+
+    Raises
+    ------
+    InputError
+        It is no name.
+    """
+    try:
+        return typed_name(text)
+    except ValueError as error:
+        raise InputError(f"SYMBOL: {error}; write it like BTCUSDT") from None

@@ -1,10 +1,12 @@
 """A market from a folder of recorded candles: `FOLDER/<interval>/<SYMBOL>.csv.gz`."""
 
+import logging
 import zlib
 from pathlib import Path
 from typing import Literal
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.pair_names import pair_name
 from autonama_dagster.replay.candles import (
     AGGREGATED,
     STEP_MS,
@@ -20,6 +22,8 @@ HEADER = (
     b"taker_buy_volume,taker_buy_quote_volume,ignore"
 )
 GZIP_WINDOW = 31  # zlib's code for a gzip header and the largest window
+
+logger = logging.getLogger(__name__)
 
 
 class RecordedMarket:
@@ -39,9 +43,13 @@ class RecordedMarket:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._symbols = sorted(
-            path.name.removesuffix(SUFFIX) for path in (folder / "1d").glob(f"*{SUFFIX}")
-        )
+        self._symbols: list[str] = []
+        for path in sorted((folder / "1d").glob(f"*{SUFFIX}")):
+            try:
+                self._symbols.append(pair_name(path.name.removesuffix(SUFFIX)))
+            except ValueError as error:
+                logger.warning("%s: left out: %s", folder, error)
+        self._symbols.sort()
         if not self._symbols:
             raise InputError(
                 f"no daily candles in {folder}: give the folder that holds 1d/<SYMBOL>{SUFFIX}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from autonama_dagster.errors import ExchangeError, SymbolFetchError
+from autonama_dagster.pair_names import pair_name
 from resources.exchange.archive_files import (
     DAILY,
     MONTHLY,
@@ -14,6 +15,7 @@ from resources.exchange.archive_files import (
     HttpStore,
     LocalStore,
     candle_files,
+    missing_days,
     read_candles,
 )
 from resources.exchange.base import (
@@ -22,6 +24,8 @@ from resources.exchange.base import (
     Progress,
     SymbolInfo,
     closed_rows,
+    plausible,
+    warn_left_out,
 )
 from resources.exchange.batch import fetch_many
 from resources.exchange.retry import RetryPolicy
@@ -39,8 +43,10 @@ def _local_clock() -> datetime:
 class ArchiveExchange:
     """The `Exchange` of the archive: closed months and days, of delisted pairs too.
 
-    A missing file means that the pair had no candles then. Yesterday's files appear in the course
-    of the day: a candle that is not published yet looks like one that never was.
+    A month's file counts for the days of which it has every candle; the others are looked up in
+    their daily files. A missing file means that the pair had no candles then. Yesterday's files
+    appear in the course of the day: a candle that is not published yet looks like one that never
+    was.
 
     Parameters
     ----------
@@ -76,6 +82,7 @@ class ArchiveExchange:
         self._retry = (retry or RetryPolicy()) if is_url else RetryPolicy(attempts=1)
         self._threads = threads
         self._clock = clock
+        self._left_out: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -84,8 +91,22 @@ class ArchiveExchange:
         self.close()
 
     def server_time(self) -> datetime:
-        """Up to when the archive is complete: a day is published in the course of the next."""
-        return self._clock() - PUBLICATION_LAG
+        """Up to when the archive is complete: a day is published in the course of the next.
+
+        Raises
+        ------
+        ExchangeError
+            The clock of this machine cannot be right.
+        """
+        try:
+            return plausible(self._clock()) - PUBLICATION_LAG
+        except ValueError as error:
+            raise ExchangeError(f"the clock of this machine is wrong ({error}): set it") from None
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Folders of the latest list of pairs whose names are none; see `Exchange.left_out`."""
+        return self._left_out
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
         """Every pair the archive has a folder for, by name; see `Exchange.symbols`."""
@@ -101,11 +122,16 @@ class ArchiveExchange:
             }
         except SymbolFetchError as error:
             raise ExchangeError(str(error)) from None
-        return [
-            SymbolInfo(name, name.removesuffix(quote), quote)
-            for name in sorted(names)
-            if name.endswith(quote) and name != quote
-        ]
+        pairs, left_out = [], []
+        for name in sorted(n for n in names if n.endswith(quote) and n != quote):
+            try:
+                pairs.append(SymbolInfo(pair_name(name), name.removesuffix(quote), quote))
+            except ValueError as error:
+                left_out.append(str(error))
+        if left_out and tuple(left_out) != self._left_out:
+            warn_left_out(left_out)
+        self._left_out = tuple(left_out)
+        return pairs
 
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
         """Closed candles of one symbol; see `Exchange.klines`."""
@@ -135,11 +161,14 @@ class ArchiveExchange:
         read: list[CandleFile] = []
         for files in candle_files(request, now):
             month = self.read(files.monthly, request.symbol, stop) if files.monthly else None
-            if month is not None:
-                read.append(month)
+            read += [month] if month else []
+            if month is None and not files.is_recent:
                 continue
-            days = (self.read(path, request.symbol, stop) for path in files.daily)
-            read += [day for day in days if day is not None]
+            # A file of a month that lacks a candle may be cut short: the days' own files say.
+            rows = month.rows if month else ()
+            for day in missing_days(rows, files.daily, request.interval):
+                found = self.read(files.daily[day], request.symbol, stop)
+                read += [found] if found else []
         return Klines(
             request.symbol,
             request.interval,

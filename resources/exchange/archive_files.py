@@ -7,7 +7,7 @@ import queue
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from http import HTTPStatus
@@ -22,7 +22,15 @@ from autonama_dagster.errors import (
     InputError,
     OutageError,
 )
-from resources.exchange.base import KlinesRequest, Origin, from_ms
+from resources.days import midnight
+from resources.exchange.base import (
+    INTERVALS,
+    KlinesRequest,
+    Origin,
+    check_rows,
+    from_ms,
+    to_ms,
+)
 from resources.http_session import HttpSession, Limits, asked, failures, host_of
 
 MONTHLY: Final = "data/spot/monthly/klines/"
@@ -33,6 +41,7 @@ _LISTINGS: Final = {
     "data.binance.vision": "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 }
 
+_DAY: Final = timedelta(days=1)
 _SETTING: Final = "AUTONAMA_ARCHIVE_LOCATION"
 
 # A month of minutes, the largest file, has some 6 MB unpacked.
@@ -167,13 +176,17 @@ def _parse_listing(body: bytes, prefix: str, host: str) -> tuple[list[str], str]
     try:
         root = ET.fromstring(body)  # noqa: S314  (expat 2.4.1 and later bound entity expansion)
     except ET.ParseError:
+        root = ET.Element("")
+    if root.tag.rpartition("}")[2] != "ListBucketResult":
         raise BadAnswerError(
             f"{host} lists no {prefix}: set AUTONAMA_ARCHIVE_LOCATION to the archive or a mirror"
         ) from None
     found = [element.text or "" for element in root.iterfind("{*}CommonPrefixes/{*}Prefix")]
     names = [text.removeprefix(prefix).rstrip("/") for text in found]
-    is_truncated = root.findtext("{*}IsTruncated") == "true"
-    return names, (root.findtext("{*}NextMarker") or "") if is_truncated else ""
+    if root.findtext("{*}IsTruncated") != "true":
+        return names, ""
+    # Where a page does not say how to go on, its last entry does.
+    return names, root.findtext("{*}NextMarker") or max(found, default=prefix)
 
 
 class CandleFile(NamedTuple):
@@ -198,7 +211,8 @@ def read_candles(
     Raises
     ------
     BadAnswerError
-        If the checksum is missing or differs, or the file is no zip of twelve-column rows.
+        If the checksum is missing or differs, or the file is no zip of twelve-column rows, of the
+        pair, interval and time that it is named after.
     """
     content = store.read(path, stop)
     if content is None:
@@ -212,8 +226,14 @@ def read_candles(
         raise BadAnswerError(f"{symbol}: {name} does not match its CHECKSUM: fetch it again")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            held = archive.namelist()
+            if held != [f"{name.removesuffix('.zip')}.csv"]:
+                raise ValueError(f"it holds {', '.join(held)!a:.80}")
             text = _unpacked(archive).decode("ascii")
-        return CandleFile(path, sha256, [raw_kline(row) for row in _rows_without_header(text)])
+        rows = [raw_kline(row) for row in _rows_without_header(text)]
+        interval, first, end = _named(name, symbol)
+        check_rows(rows, interval, to_ms(midnight(first)), to_ms(midnight(end)))
+        return CandleFile(path, sha256, rows)
     except _UNREADABLE as error:
         raise BadAnswerError(f"{symbol}: {name} cannot be read ({error}): fetch it again") from None
 
@@ -235,18 +255,26 @@ def _rows_without_header(text: str) -> Iterator[list[str]]:
 
 
 class MonthFiles(NamedTuple):
-    """Files of one month: the monthly one, and daily ones to read where there is none."""
+    """Files of one month.
+
+    Attributes
+    ----------
+    monthly
+        None while the month is the current one.
+    daily
+        By day, as far as the request reaches.
+    is_recent
+        Whether a month without its file may lie in daily files alone: the current one does, and the
+        one before does until its file comes out.
+    """
 
     monthly: str | None
-    daily: tuple[str, ...]
+    daily: Mapping[date, str]
+    is_recent: bool
 
 
 def candle_files(request: KlinesRequest, now: datetime) -> Iterator[MonthFiles]:
-    """Files that may hold a request's candles, by month.
-
-    Closed months are monthly files, the days of the current month daily ones. The file of the
-    month before comes out some days into the current one: until then its days are daily files.
-    """
+    """Files that may hold a request's candles, by month."""
     stem = _stem(request.symbol, request.interval)
     today = now.date()
     first = from_ms(request.start_ms).date()
@@ -255,17 +283,28 @@ def candle_files(request: KlinesRequest, now: datetime) -> Iterator[MonthFiles]:
     month = first.replace(day=1)
     while month <= last:
         following = next_month(month)
-        days: tuple[str, ...] = ()
-        if following >= current:
-            from_day, to_day = max(first, month), min(last, following - timedelta(days=1))
-            days = tuple(
-                f"{DAILY}{stem}{from_day + timedelta(days=n):%Y-%m-%d}.zip"
-                for n in range((to_day - from_day).days + 1)
-            )
-        is_closed = month < current
-        monthly = monthly_file(request.symbol, request.interval, month) if is_closed else None
-        yield MonthFiles(monthly, days)
+        from_day, to_day = max(first, month), min(last, following - _DAY)
+        days = [from_day + n * _DAY for n in range((to_day - from_day).days + 1)]
+        monthly = monthly_file(request.symbol, request.interval, month)
+        yield MonthFiles(
+            monthly if month < current else None,
+            {day: f"{DAILY}{stem}{day:%Y-%m-%d}.zip" for day in days},
+            following >= current,
+        )
         month = following
+
+
+def missing_days(rows: Sequence[RawKline], days: Iterable[date], interval: str) -> list[date]:
+    """Those of the days that lack a candle which opens on them.
+
+    Of candles longer than a day: all days, if there is no row at all.
+    """
+    step = INTERVALS[interval]
+    if _DAY % step:
+        return [] if rows else [*days]
+    opens = {row.open_time for row in rows}
+    steps = [n * step for n in range(_DAY // step)]
+    return [day for day in days if any(to_ms(midnight(day) + at) not in opens for at in steps)]
 
 
 def monthly_file(symbol: str, interval: str, month: date) -> str:
@@ -275,6 +314,13 @@ def monthly_file(symbol: str, interval: str, month: date) -> str:
 
 def _stem(symbol: str, interval: str) -> str:
     return f"{symbol}/{interval}/{symbol}-{interval}-"
+
+
+def _named(name: str, symbol: str) -> tuple[str, date, date]:
+    """Interval, first day, and day after the last, that a file's name says."""
+    interval, _, period = name.removeprefix(f"{symbol}-").removesuffix(".zip").partition("-")
+    first = date.fromisoformat(period if period.count("-") > 1 else f"{period}-01")
+    return interval, first, first + _DAY if period.count("-") > 1 else next_month(first)
 
 
 def next_month(month: date) -> date:

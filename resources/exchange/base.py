@@ -1,8 +1,9 @@
 """The interface of an exchange and what it answers with; no source's own knowledge lives here."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -32,8 +33,26 @@ INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
     }
 )
 
+FIRST_CANDLE: Final = date(2017, 7, 1)
+"""The exchange has none before: no candle is asked for, and no clock stands there."""
+
+logger = logging.getLogger(__name__)
+
+_ENTRIES_SHOWN: Final = 5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+_LAST_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)  # a replay's clock may stand in the future
+
+# Candles of these lengths are another interval's, and no candle cut short by an outage. A second
+# and a month are intervals that nobody here asks for.
+_LENGTHS_MS: Final = frozenset(
+    step // _MS
+    for step in (
+        *INTERVALS.values(),
+        timedelta(seconds=1),
+        *(n * timedelta(1) for n in range(28, 32)),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +211,15 @@ class Exchange(Protocol):
         """
         ...
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the latest list of pairs held that is no usable pair: each in a few words."""
+        ...
+
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
         """All known spot pairs with this quote, by name, whatever their present status.
+
+        An entry that cannot be used, by its name for one, is left out: see `left_out`.
 
         Raises
         ------
@@ -241,6 +267,60 @@ def from_ms(milliseconds: int) -> datetime:
     return _EPOCH + milliseconds * _MS
 
 
+def warn_left_out(entries: Sequence[str]) -> None:
+    """Say that a list of pairs holds what cannot be used."""
+    logger.warning(
+        "%d of the listed pairs left out: %s",
+        len(entries),
+        "; ".join(entries[:_ENTRIES_SHOWN]) + ("; ..." if len(entries) > _ENTRIES_SHOWN else ""),
+    )
+
+
+def plausible(time: datetime) -> datetime:
+    """A clock's time, if it can be one, whatever this machine's clock says.
+
+    A replay's clock is set on purpose; but seconds read as milliseconds are a day of 1970.
+
+    Raises
+    ------
+    ValueError
+        It lies before the first candle or centuries ahead.
+    """
+    if time.date() >= FIRST_CANDLE and time < _LAST_TIME:
+        return time
+    raise ValueError(f"{time:%Y-%m-%d %H:%M} cannot be the time: milliseconds since 1970 wanted")
+
+
+def check_rows(
+    rows: Sequence[RawKline],
+    interval: str,
+    start_ms: int,
+    end_ms: int | None,
+    most: int | None = None,
+) -> None:
+    """Make sure that rows answer what was asked: the interval, open times in [start, end), a count.
+
+    A single row may still be off the grid or cut short, as candles of old outages are: that is for
+    `candles.parse` to say. A row as long as another interval's candle shows that the whole answer
+    is of that interval.
+
+    Raises
+    ------
+    ValueError
+        The answer is another question's.
+    """
+    if most is not None and len(rows) > most:
+        raise ValueError(f"{len(rows)} candles where {most} at most were asked for")
+    step_ms = INTERVALS[interval] // _MS
+    lengths = {row.close_time - row.open_time + 1 for row in rows}
+    if of_others := lengths & _LENGTHS_MS - {step_ms}:
+        length = timedelta(milliseconds=min(of_others))
+        raise ValueError(f"candles of {length} hours where {interval} was asked for")
+    for time in (f(row.open_time for row in rows) for f in (min, max) if rows):
+        if time < start_ms or (end_ms is not None and time >= end_ms):
+            raise ValueError(f"a candle of {from_ms(time):%Y-%m-%d %H:%M}, which was not asked for")
+
+
 def closed_rows(
     rows: Iterable[RawKline], request: KlinesRequest, server_time: datetime
 ) -> tuple[RawKline, ...]:
@@ -252,9 +332,10 @@ def closed_rows(
         If two rows of one open time differ: nobody can say which one is right.
     """
     now_ms, start_ms, end_ms = to_ms(server_time), request.start_ms, request.end_ms
+    latest = now_ms - INTERVALS[request.interval] // _MS  # its own close time is not believed
     kept: dict[int, RawKline] = {}
     for row in rows:
-        if row.close_time >= now_ms or not start_ms <= row.open_time < end_ms:
+        if row.open_time > latest or not start_ms <= row.open_time < end_ms:
             continue
         if kept.setdefault(row.open_time, row) != row:
             raise BadAnswerError(

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode
 
 from autonama_dagster.analytics.candles import RawKline, raw_kline
@@ -13,6 +13,7 @@ from autonama_dagster.errors import (
     ExchangeError,
     SymbolFetchError,
 )
+from autonama_dagster.pair_names import pair_name
 from resources.exchange.base import (
     INTERVALS,
     SOURCES,
@@ -21,9 +22,13 @@ from resources.exchange.base import (
     Origin,
     Progress,
     SymbolInfo,
+    check_rows,
     closed_rows,
     farthest_source,
     from_ms,
+    plausible,
+    to_ms,
+    warn_left_out,
 )
 from resources.exchange.batch import fetch_many
 from resources.exchange.binance_client import LARGE, BinanceClient
@@ -88,6 +93,7 @@ class BinanceExchange:
         self._never = threading.Event()
         self._knows_delisted: bool | None = None
         self._trading: frozenset[str] | None = None
+        self._left_out: tuple[str, ...] = ()
         self._asking = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -115,7 +121,7 @@ class BinanceExchange:
             clock = self._client.get(
                 lambda client: client.get_server_time(),
                 _TIME_WEIGHT,
-                lambda body, _: from_ms(_whole(body["serverTime"])),
+                lambda body, _: _time(body["serverTime"]),
                 "server time",
                 self._never,
             )
@@ -127,7 +133,7 @@ class BinanceExchange:
             return self._client.get(
                 lambda client: client.get_ticker(symbol=_MARKET),
                 _TICKER_WEIGHT,
-                lambda body, _: from_ms(_whole(body["closeTime"])),
+                lambda body, _: _time(body["closeTime"]),
                 f"{_MARKET} ticker",
                 self._never,
             )
@@ -135,6 +141,11 @@ class BinanceExchange:
             raise ExchangeError(str(error)) from None
         except SymbolFetchError:
             return None
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Entries of the latest list of pairs that cannot be used; see `Exchange.left_out`."""
+        return self._left_out
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
         """All spot pairs with this quote, by name; see `Exchange.symbols`."""
@@ -144,16 +155,11 @@ class BinanceExchange:
     def _pairs(self, stop: threading.Event) -> list[SymbolInfo]:
         """All spot pairs; remembers which of them trade, and whether it knows delisted ones."""
 
-        def read(body: Any, headers: Headers) -> tuple[list[SymbolInfo], frozenset[str], bool]:
-            pairs = [
-                SymbolInfo(_text(row["symbol"]), _text(row["baseAsset"]), _text(row["quoteAsset"]))
-                for row in body["symbols"]
-            ]
-            trading = frozenset(r["symbol"] for r in body["symbols"] if r["status"] == "TRADING")
-            return pairs, trading, "X-Autonama-Market" in headers
+        def read(body: Any, headers: Headers) -> tuple[_Listed, bool]:
+            return _listed(body["symbols"]), "X-Autonama-Market" in headers
 
         with _exchange_wide():
-            pairs, self._trading, self._knows_delisted = self._client.get(
+            listed, self._knows_delisted = self._client.get(
                 lambda client: client.get_exchange_info(),
                 _SYMBOLS_WEIGHT,
                 read,
@@ -161,7 +167,10 @@ class BinanceExchange:
                 stop,
                 LARGE,
             )
-        return pairs
+        if listed.left_out and listed.left_out != self._left_out:
+            warn_left_out(listed.left_out)
+        self._trading, self._left_out = listed.trading, listed.left_out
+        return listed.pairs
 
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
         """Closed candles of one symbol; see `Exchange.klines`."""
@@ -226,7 +235,8 @@ class BinanceExchange:
         """Refuse to believe that a pair that trades has no candles, unless they begin later."""
 
         def read(body: Any, _: Headers) -> None:
-            rows = [raw_kline(row) for row in body]
+            rows = _rows(body)
+            check_rows(rows, request.interval, request.start_ms, None, PAGE)
             if not rows or closed_rows(rows, request, now):
                 raise ValueError("an empty list for a pair that trades")
 
@@ -252,18 +262,16 @@ class BinanceExchange:
             source = headers.get("X-Autonama-Source", "binance")
             if source not in SOURCES:
                 raise ValueError(f"source {source!r} is unknown")
-            if not isinstance(body, list):
-                raise TypeError(f"a list of candles wanted, got {type(body).__name__}")
-            if len(body) > PAGE:
-                raise ValueError(f"{len(body)} candles, at most {PAGE} wanted")
-            rows = [raw_kline(row) for row in body]
+            rows = _rows(body)
             closed = closed_rows(rows, request, now)
-            if len(rows) < PAGE:
-                return closed, source, None
-            following = max(row.open_time for row in rows) + INTERVALS[request.interval] // _MS
-            if following <= cursor:
-                raise ValueError("a page of candles before the time asked for")
-            return closed, source, following if following < request.end_ms else None
+            # A page that ends early may be a short one, whatever the limit: only an empty one says
+            # that there is no more.
+            step_ms = INTERVALS[request.interval] // _MS
+            following = max((row.open_time for row in rows), default=last) + step_ms
+            return closed, source, following if following <= last else None
+
+        step_ms = INTERVALS[request.interval] // _MS
+        last = min(request.end_ms - 1, to_ms(now) - step_ms)  # a later candle has not closed
 
         return self._client.get(
             lambda client: client.get_klines(**_page_parameters(request, cursor)),
@@ -294,13 +302,57 @@ def _exchange_wide() -> Iterator[None]:
         raise ExchangeError(str(error)) from None
 
 
-def _whole(value: object) -> int:
+class _Listed(NamedTuple):
+    """A list of pairs: those that can be used, which of them trade, and what was left out."""
+
+    pairs: list[SymbolInfo]
+    trading: frozenset[str]
+    left_out: tuple[str, ...]
+
+
+def _listed(entries: object) -> _Listed:
+    """The pairs of a list, each once; an entry that cannot be used costs itself alone.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no list, or nothing in it can be used.
+    """
+    if not isinstance(entries, list):
+        raise TypeError(f"a list of pairs wanted, got {type(entries).__name__}")
+    pairs: dict[str, SymbolInfo] = {}
+    trading: set[str] = set()
+    left_out = []
+    for entry in entries:
+        try:
+            pair = SymbolInfo(*(pair_name(entry[k]) for k in ("symbol", "baseAsset", "quoteAsset")))
+            is_trading = entry["status"] == "TRADING"
+        except (ValueError, TypeError, LookupError) as error:
+            left_out.append(_in_words(entry, error))
+            continue
+        if pairs.setdefault(pair.symbol, pair) != pair:
+            left_out.append(f"{pair.symbol} (listed twice, as different pairs)")
+        elif is_trading:
+            trading.add(pair.symbol)
+    if left_out and not pairs:
+        raise ValueError(f"no entry of the list of pairs can be used: {left_out[0]}")
+    return _Listed([*pairs.values()], frozenset(trading), tuple(left_out))
+
+
+def _in_words(entry: object, error: Exception) -> str:
+    """What is wrong with an entry, in ASCII."""
+    name = entry.get("symbol") if isinstance(entry, dict) else entry
+    said = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return f"{name!a:.40} ({said})"
+
+
+def _rows(body: object) -> list[RawKline]:
+    if not isinstance(body, list):
+        raise TypeError(f"a list of candles wanted, got {type(body).__name__}")
+    return [raw_kline(row) for row in body]
+
+
+def _time(value: object) -> datetime:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"a whole number wanted, got {value!r:.40}")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"a name wanted, got {value!r:.40}")
-    return value
+    return plausible(from_ms(value))

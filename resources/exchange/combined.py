@@ -83,6 +83,11 @@ class CombinedExchange:
         """The API's clock; see `Exchange.server_time`."""
         return self._rest.server_time()
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Entries of both lists of pairs that cannot be used; see `Exchange.left_out`."""
+        return self._rest.left_out + self._archive.left_out
+
     def symbols(self, quote: str = _QUOTE) -> list[SymbolInfo]:
         """Pairs of the API and of the archive, by name; see `Exchange.symbols`."""
         listed = {pair.symbol: pair for pair in self._rest.symbols(quote)}

@@ -93,6 +93,11 @@ class MemoExchange:
         """The exchange's pairs, asked anew each time."""
         return self._exchange.symbols(quote)
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the exchange behind left out of its latest list of pairs."""
+        return self._exchange.left_out
+
     def expect(self, symbol: str, interval: str, start: datetime, end: datetime) -> None:
         """Announce that parts of [start, end) will be asked for.
 

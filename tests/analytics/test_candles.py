@@ -33,7 +33,9 @@ ARCHIVE_US = [f"{OPEN_MS}000", *REST[1:6], f"{OPEN_MS + DAY_MS - 1}999", REST[7]
 
 
 def candle(**changes):
-    return raw_kline(REST)._replace(**changes)
+    """The candle with other values; where its open time changes, it is moved."""
+    opens = changes.get("open_time", OPEN_MS)
+    return raw_kline(REST)._replace(**{"close_time": opens + DAY_MS - 1, **changes})
 
 
 class TestRawKline:
@@ -145,6 +147,16 @@ class TestParse:
             ({"close": "1.39"}, "close 1.39 below low 1.40000000"),
             ({"open": "1.39"}, "open 1.39 below low 1.40000000"),
             ({"open_time": OPEN_MS + 3_600_000}, "is not 00:00 UTC"),
+            ({"close_time": OPEN_MS + 14_838}, f"close time {OPEN_MS + 14_838} is not 1d after"),
+            ({"close_time": OPEN_MS + 2 * DAY_MS - 1}, "is not 1d after the open time"),
+            ({"close": "1_5"}, "close '1_5' is not finite and positive"),
+            ({"close": " 1.5"}, "close ' 1.5' is not finite and positive"),
+            ({"close": "1.5\n"}, "is not finite and positive"),
+            ({"close": "\u0661.\u0665"}, "is not finite and positive"),
+            ({"close": "1.5\x00"}, r"close '1.5\x00' is not finite and positive"),
+            ({"close": "\ud800"}, r"close '\ud800' is not finite and positive"),
+            ({"close": "1e"}, "close '1e' is not finite and positive"),
+            ({"trades": "7\x00"}, r"trades '7\x00' is no whole number"),
         ],
     )
     def test_bad_candles_go_with_their_reason(self, changes, reason):
@@ -154,6 +166,11 @@ class TestParse:
         assert list(bad["date"]) == [pd.Timestamp("2023-12-29")]
         assert reason in bad["reason"][0]
         assert RawKline(*json.loads(bad["raw"][0])) == row
+
+    def test_a_number_of_a_hundred_thousand_digits_is_named_in_a_few(self):
+        _, bad = parse([candle(close="9" * 100_000)], "BTCUSDT")
+        assert len(bad["reason"][0]) < 120
+        assert len(bad["raw"][0]) < 300
 
     def test_edges_are_good(self):
         flat = candle(open="1.5", high="1.5", low="1.5", close="1.5")

@@ -1,3 +1,4 @@
+import json
 import threading
 from datetime import date
 
@@ -7,7 +8,7 @@ import psycopg
 import pytest
 from support import NOW, STAMPS, bands, candles
 
-from autonama_dagster.errors import DatabaseError, SchemaError
+from autonama_dagster.errors import DatabaseError, SchemaError, SymbolFetchError
 from autonama_dagster.schemas.registry import TABLES, table
 from resources.database_urls import libpq_url
 from resources.statements import Scope
@@ -213,6 +214,50 @@ def test_fetches_and_rejected_rows_are_written_with_the_candles(warehouse):
     }
     assert warehouse.failed_fetches(date(2024, 1, 2)) == ["BBB"]
     assert warehouse.quarantined_candles(["AAA"], date(2024, 1, 2)) == 1
+
+
+@pytest.mark.parametrize("bad", ["1\0", "\ud800", "1\udc00\0", r"\u0000", r"\ud800"])
+def test_text_that_postgres_refuses_spoils_nothing_but_itself(warehouse, bad):
+    """Half a surrogate pair or NUL: in a candle, in what the exchange says, in an origin."""
+    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in bad)
+    rejected = one_row(
+        symbol="AAA", date=DAYS[1], reason=f"close {bad!r} is no price", raw=json.dumps([bad])
+    )
+    fetches = one_row(
+        symbol="BBB",
+        interval="1d",
+        from_date=DAYS[0],
+        to_date=DAYS[1],
+        asked_at=NOW,
+        outcome="failed",
+        candles=0,
+        message=str(SymbolFetchError(f"BBB: the exchange says {bad}")),
+        origins=json.dumps([{"call": bad}]),
+    )
+    batch = Batch(candles(["AAA"], DAYS[:1]), rejected, fetches, failed=("BBB",))
+    written = warehouse.write("ohlcv_1d", batch, BOTH, STAMPS)
+    assert (written.rows, written.quarantined) == (1, 1)
+    kept = warehouse.read("quarantine")
+    assert json.loads(kept["raw"][0]) == [shown]
+    said = warehouse.read("fetch_log")
+    assert json.loads(said["origins"][0]) == [{"call": shown}]
+    assert said["message"][0].startswith("BBB: the exchange says ")
+    assert said["message"][0].isprintable()
+
+
+def test_nul_in_a_column_of_text_is_escaped(warehouse):
+    frame = one_row(symbol="AAA", date=DAYS[0], reason="1\0", raw="[]")
+    warehouse.write("ohlcv_1d", Batch(candles(["AAA"], DAYS[:1]), frame), BOTH, STAMPS)
+    assert warehouse.read("quarantine")["reason"].tolist() == [r"1\u0000"]
+
+
+def one_row(**values):
+    """A frame of one row, in the dtypes of the tables."""
+    frame = pd.DataFrame({name: [value] for name, value in values.items()})
+    texts = [name for name, value in values.items() if isinstance(value, str)]
+    frame = frame.astype(dict.fromkeys(texts, "str"))
+    days = {n: pd.to_datetime(frame[n]).astype("datetime64[s]") for n in frame if "date" in n}
+    return frame.assign(**days)
 
 
 def test_gaps_know_whether_the_exchange_has_them_too(warehouse):

@@ -1,5 +1,6 @@
 import io
 import itertools
+import re
 import zipfile
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from archive_support import (
     damage_content,
     empty_checksum,
     lines,
+    packed,
     put,
     remove_checksum,
     utc,
@@ -100,6 +102,77 @@ def test_rows_out_of_order_and_twice(mirror):
     mirror.add("BTCUSDT", "2024-01", [*rows[20:], *rows[:20], rows[3]])
     klines = local(mirror).klines("BTCUSDT", "1d", utc(2024, 1, 1), utc(2024, 2, 1))
     assert open_days(klines) == days_of(utc(2024, 1, 1), 31)
+
+
+@pytest.mark.parametrize("kept", [range(7), range(7, 31), [*range(10), *range(20, 31)], range(0)])
+def test_days_that_a_months_file_lacks_come_from_their_own_files(mirror, kept):
+    rows = lines(utc(2023, 5, 1), 31)
+    mirror.add("BTCUSDT", "2023-05", [rows[n] for n in kept])
+    for n, row in enumerate(rows):
+        mirror.add("BTCUSDT", f"2023-05-{n + 1:02}", [row])
+    klines = local(mirror).klines("BTCUSDT", "1d", utc(2023, 5, 1), utc(2023, 6, 1))
+    assert open_days(klines) == days_of(utc(2023, 5, 1), 31)
+    assert len(klines.origins) == 1 + 31 - len(kept)
+
+
+def test_hours_that_a_months_file_lacks_come_from_the_days_files(mirror):
+    starts = [utc(2023, 5, 1) + n * DAY for n in range(31)]
+    days = [hours(start) for start in starts]
+    cut = [*days[:20], days[20][:5], *days[21:]]
+    mirror.add("BTCUSDT", "2023-05", [row for day in cut for row in day], "1h")
+    mirror.add("BTCUSDT", "2023-05-21", days[20], "1h")
+    klines = local(mirror).klines("BTCUSDT", "1h", utc(2023, 5, 1), utc(2023, 6, 1))
+    assert len(klines.rows) == 31 * 24
+    assert len(klines.origins) == 2
+
+
+def test_a_whole_month_costs_no_daily_file(mirror):
+    mirror.add("BTCUSDT", "2023-05", lines(utc(2023, 5, 1), 31))
+    exchange, asked = local(mirror), []
+    read = exchange._store.read
+    exchange._store.read = lambda path, stop: asked.append(path) or read(path, stop)
+    exchange.klines("BTCUSDT", "1d", utc(2023, 5, 1), utc(2023, 6, 1))
+    assert len(asked) == 2
+
+
+def hours(start):
+    """A day's hourly rows."""
+    rest = "1.5,1.6,1.4,1.55,9"
+    opens = [int(start.timestamp()) * 1000 + n * 3_600_000 for n in range(24)]
+    return [f"{t},{rest},{t + 3_599_999},13.5,7,4,6,0" for t in opens]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "says"),
+    [
+        ("BTCUSDT-1d-2023-05", hours(utc(2023, 5, 2)), "candles of 1:00:00 hours where 1d was"),
+        ("BTCUSDT-1d-2023-05", lines(utc(2023, 5, 2), 31), "2023-06-01 00:00, which was not asked"),
+        ("BTCUSDT-1d-2023-05", lines(utc(2023, 4, 30), 31), "2023-04-30 00:00, which was not"),
+        ("ETHUSDT-1d-2023-05", lines(utc(2023, 5, 1), 31), "it holds 'ETHUSDT-1d-2023-05.csv'"),
+        ("BTCUSDT-1h-2023-05", lines(utc(2023, 5, 1), 31), "it holds 'BTCUSDT-1h-2023-05.csv'"),
+    ],
+)
+def test_a_file_of_another_pair_interval_or_month_is_named(mirror, name, rows, says):
+    path = mirror.add("BTCUSDT", "2023-05", rows)
+    put(path, packed(name, rows))
+    with pytest.raises(SymbolFetchError, match=says):
+        local(mirror).klines("BTCUSDT", "1d", utc(2023, 5, 1), utc(2023, 6, 1))
+
+
+def test_folders_that_are_no_names_are_left_out_and_counted(mirror):
+    for name in ("BTCUSDT", "btcUSDT", "A BUSDT", "\u5e01\u5b89USDT"):
+        mirror.add(name, "2023-05", lines(utc(2023, 5, 1), 31))
+    exchange = local(mirror)
+    assert [pair.symbol for pair in exchange.symbols()] == ["BTCUSDT", "\u5e01\u5b89USDT"]
+    assert len(exchange.left_out) == 2
+
+
+@pytest.mark.parametrize(
+    "time", [datetime(1970, 1, 20, tzinfo=UTC), datetime(2300, 1, 1, tzinfo=UTC)]
+)
+def test_a_machine_whose_clock_cannot_be_right(mirror, time):
+    with pytest.raises(ExchangeError, match="the clock of this machine is wrong"):
+        local(mirror, time).server_time()
 
 
 def test_a_missing_month_has_no_candles(mirror):
@@ -249,6 +322,22 @@ class TestOverHttp:
             mirror.add(name, "2024-01", [])
         assert [pair.symbol for pair in exchange.symbols()] == names
 
+    def test_a_listing_that_does_not_say_how_it_goes_on(self, mirror, exchange, monkeypatch):
+        for name in "ABCDE":
+            mirror.add(f"{name}USDT", "2023-05", lines(utc(2023, 5, 1), 31))
+        honest = ArchiveServer.listing
+        unmarked = lambda *args: re.sub(b"<NextMarker>.*</NextMarker>", b"", honest(*args))  # noqa: E731
+        monkeypatch.setattr(ArchiveServer, "listing", unmarked)
+        assert len(exchange.symbols()) == 5
+
+    def test_a_listing_that_goes_round_in_circles(self, mirror, exchange, monkeypatch):
+        for name in "ABCDE":
+            mirror.add(f"{name}USDT", "2023-05", lines(utc(2023, 5, 1), 31))
+        honest = ArchiveServer.listing
+        monkeypatch.setattr(ArchiveServer, "listing", lambda s, prefix, _: honest(s, prefix, ""))
+        with pytest.raises(ExchangeError, match="without end"):
+            exchange.symbols()
+
     def test_server_errors_and_damaged_transfers_are_repeated(self, mirror, server, exchange):
         path = mirror.add("BTCUSDT", "2024-01", lines(utc(2024, 1, 1), 31))
         server.faults[path.name] = [(503, b""), (200, path.read_bytes()[:-9])]
@@ -296,7 +385,7 @@ class TestOverHttp:
             exchange.symbols()
         assert len(server.calls) <= 3 * 20
 
-    @pytest.mark.parametrize("body", [b"<html><br></html>", b""])
+    @pytest.mark.parametrize("body", [b"<html><br></html>", b"", b"<html><br/></html>"])
     def test_a_site_without_a_listing(self, server, exchange, body):
         server.faults[""] = [(200, body)] * 3
         with pytest.raises(ExchangeError, match="lists no data/spot") as error:

@@ -27,6 +27,7 @@ from resources.http_session import RequestCancelledError
 
 END = datetime(2024, 1, 1, tzinfo=UTC)  # the server's day: 2023-12-31 is the last closed one
 DAY = timedelta(days=1)
+DAY_MS = 86_400_000
 
 
 def requests_for(symbols, days=5):
@@ -90,7 +91,7 @@ def test_a_page_that_repeats_is_no_way_forward(server, connect):
     server.add_days("BTCUSDT", "2023-12-31", 2500)
     first = {"symbol": "BTCUSDT", "startTime": 0, "endTime": 10**13, "limit": 1000}
     server.always("klines", server._klines(first))
-    with pytest.raises(SymbolFetchError, match="a page of candles before the time asked for"):
+    with pytest.raises(SymbolFetchError, match="which was not asked for"):
         connect().klines("BTCUSDT", "1d", END - 2500 * DAY, END)
 
 
@@ -123,12 +124,68 @@ def test_nothing_asked_nothing_sent(server, connect):
     assert server.calls == []
 
 
-def test_out_of_order_repeated_and_foreign_rows(server, connect, reply):
-    server.add_days("BTCUSDT", "2023-12-31", 6)
-    first, *rows = server.rows["BTCUSDT"]
-    server.queue("klines", reply(body=[rows[3], rows[0], rows[3], first, rows[1], rows[2]]))
+def test_out_of_order_and_repeated_rows(server, connect, reply):
+    server.add_days("BTCUSDT", "2023-12-31", 5)
+    rows = server.rows["BTCUSDT"]
+    server.queue("klines", reply(body=[rows[4], rows[0], rows[3], rows[3], rows[1], rows[2]]))
     klines = connect().klines("BTCUSDT", "1d", END - 5 * DAY, END)
-    assert open_days(klines) == ["2023-12-27", "2023-12-28", "2023-12-29", "2023-12-30"]
+    assert open_days(klines) == [f"2023-12-{day}" for day in (27, 28, 29, 30, 31)]
+
+
+def moved(rows, by):
+    return [[row[0] + by, *row[1:6], row[6] + by, *row[7:]] for row in rows]
+
+
+def hours_of(rows):
+    """The days' candles as if each had lasted an hour."""
+    return [[*row[:6], row[0] + 3_599_999, *row[7:]] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (hours_of, "candles of 1:00:00 hours where 1d was asked for"),
+        (lambda rows: [*rows[:-1], *hours_of(rows[-1:])], "candles of 1:00:00 hours where 1d"),
+        (lambda rows: moved(rows, 5 * DAY_MS), "a candle of 2024-01-01 00:00, which was not asked"),
+        (lambda rows: moved(rows, -DAY_MS), "a candle of 2023-12-26 00:00, which was not asked"),
+        (lambda rows: moved(rows, DAY_MS), "which was not asked for"),
+        (lambda rows: rows * 201, "1005 candles where 1000 at most were asked for"),
+    ],
+)
+def test_an_answer_to_another_question_is_asked_again(server, connect, reply, spoil, says):
+    server.add_days("BTCUSDT", "2023-12-31", 5)
+    spoiled = reply(body=spoil(server.rows["BTCUSDT"]))
+    server.queue("klines", spoiled)
+    exchange = connect()
+    assert len(exchange.klines("BTCUSDT", "1d", END - 5 * DAY, END).rows) == 5
+    assert server.count("klines") == 2
+    server.always("BTCUSDT", spoiled)
+    with pytest.raises(BadAnswerError, match=says):
+        exchange.klines("BTCUSDT", "1d", END - 5 * DAY, END)
+
+
+def test_a_candle_cut_short_by_an_outage_is_its_own_fault(server, connect):
+    """As on 2018-02-08, when hours ended at 00:28:14: the answer is not another interval's."""
+    server.add_days("BTCUSDT", "2023-12-31", 5)
+    server.rows["BTCUSDT"][2][6] = server.rows["BTCUSDT"][2][0] + 1_694_838
+    assert len(connect().klines("BTCUSDT", "1d", END - 5 * DAY, END).rows) == 5
+
+
+def test_a_close_time_does_not_decide_whether_a_candle_has_closed(server, connect):
+    server.add_days("BTCUSDT", "2024-01-01", 3)
+    *_, late, forming = server.rows["BTCUSDT"]
+    late[6] += 7 * DAY_MS
+    forming[6] = forming[0] + 1
+    klines = connect().klines("BTCUSDT", "1d", END - 5 * DAY, END + DAY)
+    assert open_days(klines) == ["2023-12-30", "2023-12-31"]
+
+
+def test_pages_shorter_than_asked_for_are_read_to_the_end(server, connect):
+    server.add_days("BTCUSDT", "2023-12-31", 1200)
+    honest = server._klines
+    server._honest["klines"] = lambda query: honest({**query, "limit": "500"})
+    assert len(connect().klines("BTCUSDT", "1d", END - 1200 * DAY, END).rows) == 1200
+    assert server.count("klines") == 3
 
 
 def test_contradicting_rows_are_asked_for_again(server, connect, reply):
@@ -499,6 +556,65 @@ def test_symbols_of_a_quote_by_name_whatever_their_status(server, connect):
         SymbolInfo("ETHUSDT", "ETH", "USDT"),
     ]
     assert exchange.symbols("BUSD") == [SymbolInfo("BTCBUSD", "BTC", "BUSD")]
+
+
+def entry(symbol="NEWUSDT", base="NEW", quote="USDT", **more):
+    return {"symbol": symbol, "baseAsset": base, "quoteAsset": quote, "status": "BREAK", **more}
+
+
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        (entry(quote=""), "'NEWUSDT' (a name wanted, got '')"),
+        (entry(quote=None), "a name wanted, got None"),
+        ({"symbol": "NEWUSDT", "baseAsset": "NEW", "quoteAsset": "USDT"}, "(no 'status')"),
+        (entry("../../../PWNUSDT"), "is not made of letters and digits alone"),
+        (entry("A\x00USDT"), r"'A\x00USDT' is not made of letters and digits alone"),
+        (entry("\ud800USDT"), r"'\ud800USDT' is not made of letters"),
+        (entry(base="<b>"), "'<b>' is not made of letters and digits alone"),
+        (entry("BTCUSDT", "BT", "CUSDT"), "BTCUSDT (listed twice, as different pairs"),
+        (entry("N" * 33), "is longer than 32 characters"),
+        (["NEWUSDT"], "['NEWUSDT']"),
+        (None, "None ("),
+        (7, "7 ("),
+    ],
+)
+def test_an_odd_entry_costs_itself_alone_and_is_counted(server, connect, reply, caplog, odd, says):
+    good = [entry("BTCUSDT", "BTC"), entry("\u5e01\u5b89USDT", "\u5e01\u5b89")]
+    server.always("exchangeInfo", reply(body={"symbols": [good[0], odd, good[1], good[1]]}))
+    exchange = connect()
+    assert [pair.symbol for pair in exchange.symbols()] == ["BTCUSDT", "\u5e01\u5b89USDT"]
+    assert len(exchange.left_out) == 1
+    assert says in exchange.left_out[0]
+    assert exchange.left_out[0].isascii()
+    exchange.symbols()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [f"1 of the listed pairs left out: {exchange.left_out[0]}"]
+
+
+@pytest.mark.parametrize("entries", [[entry("A/B")], [None], [{}], {"BTCUSDT": {}}, None, "BTC"])
+def test_a_list_of_nothing_but_odd_entries_is_garbage(server, connect, reply, entries):
+    server.always("exchangeInfo", reply(body={"symbols": entries}))
+    with pytest.raises(ExchangeError, match="answers nonsense"):
+        connect().symbols()
+
+
+@pytest.mark.parametrize("endpoint", ["time", "24hr"])
+@pytest.mark.parametrize(
+    "value", [1_703_894_700, 0, -1, 1_703_894_700_000_000, 10**18, 10**30, "1703894700000", 1.7e12]
+)
+def test_a_clock_that_cannot_be_one_is_refused(server, connect, reply, endpoint, value):
+    key = "serverTime" if endpoint == "time" else "closeTime"
+    server.always(endpoint, reply(body={key: value}))
+    with pytest.raises(ExchangeError, match="answers nonsense") as raised:
+        connect().server_time()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("year", [2017, 2031, 2150])
+def test_a_clock_may_stand_in_the_past_or_the_future(server, connect, year):
+    server.now = datetime(year, 8, 1, tzinfo=UTC)
+    assert connect().server_time() == server.now
 
 
 @pytest.mark.parametrize(("headers", "knows"), [({}, False), ({"X-Autonama-Market": "x"}, True)])
