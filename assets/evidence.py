@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from types import MappingProxyType
 
@@ -14,6 +15,7 @@ from autonama_dagster.analytics.intervals import DAILY, INTERVALS
 from autonama_dagster.analytics.quality import Evidence, judge
 from autonama_dagster.analytics.quality_rules import (
     conflicting,
+    copied,
     forming,
     kept_out,
     missing_hours,
@@ -77,10 +79,24 @@ def evidence(
             *kept_out(by_kind.get("kept_out", none)),
             *forming(_by_day(by_kind.get("forming", none))),
             *conflicting(_by_day(by_kind.get("conflicting", none))),
+            *copied({d: t.split() for d, t in _by_day(by_kind.get("copied", none)).items()}),
             *missing_hours(hour_counts.get(symbol, {})),
         )
         versions = {source: of[symbol] for source, of in others.items() if symbol in of}
         found[symbol] = Evidence(findings, hours.get(symbol), versions)
+    return found
+
+
+def with_copies(
+    known: Mapping[str, Evidence], copies: Mapping[str, Mapping[int, Sequence[str]]]
+) -> dict[str, Evidence]:
+    """Evidence, with the candles that pairs have in common where it does not know of them yet."""
+    found = dict(known)
+    for symbol, days in copies.items():
+        of = found.get(symbol, Evidence())
+        told = {f.day for f in of.findings if f.rule == "copied"}
+        new = copied({day: names for day, names in days.items() if day not in told})
+        found[symbol] = replace(of, findings=(*of.findings, *new))
     return found
 
 

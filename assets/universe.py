@@ -14,7 +14,7 @@ from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.partitions import register
 from autonama_dagster.schemas.market import UNIVERSE
 from autonama_dagster.settings import Settings
-from resources.candle_feed import fetch_daily, refuse_mixture
+from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
 from resources.statements import Scope
 from resources.warehouse import RANKING, Batch, Warehouse
@@ -23,14 +23,30 @@ LISTED = 20
 BY_NAME = ("excluded", "leveraged", "stable", "fiat")
 
 
-def _require_members(frame: pd.DataFrame, first: date, last: date) -> None:
+def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: date) -> None:
+    """Make sure that every day has a member.
+
+    Raises
+    ------
+    ExchangeError
+        A day has none: with what the exchange said where it refused.
+    """
     ranked = set(frame.loc[frame["is_member"], "date"].dt.date)
     days = pd.date_range(first, last).date
-    if missing := [day for day in days if day not in ranked]:
-        raise ExchangeError(
-            f"no pair can be ranked on {missing[0]}: the exchange has no candles of that day; "
-            "choose a later day"
+    missing = [day for day in days if day not in ranked]
+    if not missing:
+        return
+    of_day = frame[frame["date"] == pd.Timestamp(missing[0])]
+    n_copied = int((of_day["exclusion_reason"] == "copied").sum())
+    why = "the exchange has no candles of that day; choose a later day"
+    if fetched.failed:
+        why = f"{len(fetched.failed)} could not be fetched, the first: {fetched.refusal}"
+    elif n_copied:
+        why = (
+            f"{n_copied} pairs have one and the same candle, so the exchange answers for another "
+            "pair than asked; check AUTONAMA_EXCHANGE_URL"
         )
+    raise ExchangeError(f"no pair can be ranked on {missing[0]}: {why}")
 
 
 def _require_known(settings: Settings, names: Sequence[str], warehouse: Warehouse) -> None:
@@ -81,7 +97,7 @@ def universe(
         always=settings.symbols,
         never=settings.exclude,
     )
-    _require_members(frame, scope.first, scope.last)
+    require_members(frame, fetched, scope.first, scope.last)
     members = frame[frame["is_member"]].sort_values(["date", "rank"])["symbol"]
     register(context.instance, members.unique().tolist())
     if exchange.left_out:

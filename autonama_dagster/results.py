@@ -12,6 +12,7 @@ import pandas as pd
 from autonama_dagster.errors import InputError
 from autonama_dagster.escaping import csv_text
 from autonama_dagster.settings import Settings
+from resources.ledger import first_refusal
 from resources.statements import Scope
 from resources.warehouse import RANKING, Warehouse
 
@@ -45,6 +46,8 @@ class ScanResult:
         Duration of each step by its title.
     failed
         Symbols whose candles could not be fetched.
+    refusal
+        What the exchange said of one of them.
     quarantined
         Candles of the scanned symbols up to the day that were kept out.
     charts
@@ -64,6 +67,7 @@ class ScanResult:
     stored: bool
     seconds: dict[str, float] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
+    refusal: str = ""
     quarantined: int = 0
     charts: tuple[Path, ...] = ()
     interval: str = "1d"
@@ -97,6 +101,7 @@ def stored_result(warehouse: Warehouse, settings: Settings, day: date) -> ScanRe
         source=warehouse.source_label(day) or "none",
         stored=True,
         failed=tuple(sorted(failed)),
+        refusal=first_refusal(warehouse, day) if failed else "",
         quarantined=warehouse.quarantined_candles(signals["symbol"].tolist(), day),
     )
 

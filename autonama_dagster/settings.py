@@ -236,12 +236,7 @@ class Settings(BaseSettings):
     @field_validator("symbols", "exclude", "intraday_symbols")
     @classmethod
     def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            try:
-                pair_name(name)
-            except ValueError as error:
-                raise ValueError(f"is no list of pairs: {error}; write it like BTCUSDT") from None
-        return value
+        return tuple(pair_name(name) for name in value)
 
     @field_validator("exclude")
     @classmethod

@@ -10,11 +10,12 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from assets.evidence import evidence, read_evidence
+from assets.evidence import evidence, read_evidence, with_copies
 from assets.input_hashes import signal_hashes
 from assets.parameters import channel_params, parameters, quality_limits
 from assets.stage import with_provenance
 from assets.symbol_charts import charted, draw_symbol_charts
+from assets.universe import require_members
 from autonama_dagster.analytics.aggregation import aggregate
 from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.chance import expectations, pair_chances, signal_chances
@@ -25,6 +26,7 @@ from autonama_dagster.analytics.hashing import code_version, params_hash
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM, Interval
 from autonama_dagster.analytics.quality import Evidence, judge
+from autonama_dagster.analytics.quality_rules import copies
 from autonama_dagster.analytics.run_windows import RunWindows, windows_at, windows_of
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.summary import analysis_summary
@@ -77,7 +79,9 @@ def what_if(
     fetched, candles, source = _candles(members, first, day, exchange, warehouse)
     on_step("channels, indicators and signals")
     run = windows_of(candles, members, day, day, settings.lookback)
-    beside = _evidence(fetched, members, first, day, warehouse)
+    beside = with_copies(
+        _evidence(fetched, members, first, day, warehouse), copies(candles.values())
+    )
     signals = _signals(settings, params, run, universe, beside)
     on_step("correlations and summary")
     number = day_number(day)
@@ -99,6 +103,7 @@ def what_if(
         source=source,
         stored=False,
         failed=tuple(sorted({*failed, *fetched.failed})),
+        refusal=fetched.refusal,
         quarantined=_quarantined(fetched, members, day, warehouse),
         charts=tuple(charts),
     )
@@ -149,6 +154,7 @@ def _ranked(
         always=settings.symbols,
         never=settings.exclude,
     )
+    require_members(ranked, fetched, day, day)
     return ranked, fetched.failed
 
 
@@ -270,6 +276,7 @@ def what_if_interval(
         source=max(set(frame["source"]), key=SOURCES.index, default="none"),
         stored=False,
         failed=fetched.failed,
+        refusal=fetched.refusal,
         quarantined=_quarantined(fetched, symbols, day, warehouse, table),
         interval=interval,
         candle_opens=grid.opens_at(step),

@@ -22,7 +22,7 @@ def candle_faults(
     pandas.DataFrame
         symbol, date (datetime64[s]), kind and said (str): "kept_out", with the reason; "forming",
         with the time of the fetch; "conflicting", with the failed fetch's message, until the day is
-        answered.
+        answered; "copied", with the pairs that have the same candle.
     """
     arrow = warehouse.query(
         f"""
@@ -48,6 +48,17 @@ def candle_faults(
               WHERE g.symbol = f.symbol AND g.interval = '1d' AND g.outcome <> 'failed'
                 AND f.day BETWEEN g.from_date AND g.to_date
           )
+        UNION ALL
+        SELECT c.symbol, c.date, 'copied', array_to_string(d.symbols, ' ')
+        FROM {SCHEMA}.ohlcv_1d AS c
+        JOIN (
+            SELECT row_hash, array_agg(symbol ORDER BY symbol) AS symbols
+            FROM {SCHEMA}.ohlcv_1d
+            WHERE date BETWEEN $2 AND $3 AND volume > 0
+            GROUP BY row_hash
+            HAVING count(*) > 1
+        ) AS d USING (row_hash)
+        WHERE c.symbol = ANY($1) AND c.date BETWEEN $2 AND $3
         ORDER BY 1, 2, 3, 4
         """,
         (

@@ -42,6 +42,12 @@ class Fetched:
     log: pd.DataFrame
     failed: tuple[str, ...]
 
+    @property
+    def refusal(self) -> str:
+        """What the exchange said of the first symbol that failed; empty where none did."""
+        said = self.log.loc[self.log["symbol"].isin(self.failed), "message"]
+        return str(said.iloc[0]) if len(said) else ""
+
 
 def last_closed_day(now: datetime) -> date:
     """The latest UTC day that has closed at `now`."""

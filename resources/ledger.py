@@ -57,6 +57,17 @@ def badly_ranked_days(warehouse: Warehouse, first: date, last: date) -> frozense
     return frozenset(arrow.column("date").to_pylist())
 
 
+def first_refusal(warehouse: Warehouse, day: date) -> str:
+    """What the exchange last said of a symbol that it did not answer for; empty without any."""
+    arrow = warehouse.query(
+        f"SELECT message FROM {SCHEMA}.fetch_log "
+        "WHERE outcome = 'failed' AND interval IN ('1d', $2) AND $1 BETWEEN from_date AND to_date "
+        "ORDER BY asked_at DESC, symbol LIMIT 1",
+        (day, RANKING),
+    )
+    return str(arrow.column("message")[0].as_py()) if arrow.num_rows else ""
+
+
 def decided(
     warehouse: Warehouse, first: date, last: date, made: Versions
 ) -> dict[date, frozenset[str]]:

@@ -251,3 +251,34 @@ def test_the_checks_of_a_day_see_members_that_leave_and_members_without_data(ope
 DECIDED = (
     "data_quality", "indicators", "regression_bands", "signals", "asset_analytics", "alerts",
 )  # fmt: skip
+
+
+def test_a_candle_of_another_pair_is_an_error_for_both(opened):
+    before = made(opened)
+    day = BAD + timedelta(days=2)
+    hash_of = f"SELECT row_hash FROM trading.ohlcv_1d WHERE date = '{day}' AND symbol = "
+    rows = f"WHERE date = '{day}' AND symbol = '{ETH}'"
+    original = opened.warehouse.query(f"{hash_of} '{ETH}'").column(0)[0].as_py()
+    execute_sql(opened, f"UPDATE trading.ohlcv_1d SET row_hash = ({hash_of} 'BTCUSDT') {rows}")
+    found = made(opened, day, day)
+    assert row(found, SOL, day)["findings"] == []
+    for symbol in ("BTCUSDT", ETH):
+        assert row(found, symbol, day)["findings"] == ["copied"]
+        assert row(made(opened), symbol)["window_severity"] == "ERROR"
+        assert row(made(opened), symbol)["input_hash"] != row(before, symbol)["input_hash"]
+    assert row(made(opened), SOL)["input_hash"] == row(before, SOL)["input_hash"]
+    signals = {}
+    exchange = build_exchange(opened.settings)
+    try:
+        for symbols in (SYMBOLS, (ETH,)):
+            done = what_if(
+                opened.settings, DAY, symbols, exchange=exchange, warehouse=opened.warehouse
+            )
+            signals[symbols] = done.signals.set_index("symbol")["status"].to_dict()
+    finally:
+        exchange.close()
+    assert signals[SYMBOLS] == {"BTCUSDT": "QUARANTINED", ETH: "QUARANTINED", SOL: "OK"}
+    assert signals[ETH,] == {ETH: "QUARANTINED"}
+    execute_sql(opened, f"UPDATE trading.ohlcv_1d SET row_hash = '{original}' {rows}")
+    execute_sql(opened, "DELETE FROM trading.ohlcv_1d_revisions")
+    pd.testing.assert_frame_equal(made(opened), before)

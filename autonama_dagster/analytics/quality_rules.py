@@ -4,7 +4,7 @@ A rule is a small function with its reason beside it; thresholds that a user may
 `QualityLimits`. docs/quality.md explains the rules to readers of the table.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -26,6 +26,7 @@ RULES: Final = {
     "gap": "A day without a candle while the pair trades, the first candle after such days, and a "
     "day of which hours are missing.",
     "duplicate": "A candle that repeats the day before, or two different candles of one day.",
+    "copied": "Another pair has the very same candle: one of them was given the other's.",
     "ohlc_order": "High and low do not contain open and close.",
     "non_positive": "A price or an amount that no market can have.",
     "forming": "The candle was fetched before its day had closed.",
@@ -44,6 +45,7 @@ ROUNDING: Final = 1e-6
 # currency or unit, or another candle's.
 WRONG_UNIT: Final = 2.0
 HOURS_OF_A_DAY: Final = 24
+COPIES_NAMED: Final = 4
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,41 @@ def forming(days: Mapping[int, str]) -> list[Finding]:
 def conflicting(days: Mapping[int, str]) -> list[Finding]:
     """Days of which an answer held two different candles, by day, with what the log says."""
     return [Finding(d, "duplicate", ERROR, d, {"message": m}) for d, m in sorted(days.items())]
+
+
+def copied(days: Mapping[int, Sequence[str]]) -> list[Finding]:
+    """Days on which other pairs have the very same candle, by day, with all that have it.
+
+    Eleven strings, the volume and the number of trades among them, are equal only where one pair's
+    candles were given for another's. Nobody can say whose they are.
+    """
+    return [
+        Finding(d, "copied", ERROR, d, {"pairs": len(names), "first": [*names[:COPIES_NAMED]]})
+        for d, names in sorted(days.items())
+    ]
+
+
+def copies(candles: Iterable[Candles]) -> dict[str, dict[int, list[str]]]:
+    """By symbol and day, the pairs that have one candle in common; see `copied`.
+
+    A day without a trade has no candle of its own, and says nothing.
+    """
+    traded = [c.part(c.volume > 0) for c in candles]
+    found: dict[str, dict[int, list[str]]] = {}
+    if not traded:
+        return found
+    symbols = np.repeat([c.symbol for c in traded], [len(c) for c in traded])
+    days = np.concatenate([c.day for c in traded])
+    hashes = np.concatenate([c.row_hash for c in traded])
+    _, group, count = np.unique(hashes, return_inverse=True, return_counts=True)
+    alike: dict[int, list[tuple[str, int]]] = {}
+    for i in np.flatnonzero(count[group] > 1).tolist():
+        alike.setdefault(int(group[i]), []).append((str(symbols[i]), int(days[i])))
+    for rows in alike.values():
+        names = sorted(symbol for symbol, _ in rows)
+        for symbol, day in rows:
+            found.setdefault(symbol, {})[day] = names
+    return found
 
 
 def _on(candles: Candles, i: int, rule: str, severity: int, seen: dict[str, Any]) -> Finding:

@@ -114,8 +114,10 @@ def rank(
 
     A candidate on D has at least one candle in the 30 calendar days to D (D-29 .. D). Its
     exclusion reason is the first that applies, the static ones first: "excluded", "leveraged",
-    "stable" by name, "fiat"; then those of the day: "no_candle" on D, "zero_volume" on D, "stable"
-    by a volatility under 5 % a year. Among the eligible, rank follows the median, ties the symbol.
+    "stable" by name, "fiat"; then those of the day: "no_candle" on D, "zero_volume" on D, "copied"
+    where another candidate has the very same candle of D, "stable" by a volatility under 5 % a
+    year. Among the eligible, rank follows the median, ties the symbol.
+
 
     Parameters
     ----------
@@ -203,6 +205,7 @@ def _figures(series: Candles, days: NDArray[np.int64]) -> dict[str, NDArray[Any]
         "n_candles_30d": stop - first,
         "has_candle": window.has_candle,
         "has_volume": series.volume[stop - 1] > 0,
+        "row_hash": series.row_hash[stop - 1],
         "input_hash": np.array(input_hashes(series, days), dtype=object),
     }
 
@@ -323,14 +326,17 @@ def measure(candidates: Sequence[Candles], days: Sequence[NDArray[np.int64]]) ->
 
 def _judge(measured: pd.DataFrame, static: Sequence[str | None]) -> pd.DataFrame:
     """Add exclusion_reason and is_eligible; `static` has the lists' reason for each row."""
+    has_traded = measured["has_candle"] & measured["has_volume"]
+    is_copied = measured["row_hash"].where(has_traded).duplicated(keep=False) & has_traded
     of_the_day = pd.Series(
         np.select(
             [
                 ~measured["has_candle"],
                 ~measured["has_volume"],
+                is_copied,
                 measured["volatility_30d_pct"] < STABLE_VOLATILITY_PCT,
             ],
-            ["no_candle", "zero_volume", "stable"],
+            ["no_candle", "zero_volume", "copied", "stable"],
             default="",
         ),
         dtype="str",

@@ -51,6 +51,7 @@ def print_result(console: Screen, result: ScanResult, *, with_correlation: bool)
         more = ", ..." if len(result.failed) > _LONGEST_LIST else ""
         names = ", ".join(result.failed[:_LONGEST_LIST]) + more
         text = f"{len(result.failed)} symbols could not be fetched: {names}; scan again to retry"
+        text += f"; the first reason: {result.refusal}"
         console.say((text, "yellow"))
 
 

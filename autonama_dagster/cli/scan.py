@@ -16,7 +16,7 @@ from autonama_dagster.cli.render import print_result
 from autonama_dagster.cli.screen import Screen, screen
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_day
-from autonama_dagster.errors import InputError
+from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.results import ScanResult, export, results_folder, stored_result
 from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, user_path
 from resources.candle_feed import last_closed_day
@@ -153,7 +153,14 @@ def run_scan(
             result = _what_if(
                 settings, target, chosen, exchange, warehouse, progress, with_charts=with_charts
             )
+    _require_data(result)
     return replace(result, seconds=progress.seconds)
+
+
+def _require_data(result: ScanResult) -> None:
+    """Make sure that something was fetched, if anything failed: else there is no result to show."""
+    if result.failed and (result.signals["status"] == "NO_DATA").all():
+        raise ExchangeError(f"nothing could be fetched: {result.refusal}")
 
 
 def _stored(

@@ -17,7 +17,7 @@ from autonama_dagster.schemas.base import (
     symbol_column,
 )
 
-EXCLUSIONS = ("excluded", "no_candle", "zero_volume", "leveraged", "stable", "fiat")
+EXCLUSIONS = ("excluded", "no_candle", "zero_volume", "copied", "leveraged", "stable", "fiat")
 SOURCES = ("binance", "archive", "replay-recorded", "replay-estimated", "synthetic")
 
 

@@ -15,6 +15,8 @@ from autonama_dagster.analytics.quality_rules import (
     RULES,
     QualityLimits,
     conflicting,
+    copied,
+    copies,
     forming,
     kept_out,
 )
@@ -87,13 +89,17 @@ def test_a_pair_is_not_missed_for_longer_than_30_days():
 def test_a_candle_kept_out_is_no_gap_and_is_named_by_what_was_wrong_with_it():
     rejected = pd.DataFrame(
         {
-            "date": pd.to_datetime(FIRST_DAY + np.array([70, 80]), unit="D"),
-            "said": ["close 3 above high 2", "low '-1' is not finite and positive"],
+            "date": pd.to_datetime(FIRST_DAY + np.array([70, 80, 90]), unit="D"),
+            "said": [
+                "close 3 above high 2",
+                "low '-1' is not finite and positive",
+                "close time 1703808014838 is not 1d after the open time",
+            ],
         }
     )
-    frame = rows(without(quiet(), 70, 80), evidence=Evidence(tuple(kept_out(rejected))))
-    assert found(frame) == {70: ["ohlc_order"], 80: ["non_positive"]}
-    assert frame.loc[[70, 80], "severity"].eq("WARNING").all()
+    frame = rows(without(quiet(), 70, 80, 90), evidence=Evidence(tuple(kept_out(rejected))))
+    assert found(frame) == {70: ["ohlc_order"], 80: ["non_positive"], 90: ["gap"]}
+    assert frame.loc[[70, 80, 90], "severity"].eq("WARNING").all()
     assert seen(frame, 70)["ohlc_order"]["kept_out"] == "close 3 above high 2"
 
 
@@ -113,6 +119,27 @@ def test_an_answer_with_two_candles_of_a_day_is_a_duplicate_even_where_nothing_i
     assert found(frame) == {80: ["duplicate"]}
     assert frame["window_severity"].isna().all()
     assert frame["severity"].isna().sum() == len(frame) - 1
+
+
+def test_pairs_with_one_and_the_same_candle_are_both_wrong():
+    candles = quiet()
+    hashes = np.full(N, b"e" * 64)
+    hashes[97] = candles.row_hash[97]
+    other = replace(candles, symbol="ETHUSDT", row_hash=hashes)
+    names = ["BTCUSDT", "ETHUSDT"]
+    assert copies([other, candles]) == {name: {FIRST_DAY + 97: names} for name in names}
+    frame = rows(candles, evidence=Evidence(tuple(copied({FIRST_DAY + 97: names}))))
+    assert found(frame) == {97: ["copied"]}
+    assert frame.loc[[97, 98, 99], "window_severity"].eq("ERROR").all()
+    assert seen(frame, 97)["copied"] == {"severity": "ERROR", "pairs": 2, "first": names}
+    differs = frame["input_hash"] != rows(candles)["input_hash"]
+    assert differs[differs].index.tolist() == [97, 98, 99]
+
+
+def test_days_without_a_trade_are_nobodys_copy():
+    candles = replace(quiet(), volume=np.zeros(N))
+    assert copies([candles, replace(candles, symbol="ETHUSDT")]) == {}
+    assert copies([]) == {}
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,28 @@ def test_is_complete_is_copied():
     assert only(series("ABC", last(5)), complete=True)["is_complete"]
 
 
+def test_pairs_with_one_and_the_same_candle_are_no_members():
+    one, other = series("AAA", last(31)), series("BBB", last(31))
+    same = replace(one, symbol="CCCUSDT")
+    frame = ranked(one, other, same, days=(D - 1, D)).set_index(["base_asset", "date"])
+    assert frame["exclusion_reason"].dropna().to_dict() == {
+        (base, day): "copied" for base in ("AAA", "CCC") for day in frame.loc["BBB"].index
+    }
+    assert not frame.loc["AAA", "is_eligible"].any()
+    assert frame.loc["BBB", "rank"].tolist() == [1, 1]
+
+
+def test_a_copy_counts_on_its_day_alone_and_not_without_a_trade():
+    one = series("AAA", last(31), volume=np.append(np.ones(30), 0.0))
+    same = replace(one, symbol="CCCUSDT")
+    frame = ranked(one, same, days=(D - 1, D))
+    assert frame["exclusion_reason"].tolist() == ["copied"] * 2 + ["zero_volume"] * 2
+    hashes = one.row_hash.copy()
+    hashes[-1] = b"f" * 64
+    frame = ranked(one, replace(same, row_hash=hashes, volume=np.ones(31)), days=(D,))
+    assert "copied" not in set(frame["exclusion_reason"].dropna())
+
+
 def test_input_hash_covers_the_thirty_one_candles_and_the_symbol():
     candles = series("ABC", last(40))
 
@@ -299,7 +321,7 @@ def real_market(market_data) -> dict[str, Candles]:
         raw.assign(
             date=date.astype("datetime64[s]"),
             quote_volume=raw["quote_volume"].fillna(estimate),
-            row_hash="0" * 64,
+            row_hash=[f"{n:064x}" for n in range(len(raw))],
         )
     )
 
