@@ -1,11 +1,6 @@
 """Errors that reach the user as one line: the thing, the value and what to do next."""
 
-
-def _printable(text: str) -> str:
-    """Text that any terminal, log and table can hold: what others said may be quoted in it."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+from autonama_dagster.escaping import without_controls
 
 
 class AutonamaError(Exception):
@@ -14,7 +9,8 @@ class AutonamaError(Exception):
     exit_code = 1
 
     def __init__(self, text: object = "") -> None:
-        super().__init__(_printable(str(text)))
+        # What others said may be quoted: any log and table can hold it then.
+        super().__init__(without_controls(str(text)))
 
 
 class InputError(AutonamaError):

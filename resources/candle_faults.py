@@ -49,16 +49,20 @@ def candle_faults(
                 AND f.day BETWEEN g.from_date AND g.to_date
           )
         UNION ALL
-        SELECT c.symbol, c.date, 'copied', array_to_string(d.symbols, ' ')
-        FROM {SCHEMA}.ohlcv_1d AS c
-        JOIN (
-            SELECT row_hash, array_agg(symbol ORDER BY symbol) AS symbols
+        SELECT d.symbol, d.date, 'copied', d.symbols
+        FROM (
+            SELECT symbol, date, string_agg(symbol, ' ') OVER (
+                PARTITION BY row_hash ORDER BY symbol
+                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+            ) AS symbols
             FROM {SCHEMA}.ohlcv_1d
-            WHERE date BETWEEN $2 AND $3 AND volume > 0
-            GROUP BY row_hash
-            HAVING count(*) > 1
-        ) AS d USING (row_hash)
-        WHERE c.symbol = ANY($1) AND c.date BETWEEN $2 AND $3
+            WHERE date BETWEEN $2 AND $3 AND row_hash IN (
+                SELECT row_hash FROM {SCHEMA}.ohlcv_1d
+                WHERE date BETWEEN $2 AND $3 AND volume > 0
+                GROUP BY row_hash HAVING count(*) > 1
+            )
+        ) AS d
+        WHERE d.symbol = ANY($1)
         ORDER BY 1, 2, 3, 4
         """,
         (

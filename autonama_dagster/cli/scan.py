@@ -153,11 +153,11 @@ def run_scan(
             result = _what_if(
                 settings, target, chosen, exchange, warehouse, progress, with_charts=with_charts
             )
-    _require_data(result)
+    require_data(result)
     return replace(result, seconds=progress.seconds)
 
 
-def _require_data(result: ScanResult) -> None:
+def require_data(result: ScanResult) -> None:
     """Make sure that something was fetched, if anything failed: else there is no result to show."""
     if result.failed and (result.signals["status"] == "NO_DATA").all():
         raise ExchangeError(f"nothing could be fetched: {result.refusal}")

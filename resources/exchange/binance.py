@@ -263,6 +263,7 @@ class BinanceExchange:
             if source not in SOURCES:
                 raise ValueError(f"source {source!r} is unknown")
             rows = _rows(body)
+            check_rows(rows, request.interval, cursor, request.end_ms, PAGE)
             closed = closed_rows(rows, request, now)
             # A page that ends early may be a short one, whatever the limit: only an empty one says
             # that there is no more.

@@ -123,7 +123,7 @@ def test_an_answer_with_two_candles_of_a_day_is_a_duplicate_even_where_nothing_i
 
 def test_pairs_with_one_and_the_same_candle_are_both_wrong():
     candles = quiet()
-    hashes = np.full(N, b"e" * 64)
+    hashes = np.array([f"e{n:063}" for n in range(N)], dtype="S64")
     hashes[97] = candles.row_hash[97]
     other = replace(candles, symbol="ETHUSDT", row_hash=hashes)
     names = ["BTCUSDT", "ETHUSDT"]

@@ -95,11 +95,20 @@ def test_every_module_that_measures_is_listed():
         "help",
         "crash",
     ]
-    helpers = {"__init__", "__main__", "command", "report"}
+    helpers = {"__init__", "__main__", "command", "report", "spoiling"}
     helpers |= {f"crash_{part}" for part in ("command", "project", "service", "state")}
     modules = {file.stem for file in (ROOT / "bench").glob("*.py")} - helpers
     # Too long for a test; the ledger on real data is tested by tests/analytics.
-    assert modules == {*TINY, "scan", "backfill", "growth", "quality", "trust", "crash"}
+    assert modules == {*TINY, "spoiled", "scan", "backfill", "growth", "quality", "trust", "crash"}
+
+
+def test_a_sample_of_spoiled_answers_leaves_nothing_wrong():
+    done = run("bench.spoiled", "--answers", "40")
+    line = only_line(done.stdout)
+    counts = {name: line[name] for name in ("answers", "wrong_rows", "crashes", "hangs", "value")}
+    assert counts == {"answers": 40, "wrong_rows": 0, "crashes": 0, "hangs": 0, "value": 0}, done
+    assert line["met"]
+    assert done.returncode == 0
 
 
 def test_help_has_examples_and_an_unknown_name_is_refused():

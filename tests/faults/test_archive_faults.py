@@ -27,11 +27,15 @@ def mirror(tmp_path_factory):
             name = f"{symbol}-1d-{month}"
             path = folder / "data/spot/monthly/klines" / symbol / "1d" / f"{name}.zip"
             path.parent.mkdir(parents=True, exist_ok=True)
-            packed = io.BytesIO()
-            with zipfile.ZipFile(packed, "w") as archive:
-                archive.writestr(f"{name}.csv", "\n".join(lines) + "\n")
-            put(path, packed.getvalue())
+            put(path, packed(name, lines))
     return folder
+
+
+def packed(name, lines):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(f"{name}.csv", "\n".join(lines) + "\n")
+    return content.getvalue()
 
 
 def put(path, content):
@@ -77,6 +81,24 @@ def test_checksum_mismatch(stage, december):
         checksum.write_text(checksum.read_text()[::-1])
 
     costs_one_symbol(stage, december, damaged, "does not match its CHECKSUM: fetch it again")
+
+
+def test_a_month_that_was_cut_short(stage, december):
+    """The days that the file lacks are in files of their own."""
+    honest = december.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(honest)) as archive:
+        lines = archive.read(archive.namelist()[0]).decode().splitlines()
+    put(december, packed(december.stem, lines[:7]))
+    folder = december.parents[5] / "daily/klines/ETHUSDT/1d"
+    folder.mkdir(parents=True)
+    for n, line in enumerate(lines[7:], 8):
+        name = f"ETHUSDT-1d-2023-12-{n:02}"
+        put(folder / f"{name}.zip", packed(name, [line]))
+    stage.scan()
+    stage.check_complete("fetch_log", "ohlcv_1d")
+    found, expected = stage.project.tables()["ohlcv_1d"], stage.expected["ohlcv_1d"]
+    pd.testing.assert_series_equal(found["row_hash"], expected["row_hash"])
+    put(december, honest)
 
 
 def test_corrupt_zip(stage, december):

@@ -681,7 +681,7 @@ def test_bodies_nested_too_deep_are_no_bodies(server, connect, reply, status):
 def test_more_candles_than_asked_for_are_garbage(server, connect, reply):
     server.add_days("BTCUSDT", "2023-12-31", 1001)
     server.always("klines", reply(body=server.rows["BTCUSDT"]))
-    with pytest.raises(BadAnswerError, match="1001 candles, at most 1000 wanted"):
+    with pytest.raises(BadAnswerError, match="1001 candles where 1000 at most were asked for"):
         connect().klines("BTCUSDT", "1d", END - 1000 * DAY, END)
 
 
