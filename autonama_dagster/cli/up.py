@@ -24,6 +24,7 @@ from autonama_dagster.settings import Settings, env_name, load_settings
 from resources.database import dagster_database_url, embedded_server, ready_url
 from resources.instance import dagster_home
 from resources.run_locks import ServiceLock
+from resources.waiting import told_to, wait_until
 
 EXAMPLES = """\b
 Examples:
@@ -92,14 +93,19 @@ def serve(
     def announce() -> None:
         say(f"Dagster UI: {url}  (Ctrl-C stops it)", url=url)
 
+    def tell(whom: str | None) -> None:
+        if whom is not None:
+            say(f"waiting for {whom}", whom=whom)
+
     try:
-        watch(
-            lambda: start_dagster(settings, host, port, environment),
-            keep,
-            partial(answers, host, port),
-            announce,
-            say,
-        )
+        with told_to(tell):
+            watch(
+                lambda: start_dagster(settings, host, port, environment),
+                keep,
+                partial(answers, host, port),
+                announce,
+                say,
+            )
     finally:
         web.close()
         for number, handler in handlers.items():
@@ -222,17 +228,23 @@ def watch(
 
 def stop(dagster: subprocess.Popen[bytes]) -> None:
     """Interrupt Dagster and its children, wait, and end what is left."""
-    family = _family(dagster.pid)
     patience = 0.0  # where Dagster itself was killed, nobody has told the others to end
     if dagster.poll() is None:
         dagster.send_signal(signal.SIGINT)
         patience = PATIENCE
-    psutil.wait_procs(family, timeout=patience)
-    left = _family(dagster.pid)  # with what they have started since
-    for process in left:
+
+    def has_ended() -> bool:
+        dagster.poll()
+        return not _family(dagster.pid)
+
+    def whom() -> str:
+        return f"Dagster and its runs, which end ({len(_family(dagster.pid))} processes)"
+
+    wait_until(has_ended, whom, patience=patience)
+    for process in _family(dagster.pid):
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    psutil.wait_procs(left, timeout=LAST_PATIENCE)
+    wait_until(has_ended, whom, patience=LAST_PATIENCE)
     for process in _family(dagster.pid):
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -240,14 +252,16 @@ def stop(dagster: subprocess.Popen[bytes]) -> None:
 
 
 def _family(leader: int) -> list[psutil.Process]:
-    """Dagster and all it started, but for the embedded server, which outlives us.
+    """Dagster and all it started that lives, but for the embedded server, which outlives us.
 
     They are one process group, so they are found when Dagster itself was killed.
     """
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if os.getpgid(process.pid) == leader and not process.name().startswith("postgres"):
+            if os.getpgid(process.pid) != leader or process.name().startswith("postgres"):
+                continue
+            if process.status() != psutil.STATUS_ZOMBIE:  # which nobody reaps, in some containers
                 found.append(process)
     return found
 
