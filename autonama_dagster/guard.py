@@ -54,16 +54,17 @@ class Guard:
         for name, value in headers:
             found.setdefault(name, []).append(value)
         hosts = found.get("host", [])
-        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+        if len(hosts) > 1 or not all(map(self._is_ours, hosts)):  # only old programs send none
             return (
-                f"Host {', '.join(hosts)[:100] or 'is missing'}: not a name of this server; "
+                f"Host {', '.join(hosts)[:100]}: not a name of this server; "
                 "if it should be, set AUTONAMA_UI_URL"
             )
         if is_read:
             return None
         origins = found.get("origin", [])
         sites = found.get("sec-fetch-site", [])
-        if all(self._is_same(o, hosts[0]) for o in origins) and _OWN_SITE.issuperset(sites):
+        is_same = all(self._is_same(origin, host) for origin in origins for host in hosts or [""])
+        if is_same and _OWN_SITE.issuperset(sites):
             return None
         return "only pages of this server may change anything here"
 

@@ -186,8 +186,8 @@ def application(settings: Settings, guard: Guard | None = None) -> "WSGIApplicat
     pictures = Pictures(settings)
 
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        host = environ.get("HTTP_HOST", "")
-        if guard is not None and (reason := guard.refusal([("host", host)], is_read=True)):
+        hosts = [("host", environ["HTTP_HOST"])] if "HTTP_HOST" in environ else []
+        if guard is not None and (reason := guard.refusal(hosts, is_read=True)):
             start_response("403 Forbidden", [("Content-Type", _TEXT)])
             return [_line(HTTPStatus.FORBIDDEN, reason).body]
         if environ["PATH_INFO"] == METRICS_PATH:

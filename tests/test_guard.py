@@ -77,6 +77,12 @@ def test_a_request_of_two_hosts_is_refused():
     assert Guard().refusal(headers, is_read=True)
 
 
+def test_a_program_of_http_1_0_names_no_host():
+    assert Guard().refusal([], is_read=True) is None
+    assert Guard().refusal([], is_read=False) is None
+    assert Guard().refusal([("origin", "http://evil.example")], is_read=False)
+
+
 def test_a_network_that_is_served_may_use_addresses_but_no_names():
     guard = Guard("0.0.0.0")
     assert guard.refusal([("host", "192.168.1.5:3000")], is_read=True) is None
