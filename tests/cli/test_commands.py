@@ -115,7 +115,9 @@ def test_psql_reads_the_tables_and_passes_its_arguments_on(database):
 
 def test_psqls_password_is_in_its_environment_and_not_in_its_arguments(run, monkeypatch):
     seen = {}
-    monkeypatch.setattr("autonama_dagster.cli.db.ready_url", lambda _: libpq_url(PASSWORD_URL))
+    monkeypatch.setattr(
+        "autonama_dagster.cli.db.ready_url", lambda *_, **__: libpq_url(PASSWORD_URL)
+    )
     monkeypatch.setattr("os.execve", lambda _, argv, env: seen.update(argv=argv, env=env))
     run("db", "psql", "--", "-l")
     assert seen["argv"][1:] == [

@@ -73,7 +73,7 @@ NOWHERE = "postgresql://reader:planted-password@127.0.0.1:1/x"
         ("backfill --from 2025-02-02 --to 2025-02-30", "--to 2025-02-30: not a day"),
         ("backfill --from 2025-02-02 --symbols ,", "--symbols names no pair"),
         ("backfill --from 2025-02-02 --assets ,", "--assets names none"),
-        ("backfill --from 2025-02-02 --to 2025-02-01", "from 2025-02-02 lies after to 2025-02-01"),
+        ("backfill --from 2025-02-02 --to 2025-02-01", "from 2025-02-02 is after to 2025-02-01"),
         ("backfill --from 2025-02-01 --assets nope", "asset nope is none of universe"),
     ],
 )
