@@ -1,16 +1,20 @@
 """The files of deploy/ parse, agree with the project's own, and open nothing to the world."""
 
+import os
 import re
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from resources.dagster_storage import BulkPostgresEventLogStorage
 from resources.database import dagster_database_url
+from resources.postgres_programs import find_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -157,6 +161,50 @@ def test_what_the_image_copies_exists_and_holds_no_settings():
     for name in ("requirements.lock", "deploy/requirements.lock", "migrations", "dagster.yaml"):
         assert name in allowed
     assert "**/.env" in lines
+
+
+IMAGE = re.compile(r"(?:FROM |image: )(?!\$)(\S+)")
+
+
+def test_images_of_others_are_named_by_digest():
+    used = {
+        image
+        for path in DEPLOY.rglob("*")
+        if path.name in {"Dockerfile", "compose.yaml"}
+        for image in IMAGE.findall(path.read_text(encoding="utf-8"))
+    }
+    assert {image.split(":")[0] for image in used} == {"python", "postgres", "redis"}
+    pinned = re.compile(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}")
+    assert [image for image in used if not pinned.fullmatch(image)] == []
+    assert len(used) == 3, "one digest for each"
+
+
+def test_composes_database_user_is_no_superuser(postgres, tmp_path):
+    """The script that the image runs when its volume is empty, on a server of ours."""
+    assert "POSTGRES_USER" not in services()["postgres"]["environment"]
+    script = text("postgres/autonama.sh")
+    for name in ("autonama_dagster", "autonama"):  # other names: the server has these
+        script = re.sub(rf"\b{name}\b", f"composed_{name}", script)
+    password = tmp_path / "password"
+    password.write_text("planted'pass")
+    environment = {
+        "PATH": f"{find_programs()}:{os.environ['PATH']}",
+        "POSTGRES_PASSWORD_FILE": str(password),
+        "POSTGRES_USER": "autonama_admin",
+        "PGHOST": str(postgres.socket_dir),
+    }
+    subprocess.run(["bash", "-c", script], env=environment, check=True)
+    with psycopg.connect(postgres.admin_url("postgres"), autocommit=True) as connection:
+        owned = connection.execute(
+            "SELECT datname::text, rolsuper, rolcreatedb, rolcreaterole, rolpassword LIKE 'SCRAM%' "
+            "FROM pg_database JOIN pg_authid ON pg_authid.oid = datdba "
+            "WHERE rolname = 'composed_autonama' ORDER BY 1"
+        ).fetchall()
+        for name in ("composed_autonama", "composed_autonama_dagster"):
+            connection.execute(f"DROP DATABASE {name}")
+        connection.execute("DROP ROLE composed_autonama")
+    rights = (False, False, False, True)
+    assert owned == [("composed_autonama", *rights), ("composed_autonama_dagster", *rights)]
 
 
 def test_ports_are_published_on_loopback_only():
