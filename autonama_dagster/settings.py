@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,7 @@ from pydantic_settings import (
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.pair_names import pair_name, typed_name
+from autonama_dagster.private_files import is_open_to_others
 from autonama_dagster.setting_files import SettingFile, faults, read_file
 
 PriceScale = Literal["log", "linear"]
@@ -346,7 +348,11 @@ def _warn(files: list[SettingFile], form: LogFormat) -> None:
     names = {name for field in Settings.model_fields for name in env_names(field)}
     places = {name for name, _, _ in PLACES}
     told = os.environ.get(_WARNED, "").split("\n")
-    for fault in faults(files, os.environ.keys() - {_WARNED, *_NOT_OURS}, names | places, places):
+    found = [
+        *faults(files, os.environ.keys() - {_WARNED, *_NOT_OURS}, names | places, places),
+        *_open_secrets(files),
+    ]
+    for fault in found:
         if fault not in told:
             told.append(fault)
             text = f"warning: {fault}"
@@ -354,6 +360,21 @@ def _warn(files: list[SettingFile], form: LogFormat) -> None:
             print(line, file=sys.stderr)  # noqa: T201
     if told != [""]:
         os.environ[_WARNED] = "\n".join(told)
+
+
+def _open_secrets(files: list[SettingFile]) -> Iterator[str]:
+    """A line for the project's `.env` where it holds a secret and others may read it."""
+    path = project_dir() / ".env"
+    secret = {
+        name
+        for field, info in Settings.model_fields.items()
+        if info.annotation == SecretStr | None
+        for name in env_names(field)
+    }
+    for file in files:
+        held = sorted(secret & {name for name, value in file.values.items() if value})
+        if file.path == path and held and is_open_to_others(path):
+            yield f"{path}: other users may read {held[0]} in it; chmod 600 {path}"
 
 
 def env_name(field: str) -> str:

@@ -31,6 +31,7 @@ import psycopg
 from filelock import FileLock, Timeout
 
 from autonama_dagster.errors import DatabaseError
+from autonama_dagster.private_files import private_folder
 from resources import postgres_roles
 from resources.postgres_guard import end_orphans, holder_of, lease
 from resources.postgres_programs import (
@@ -276,7 +277,8 @@ class EmbeddedPostgres:
             os.chown(self._home, 0, gid)
             self._home.chmod(0o710)
             return
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self._home.parent)
+        self._home.mkdir(mode=0o700, exist_ok=True)
         owner = self._home.stat().st_uid
         if owner != os.geteuid():
             raise DatabaseError(

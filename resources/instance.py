@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef  # `overrides` has no public way
 
+from autonama_dagster.private_files import private_folder
 from autonama_dagster.settings import project_dir
 
 _NO_COMPUTE_LOGS: dict[str, Any] = {
@@ -19,8 +20,8 @@ _NO_COMPUTE_LOGS: dict[str, Any] = {
 
 def dagster_home() -> Path:
     """`.autonama/dagster` in the project folder, with a link to the checkout's `dagster.yaml`."""
-    home = project_dir() / ".autonama" / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
+    home = private_folder(project_dir() / ".autonama") / "dagster"
+    home.mkdir(exist_ok=True)
     link = home / "dagster.yaml"
     target = Path(__file__).resolve().parents[1] / "dagster.yaml"
     if not link.exists() or link.resolve() != target:
