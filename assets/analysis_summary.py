@@ -13,13 +13,13 @@ from assets.chance import expected_counts
 from assets.input_hashes import summary_hash
 from assets.pictures import inline_png
 from assets.stage import run_scope, stage, with_provenance
-from assets.symbol_charts import charted, draw_symbol_charts, links
+from assets.symbol_charts import charted, draw_symbol_charts, links, write_picture
 from assets.upstream import refuse_missing, require_days
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.analytics.summary import members
 from autonama_dagster.analytics.windows import day_number
-from autonama_dagster.charts.days import CHART_DAYS
+from autonama_dagster.charts.days import CHART_DAYS, SCAN_PICTURE
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
@@ -45,6 +45,7 @@ def analysis_summary(
     config: SummaryConfig,
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
+    progress: dg.ResourceParam[Any],
     correlation_matrix: pd.DataFrame,
 ) -> pd.DataFrame:
     """The day in one row: counts over the members, the strongest signals, the correlations."""
@@ -67,7 +68,7 @@ def analysis_summary(
     of_latest = by_day.get(latest, ranked.iloc[:0])
     shown = {row["date"].date().isoformat(): _figures(row) for row in frame.to_dict("records")}
     shown[latest.date().isoformat()] |= _pictures(
-        warehouse, settings, latest, of_latest, chances[latest], config
+        warehouse, settings, latest, of_latest, chances[latest], config, progress
     )
     annotate(context, shown)
     return with_provenance(frame, "analysis_summary", settings)
@@ -115,6 +116,7 @@ def _pictures(
     of_day: pd.DataFrame,
     expected: Mapping[str, Any],
     config: SummaryConfig,
+    progress: Any,
 ) -> dict[str, dg.MetadataValue]:
     """The picture of the latest day, and links to the charts of its symbols."""
     from autonama_dagster.charts.scan import scan_summary  # noqa: PLC0415
@@ -131,6 +133,10 @@ def _pictures(
         candles = warehouse.candles(chosen["symbol"].tolist(), reach, day)
         folder = settings.results_path / "charts"
         answered = warehouse.fetched_ranges("1d", chosen["symbol"].tolist())
-        files = draw_symbol_charts(folder, day, chosen, candles, settings, source, answered)
+        on_chart = progress.charts if progress else lambda *_: None
+        files = draw_symbol_charts(
+            folder, day, chosen, candles, settings, source, answered, on_chart
+        )
+        write_picture(folder / day.isoformat() / SCAN_PICTURE, picture)
         shown["symbol_charts"] = dg.MetadataValue.md(links(files))
     return shown

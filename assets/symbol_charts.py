@@ -1,6 +1,6 @@
 """Charts of single symbols as files: price with each day's own channel, volume, RSI, MACD."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from autonama_dagster.analytics.candles import Candles
 from autonama_dagster.analytics.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.run_windows import Answered, RunWindows, windows_of
-from autonama_dagster.charts.days import CHART_DAYS
+from autonama_dagster.charts.days import CHART_DAYS, SCAN_PICTURE
 from autonama_dagster.escaping import file_name, markdown, markdown_code
 from autonama_dagster.settings import CORE_MOVERS, Settings
 
@@ -30,25 +30,32 @@ def draw_symbol_charts(
     settings: Settings,
     source: str | None,
     answered: Answered | None = None,
+    on_chart: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Path]:
     """Write one PNG per symbol of `signals` to `folder`/`day`, in the place of those there.
 
-    A day has a channel of its own only where all of its window was `answered`, see `windows_of`.
+    `on_chart` hears how many of how many are drawn. A day has a channel of its own only where all
+    of its window was `answered`, see `windows_of`.
     """
     target = folder / day.isoformat()
     target.mkdir(parents=True, exist_ok=True)
     rows = signals.set_index("symbol", drop=False)
-    files = []
+    files: list[Path] = []
     for symbol in signals["symbol"]:
+        on_chart(len(files), len(signals))
         png = _draw(symbol, day, rows.loc[symbol], candles, settings, source, answered)
-        path = target / f"{file_name(symbol)}.png"
-        part = path.with_suffix(".part")
-        part.write_bytes(png)
-        part.replace(path)
-        files.append(path)
-    for stale in set(target.glob("*.png")) - set(files):
+        files.append(write_picture(target / f"{file_name(symbol)}.png", png))
+    on_chart(len(files), len(signals))
+    for stale in set(target.glob("*.png")) - {*files, target / SCAN_PICTURE}:
         stale.unlink()
     return files
+
+
+def write_picture(path: Path, png: bytes) -> Path:
+    """Write a picture that is never seen half."""
+    part = path.with_suffix(".part")
+    part.write_bytes(png)
+    return part.replace(path)
 
 
 def _draw(

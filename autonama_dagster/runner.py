@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -33,6 +34,8 @@ class Scanner:
         The project's tables.
     on_step
         Called with the title of each step as it starts.
+    progress
+        Hears in `charts` how many of how many charts are drawn.
     """
 
     def __init__(
@@ -43,13 +46,16 @@ class Scanner:
         exchange: MemoExchange,
         warehouse: Warehouse,
         on_step: Callable[[str], None] = lambda _: None,
+        progress: Any = None,
     ) -> None:
         self._settings = settings
         self._instance = instance
         self._exchange = exchange
         self._warehouse = warehouse
         self._on_step = on_step
-        self._defs = build_defs(settings, exchange=self._exchange, warehouse=warehouse)
+        self._defs = build_defs(
+            settings, exchange=self._exchange, warehouse=warehouse, progress=progress
+        )
 
     def scan(self, day: date, *, with_charts: bool = False) -> list[StepRun]:
         """Run what the day still needs; nothing when it is complete.

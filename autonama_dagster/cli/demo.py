@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 
+from autonama_dagster.charts.days import SCAN_PICTURE
 from autonama_dagster.cli.render import SYNTHETIC_NOTE, print_result
 from autonama_dagster.cli.scan import run_scan
 from autonama_dagster.cli.screen import screen
+from autonama_dagster.private_files import private_folder, write_private
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.results import export
@@ -47,25 +49,37 @@ def demo(seed: int) -> None:
     document, table = export(result, settings.results_path)
     out = screen()
     print_result(out, result, with_correlation=False)
-    charts = f"{len(result.charts)} in {result.charts[0].parent}" if result.charts else "none"
+    command = f"{_program()} --home {_quoted(home)}"
     for label, value in (
         ("signals", table),
         ("JSON", document),
-        ("charts", charts),
+        *_pictures(result.charts),
         ("total", f"{sum(result.seconds.values()):.1f} s"),
-        ("next", f"{_program()} --home {_quoted(home)} show alerts --signal BUY"),
-        ("", f"{_program()} --home {_quoted(home)} up"),
+        ("next", f"{command} show alerts --signal BUY"),
+        ("", f"{command} up"),
+        ("server", f"the demo's database server goes on; {command} db stop ends it"),
+        ("remove", f"{command} db drop, then rm -r {_quoted(home)}"),
     ):
         out.say(f"{label:8} {value}")
 
 
+def _pictures(charts: tuple[Path, ...]) -> list[tuple[str, str]]:
+    """Where the picture of the day is, and the charts of its symbols."""
+    of_day = [path for path in charts if path.name == SCAN_PICTURE]
+    lines = [("picture", str(path)) for path in of_day]
+    if charts:
+        lines.append(("charts", f"{len(charts) - len(of_day)} symbols in {charts[0].parent}"))
+    return lines
+
+
 def _prepare(home: Path) -> None:
     """A project folder of its own, with settings that no environment overrides."""
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(home.parent)
+    private_folder(home)
     start = datetime.now(UTC).date() - timedelta(days=DEMO_DAYS)
     file = home / ".env"
     if not file.exists():
-        file.write_text(f"AUTONAMA_START_DATE={start}\n", encoding="utf-8")
+        write_private(file, f"AUTONAMA_START_DATE={start}\n")
     for name in list(os.environ):
         if name.startswith("AUTONAMA_") or name == "DATABASE_URL":
             del os.environ[name]

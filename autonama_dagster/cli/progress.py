@@ -65,14 +65,21 @@ class StepProgress:
 
     def requests(self, done: int, total: int) -> None:
         """So many requests, or other parts, of the running step are done."""
+        self._count(done, total, "requests", many=self.many)
+
+    def charts(self, done: int, total: int) -> None:
+        """So many charts of the running step are drawn."""
+        self._count(done, total, "charts", many=PARTS)
+
+    def _count(self, done: int, total: int, what: str, *, many: int) -> None:
         self._bars.update(self._task, completed=done, total=total)
         parts = done * PARTS // max(total, 1)
-        if self._is_live or total < self.many or done == total:
+        if self._is_live or total < many or done == total:
             return
         if parts > self._parts_shown:
             self._parts_shown = parts
-            text = f"  {self._title}: {done} of {total}"
-            self._print(text, "requests", done=done, total=total)
+            shown = "" if what == "requests" else f" {what}"
+            self._print(f"  {self._title}: {done} of {total}{shown}", what, done=done, total=total)
 
     def waits(self, text: str | None) -> None:
         """Say for whom the step waits, once and as long as it does; None: no longer."""

@@ -183,6 +183,7 @@ def _stored(
             exchange=exchange,
             warehouse=warehouse,
             on_step=progress.step,
+            progress=progress,
         )
         scanner.scan(day, with_charts=with_charts)
     progress.step("read the results")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from assets import symbol_charts
-from assets.symbol_charts import draw_symbol_charts, links
+from assets.symbol_charts import draw_symbol_charts, links, write_picture
+from autonama_dagster.charts.days import SCAN_PICTURE
 
 DAY = date(2024, 3, 10)
 
@@ -31,3 +32,17 @@ def test_the_list_of_files_is_text_in_markdown():
         r"- \%3Cimg\%3E: `/r/%3Cimg%3E.png`",
         r"- a\_b\`c: `` /r/a_b`c.png ``",
     ]
+
+
+def test_the_days_picture_stays_and_charts_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(symbol_charts, "_draw", lambda *_: b"png")
+    target = tmp_path / "2024-03-10"
+    target.mkdir()
+    picture = write_picture(target / SCAN_PICTURE, b"scan")
+    signals = pd.DataFrame({"symbol": ["AUSDT", "BUSDT"], "signal": "BUY"})
+    counted = []
+    files = draw_symbol_charts(
+        tmp_path, DAY, signals, {}, None, None, on_chart=lambda *of: counted.append(of)
+    )
+    assert counted == [(0, 2), (1, 2), (2, 2)]
+    assert set(target.iterdir()) == {*files, picture}

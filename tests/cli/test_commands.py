@@ -200,7 +200,7 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
         return ScanResult(
             *(date(2024, 3, 10), pd.DataFrame(columns=[*EXPORTED]), summary, {}, "synthetic", True),
             seconds={"one": 1.5, "two": 2.0},
-            charts=(chart,),
+            charts=(chart, chart.with_name("scan.png")),
         )
 
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # the demo needs no network
@@ -219,5 +219,8 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
     assert "SYNTHETIC MARKET" in ended.err
     assert "total    3.5 s" in ended.out
     assert f"--home {folder} show alerts --signal BUY" in ended.out
-    assert f"charts   1 in {folder}" in ended.out
+    charts = folder / "results" / "charts" / "2024-03-10"
+    assert f"picture  {charts / 'scan.png'}\n" in ended.out
+    assert f"charts   1 symbols in {charts}\n" in ended.out
+    assert f"server goes on; autonama --home {folder} db stop ends it" in ended.out
     assert len(list((folder / "results").glob("backtest_results_*"))) == 2

@@ -27,6 +27,18 @@ def test_without_a_terminal_a_step_takes_four_lines_at_most():
     assert lines[-1].endswith("s]")
 
 
+def test_charts_are_counted_where_nothing_else_is_to_be_seen():
+    console = written(terminal=False)
+    with StepProgress(console).running() as progress:
+        progress.step("summary")
+        for done in range(20):
+            progress.charts(done, 19)
+    lines = console.file.getvalue().splitlines()
+    assert [line.split(": ")[-1] for line in lines[:-1]] == [
+        "5 of 19 charts", "10 of 19 charts", "15 of 19 charts",
+    ]  # fmt: skip
+
+
 def test_small_steps_take_one_line_each_and_their_seconds_are_kept():
     console = written(terminal=False)
     with StepProgress(console).running() as progress:
