@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Errors only: what pip warns of (its own version, a cache, an index) is not about this project.
+PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test lint types audit check bench docs lock clean
+.PHONY: help setup demo test lint types audit check bench docs lock clean purge
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -14,13 +16,14 @@ setup: $(STAMP) .env ## Install into .venv and write .env
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "the venv module is missing: install your system's python3-venv package"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing into $(VENV): about 160 packages, a few minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 .env:
-	@$(PYTHON) -c 'import datetime as d; print("AUTONAMA_START_DATE=%s" % (d.datetime.now(d.timezone.utc).date() - d.timedelta(days=365)))' > .env
+	@umask 077; $(PYTHON) -c 'import datetime as d; print("AUTONAMA_START_DATE=%s" % (d.datetime.now(d.timezone.utc).date() - d.timedelta(days=365)))' > .env
 	@echo "wrote .env: $$(cat .env)"
 
 demo: $(STAMP) ## Scan a synthetic market, offline
@@ -47,10 +50,19 @@ bench: $(STAMP) ## Measure; one JSON line each
 
 docs: $(STAMP) ## Write the generated pages of docs/
 	$(BIN)/python -m autonama_dagster.docs
+	$(BIN)/python .ci/licences.py
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --fork-strategy fewest --no-strip-extras --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
 	uv pip compile -q deploy/requirements.in -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url $$(sed -nE 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements.lock) -o deploy/requirements.lock
 
-clean: ## Remove .venv; data in .autonama stays
-	rm -rf $(VENV)
+clean: ## Remove .venv and caches; data, results and .env stay
+	rm -rf $(VENV) build dist *.egg-info .*_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+purge: $(STAMP) ## Delete the databases too, the demo's included; asks for YES=1
+	@test "$(YES)" = 1 || { echo "this deletes every candle and table of .autonama, and of the demo: make purge YES=1"; exit 1; }
+	@for home in "$(CURDIR)" "$(CURDIR)"/.autonama/demo*; do \
+		test ! -d "$$home" || $(BIN)/autonama --home "$$home" db drop --embedded --yes || exit 1; done
+	rm -rf .autonama
+	@$(MAKE) --no-print-directory clean

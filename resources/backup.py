@@ -300,6 +300,12 @@ def _check_user(url: str) -> None:
 
 
 def _preparation(name: str) -> str:
+    """SQL before a restore's own."""
+    # The dump's script lifts the limit.
+    return removing(name).as_string() + "\n"
+
+
+def removing(name: str) -> sql.Composed:
     """SQL that removes what a restore replaces; all names are ours or Dagster's."""
     if name == PROJECT:
         # The dump makes the schema.
@@ -309,9 +315,9 @@ def _preparation(name: str) -> str:
             sql.SQL("DROP TABLE IF EXISTS {} CASCADE;").format(sql.Identifier("public", table))
             for table in dagster_tables()
         ]
-    # Who still works with the tables is told, not waited for; the dump's script lifts the limit.
-    settings = "SET client_min_messages = warning;\nSET lock_timeout = '30s';\n"
-    return settings + "\n".join(d.as_string() for d in drops) + "\n"
+    # Who still works with the tables is told, not waited for.
+    settings = sql.SQL("SET client_min_messages = warning;\nSET lock_timeout = '30s';\n")
+    return settings + sql.SQL("\n").join(drops)
 
 
 def _counts(name: str, connection: psycopg.Connection[Any]) -> Counts:

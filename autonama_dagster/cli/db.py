@@ -4,7 +4,7 @@ import os
 
 import click
 
-from autonama_dagster.cli.db_admin import reader, retain
+from autonama_dagster.cli.db_admin import drop, reader, retain
 from autonama_dagster.cli.db_backup import backup, restore
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings
@@ -99,7 +99,7 @@ def psql(arguments: tuple[str, ...]) -> None:
     os.execve(found, [found, conninfo, *arguments], environment)  # noqa: S606
 
 
-for command in (backup, restore, retain, reader):
+for command in (backup, restore, retain, reader, drop):
     db.add_command(command)
 
 

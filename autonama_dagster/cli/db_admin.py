@@ -1,6 +1,7 @@
-"""`autonama db retain` and `autonama db reader`."""
+"""`autonama db retain`, `autonama db reader` and `autonama db drop`."""
 
 import os
+import sys
 
 import click
 
@@ -86,3 +87,37 @@ def reader(name: str) -> None:
     )
     shown = project.set(username=name, password=password).difference_update_query(_LOGIN)
     click.echo(shown.render_as_string(hide_password=chosen is not None))
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--embedded", is_flag=True, help="The embedded server, even if DATABASE_URL is set.")
+def drop(yes: bool, embedded: bool) -> None:
+    """Delete the project's database for good: candles, all tables, Dagster's runs and events.
+
+    Of the embedded server everything goes: it is stopped, and its data, log and socket are deleted.
+    On the server of DATABASE_URL the schema trading and Dagster's tables go; the databases
+    themselves, and what else is in them, stay. Refused while other programs use the database.
+    Results, settings and backups stay.
+
+    \b
+    Examples:
+      autonama db backup autonama.backup
+      autonama db drop
+    """  # noqa: D301
+    from resources.removal import planned, remove  # noqa: PLC0415
+
+    removal = planned(load_settings(), embedded=embedded)
+    if not removal.lines:
+        click.echo("there is no database")
+        return
+    click.echo("This deletes for good:", err=True)
+    for line in removal.lines:
+        click.echo(f"  {line}", err=True)
+    if not yes:
+        click.echo("Back up first: autonama db backup FILE", err=True)
+        if not sys.stdin.isatty():
+            raise InputError("nothing was deleted: add --yes where nobody can be asked")
+        click.confirm("Delete it?", abort=True, err=True)
+    remove(removal)
+    click.echo("deleted")

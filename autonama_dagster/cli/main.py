@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "Open the Dagster UI with its daemon."),
     "status": ("status", "Say what is fresh, what is missing, what ran; exit code 1 if unwell."),
     "metrics": ("metrics", "Serve Prometheus metrics."),
-    "db": ("db", "The project's database: start, stop, psql, backup, restore, retain, reader."),
+    "db": ("db", "The project's database: start, stop, psql, backup, restore, drop, ..."),
     "replay": ("replay", "A local exchange that replays recorded or synthetic candles."),
     "retire": ("retire", "Stop computing a symbol."),
     "settings": ("settings", "Show every setting, its value and where to change it."),
