@@ -89,7 +89,7 @@ def test_a_month_that_was_cut_short(stage, december):
     with zipfile.ZipFile(io.BytesIO(honest)) as archive:
         lines = archive.read(archive.namelist()[0]).decode().splitlines()
     put(december, packed(december.stem, lines[:7]))
-    folder = december.parents[5] / "daily/klines/ETHUSDT/1d"
+    folder = december.parents[4] / "daily/klines/ETHUSDT/1d"
     folder.mkdir(parents=True)
     for n, line in enumerate(lines[7:], 8):
         name = f"ETHUSDT-1d-2023-12-{n:02}"

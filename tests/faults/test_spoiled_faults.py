@@ -5,6 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
 
+import dagster as dg
 import pytest
 from fault_support import DAY, SYMBOLS
 
@@ -140,7 +141,9 @@ def test_odd_entries_of_the_list_of_pairs(stage, door, exchange):
     stage.scan(exchange)
     assert len(exchange.left_out) == len(odd)
     stage.check_complete("fetch_log")
-    (event,) = stage.project.instance.fetch_materializations("universe", limit=1).records
+    (event,) = stage.project.instance.fetch_materializations(
+        dg.AssetKey("universe"), limit=1
+    ).records
     assert event.asset_materialization.metadata["left_out_pairs"].value == len(odd)
 
 
