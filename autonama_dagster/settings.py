@@ -303,6 +303,7 @@ def load_settings(**overrides: Any) -> Settings:
     InputError
         A value is missing, malformed or out of range; the message names it and never shows secrets.
     """
+    _require_text()
     files = setting_files()
     logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # what it warns of, we say once
     try:
@@ -343,9 +344,23 @@ def origins() -> dict[str, str]:
     }
 
 
+def _require_text() -> None:
+    """Refuse a variable of ours whose bytes are no UTF-8: nothing can show or store its value."""
+    for name in (*_names(), *(name for name, _, _ in PLACES)):
+        try:
+            os.environ.get(name, "").encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{name}: not UTF-8 text; write it in UTF-8") from None
+
+
+def _names() -> set[str]:
+    """Every name that a setting is read from."""
+    return {name for field in Settings.model_fields for name in env_names(field)}
+
+
 def _warn(files: list[SettingFile], form: LogFormat) -> None:
     """Tell each fault in the names of settings once."""
-    names = {name for field in Settings.model_fields for name in env_names(field)}
+    names = _names()
     places = {name for name, _, _ in PLACES}
     told = os.environ.get(_WARNED, "").split("\n")
     found = [

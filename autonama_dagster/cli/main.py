@@ -109,6 +109,8 @@ def _run() -> None:
     own, rest = _split(sys.argv[1:])
     debug = "--debug" in own
     arguments = [*(a for a in own if a != "--debug"), *rest]
+    if odd := [a for a in arguments if not _is_text(a)]:
+        _fail(f"argument {odd[0]!a}: not UTF-8 text; write it in UTF-8", 2)
     try:
         code = autonama.main(arguments, prog_name="autonama", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -137,6 +139,14 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:end], arguments[end:]
 
 
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:  # bytes of another encoding, as Python keeps them
+        return False
+    return True
+
+
 def _text(error: Exception) -> str:
     from autonama_dagster.errors import AutonamaError  # noqa: PLC0415
 
@@ -146,6 +156,8 @@ def _text(error: Exception) -> str:
         from resources.database_errors import database_error  # noqa: PLC0415
 
         return str(database_error(None, error))
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{str(error.filename)[:200]}: {error.strerror}; use another file or folder"
     return f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback"
 
 

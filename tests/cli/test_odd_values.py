@@ -1,0 +1,123 @@
+"""Odd values at every door: each ends with one line of ours, never with another library's error."""
+
+import click
+import pytest
+import stamina
+
+from autonama_dagster.cli.main import autonama
+from autonama_dagster.settings import Settings, env_name
+
+ODD = (
+    *("", " ", ",", "nan", "inf", "-1", "0", "1e400", "9" * 400, "true", "null", "[]"),
+    *("ü" * 40, "\udcff", "a\nb", "2024-03-10T25:00", "../../x", "%s%n", "'; --", "~nobody/x"),
+    *("/dev/null/x", "/", "x" * 5000, "９", "+5", "0x10", "1_0", "\u202e", "2024-02-30"),
+)  # fmt: skip
+# What a command needs besides the option, so that the option is looked at.
+NEEDS = {
+    "backfill": ["--from", "2024-03-09"],
+    "explain": ["BTCUSDT"],
+    "revisions": ["--since", "2024-03-11"],
+    "replay serve": ["--synthetic", "1", "--port", "1"],
+    "show": ["signals"],
+    "up": ["--port", "1"],
+    "metrics": ["--port", "1"],
+}
+# They would do it: passed to another program, or a market of any number.
+LEFT_OUT = {("db psql", "arguments"), ("demo", "seed")}
+
+
+def doors():
+    def leaves(command, path):
+        if isinstance(command, click.Group):
+            for name in command.list_commands(click.Context(command)):
+                yield from leaves(command.get_command(click.Context(command), name), [*path, name])
+        else:
+            yield " ".join(path), command
+
+    for path, command in leaves(autonama, []):
+        for option in command.params:
+            is_open = not getattr(option, "is_flag", False)
+            is_open = is_open and not isinstance(option.type, click.Choice)
+            if is_open and (path, option.name) not in LEFT_OUT:
+                yield path, option
+
+
+@pytest.fixture
+def nothing_serves(monkeypatch):
+    """A value that is in order after all starts no server and makes no role."""
+
+    def refused(*_, **__):
+        raise click.UsageError("it would have begun")
+
+    monkeypatch.setattr("autonama_dagster.web.start_web_server", refused)
+    monkeypatch.setattr("autonama_dagster.cli.replay.serve_market", refused)
+    monkeypatch.setattr("resources.reader_role._make", refused)
+    monkeypatch.setattr("autonama_dagster.cli.up.start_dagster", refused)
+    monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", "http://127.0.0.1:1")
+    with stamina.set_testing(testing=True, attempts=1):
+        yield
+
+
+@pytest.mark.usefixtures("day", "nothing_serves")
+@pytest.mark.parametrize(("path", "option"), list(doors()), ids=lambda x: getattr(x, "name", x))
+def test_an_odd_value_of_an_option_is_one_line(run, path, option):
+    is_option = isinstance(option, click.Option)
+    needed = NEEDS.get(path, [])
+    if not is_option and option.name in {"symbol", "what", "file"}:
+        needed = []
+    elif is_option and option.opts[0] in needed:
+        needed = [a for a in needed if a not in needed[needed.index(option.opts[0]) :][:2]]
+    for odd in ODD:
+        ended = run(
+            *path.split(), *needed, *([f"{option.opts[0]}={odd}"] if is_option else ["--", odd])
+        )
+        said(ended, odd)
+
+
+def said(ended, odd):
+    """The end is one of ours."""
+    assert ended.code in {0, 1, 2}, (odd, ended)
+    assert "unexpected" not in ended.err, (odd, ended.err)
+    assert "Traceback" not in ended.err, odd
+    if ended.code:
+        assert ended.err.splitlines()[-1].startswith("autonama: "), (odd, ended.err)
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_an_odd_value_of_a_setting_is_one_line(run, home, monkeypatch, field):
+    for odd in ODD:
+        monkeypatch.setenv(env_name(field), odd)
+        said(run("settings"), odd)
+        monkeypatch.delenv(env_name(field))
+        if odd != "\udcff":
+            (home / ".env").write_text(f"{env_name(field)}={odd}\n")
+            said(run("settings"), odd)
+            (home / ".env").unlink()
+
+
+@pytest.mark.usefixtures("day", "nothing_serves")
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("AUTONAMA_HOME", "status"),
+        ("AUTONAMA_SETTINGS_FILE", "settings"),
+        ("AUTONAMA_RESULTS_DIR", "explain BTCUSDT --format png"),
+        ("AUTONAMA_EXCHANGE_URL", "scan"),
+        ("AUTONAMA_ARCHIVE_LOCATION", "scan --core-movers"),
+        ("DATABASE_URL", "show signals"),
+        ("AUTONAMA_DAGSTER_DATABASE_URL", "retire BTCUSDT"),
+        ("AUTONAMA_POSTGRES_BIN", "db psql"),
+        ("AUTONAMA_READER_PASSWORD", "db reader"),
+    ],
+)
+def test_an_odd_value_of_a_place_is_one_line(run, monkeypatch, name, line):
+    values = list(ODD)
+    if name.endswith("_URL"):
+        kind = "http" if "EXCHANGE" in name else "postgresql"
+        values += [f"{kind}://{odd}" for odd in ODD] + [f"{kind}://h:x{odd}/y" for odd in ODD]
+        values += [f"{kind}://127.0.0.1:99999/x", f"{kind}://[::1", f"{kind}://[x]:1/y"]
+    if "ARCHIVE" in name:
+        monkeypatch.setenv("AUTONAMA_EXCHANGE", "archive")
+    for odd in values:
+        monkeypatch.setenv(name, odd)
+        said(run(*line.split()), odd)
