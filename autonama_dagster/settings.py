@@ -409,5 +409,5 @@ def _describe(location: str, error: Any) -> str:
     name = env_name(location) if location in Settings.model_fields else location
     message = str(error["msg"]).removeprefix("Value error, ")
     secret = any(word in name.upper() for word in ("URL", "KEY", "SECRET", "WEBHOOK"))
-    shown = "" if secret else f"={error['input']}"
+    shown = "" if secret else f"={' '.join(str(error['input']).split())[:200]}"
     return f"{name}{shown}: {message[0].lower()}{message[1:]}; correct it and try again"

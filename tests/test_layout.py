@@ -273,6 +273,23 @@ def test_ci_runs_lint_types_audit_and_tests():
         assert re.search(rf"^make .*\b{target}\b", run, re.MULTILINE), target
 
 
+def test_the_workflow_runs_what_ci_runs_and_the_templates_are_forms():
+    github = ROOT / ".github"
+    workflow = yaml.safe_load((github / "workflows" / "check.yaml").read_text(encoding="utf-8"))
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert workflow["permissions"] == {"contents": "read"}
+    oldest = PYPROJECT["project"]["requires-python"].removeprefix(">=")
+    assert oldest in job["strategy"]["matrix"]["python"]
+    forms = sorted((github / "ISSUE_TEMPLATE").glob("*.yaml"))
+    assert len(forms) == 2
+    for form in forms:
+        found = yaml.safe_load(form.read_text(encoding="utf-8"))
+        assert found["name"]
+        assert found["description"]
+        assert len({field["id"] for field in found["body"]}) == len(found["body"])
+
+
 def test_make_check_does_what_ci_does():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^check: lint types audit test\b", makefile, re.MULTILINE)

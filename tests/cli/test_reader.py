@@ -13,17 +13,25 @@ import pytest
 import autonama_dagster
 from autonama_dagster.errors import DatabaseError, InputError, SchemaError
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "notebook.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 DAY = date(2024, 3, 10)
 
 
-@pytest.mark.usefixtures("day")
-def test_the_page_runs_from_top_to_bottom():
-    plt.switch_backend("agg")
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+def run_page(name):
+    """Run a page's blocks of Python, one after the other; their number and what they named."""
+    text = (DOCS / name).read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     names = {}
     for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), names)
+        exec(compile(block, name, "exec"), names)
+    return blocks, names
+
+
+@pytest.mark.usefixtures("day")
+def test_the_pages_run_from_top_to_bottom():
+    plt.switch_backend("agg")
+    assert set(run_page("how-to.md")[1]["signals"].index.levels[0]) == {"BTCUSDT", "ETHUSDT"}
+    blocks, names = run_page("notebook.md")
     plt.close("all")
     assert len(blocks) > 5
     assert set(names["latest"]["signal"]) <= {"BUY", "SELL", "HOLD"}
