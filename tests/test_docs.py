@@ -79,7 +79,9 @@ def test_commands_in_the_pages_exist(page, line):
     try:
         parse(arguments)
     except click.UsageError as error:
-        pytest.fail(f"{page}: autonama {line}: {error.format_message()}")
+        is_mention = arguments[:-1] == ["db"] and f"`autonama {line}`" in TEXTS[page]
+        if not (is_mention and isinstance(error, click.MissingParameter)):
+            pytest.fail(f"{page}: autonama {line}: {error.format_message()}")
 
 
 def test_the_command_parser_rejects_what_does_not_exist():
