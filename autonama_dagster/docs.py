@@ -6,7 +6,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from autonama_dagster.schemas.ddl import data_dictionary
-from autonama_dagster.settings import PLACES, Settings, env_names
+from autonama_dagster.setting_files import PLACES
+from autonama_dagster.settings import Settings, env_names
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
 

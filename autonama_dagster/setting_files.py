@@ -1,10 +1,12 @@
 """Files of `NAME=value` lines: their text, their names, and names that nobody reads."""
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
@@ -13,6 +15,30 @@ from autonama_dagster.errors import InputError
 PREFIX = "AUTONAMA_"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LIKE = 0.75  # of two names, so that one is taken for the other misspelt
+
+# Read from the environment before the settings are, so they are no fields of `Settings`.
+PLACES = (
+    (
+        "AUTONAMA_HOME",
+        "the checkout",
+        "Folder that holds `.env`, the data and the results; option `--home` sets it too.",
+    ),
+    ("AUTONAMA_SETTINGS_FILE", "", "A further file of `NAME=value` lines; `.env` wins over it."),
+    (
+        "AUTONAMA_POSTGRES_BIN",
+        "",
+        "Folder of the Postgres programs to use in place of the wheel's.",
+    ),
+    (
+        "AUTONAMA_READER_PASSWORD",
+        "a random one",
+        "Password of the role that `autonama db reader` makes.",
+    ),
+)
+NOT_OURS = {
+    *("AUTONAMA_IMAGE", "AUTONAMA_UI_PORT", "AUTONAMA_METRICS_PORT"),  # of deploy/compose.yaml
+    "AUTONAMA_MARKET_DATA",  # of the tests
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +98,24 @@ def read_file(path: Path) -> SettingFile:
         {b.key.upper(): b.value for b in bindings if b.key},
         tuple(b.original.line for b in bindings if b.error),
     )
+
+
+def require_text(names: Iterable[str]) -> None:
+    """Refuse a variable whose bytes are no UTF-8: nothing could show or store its value."""
+    for name in names:
+        try:
+            os.environ.get(name, "").encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{name}: not UTF-8 text; write it in UTF-8") from None
+
+
+def can_be_resolved(url: str) -> bool:
+    """Whether the host of a URL can be a name at all; no part of one has over 63 characters."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # told where the URL is used, without its password
+        return True
+    return all(len(label) < 64 for label in host.split("."))  # noqa: PLR2004
 
 
 def faults(

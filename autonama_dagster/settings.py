@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -32,36 +33,21 @@ from pydantic_settings import (
 from autonama_dagster.errors import InputError
 from autonama_dagster.pair_names import pair_name, typed_name
 from autonama_dagster.private_files import is_open_to_others
-from autonama_dagster.setting_files import SettingFile, faults, read_file
+from autonama_dagster.setting_files import (
+    NOT_OURS,
+    PLACES,
+    SettingFile,
+    can_be_resolved,
+    faults,
+    read_file,
+    require_text,
+)
 
 PriceScale = Literal["log", "linear"]
 LogFormat = Literal["text", "json"]
 CORE_MOVERS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
-# Read from the environment before the settings are, so they are no fields of `Settings`.
-PLACES = (
-    (
-        "AUTONAMA_HOME",
-        "the checkout",
-        "Folder that holds `.env`, the data and the results; option `--home` sets it too.",
-    ),
-    ("AUTONAMA_SETTINGS_FILE", "", "A further file of `NAME=value` lines; `.env` wins over it."),
-    (
-        "AUTONAMA_POSTGRES_BIN",
-        "",
-        "Folder of the Postgres programs to use in place of the wheel's.",
-    ),
-    (
-        "AUTONAMA_READER_PASSWORD",
-        "a random one",
-        "Password of the role that `autonama db reader` makes.",
-    ),
-)
 _WARNED = "AUTONAMA_WARNED"  # names the faults that were told, to this process and its children
-_NOT_OURS = {
-    *("AUTONAMA_IMAGE", "AUTONAMA_UI_PORT", "AUTONAMA_METRICS_PORT"),  # of deploy/compose.yaml
-    "AUTONAMA_MARKET_DATA",  # of the tests
-}
 
 
 def project_dir() -> Path:
@@ -252,6 +238,14 @@ class Settings(BaseSettings):
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith("postgres"):
             raise ValueError("is not a postgresql:// URL")
+        if value is not None and not can_be_resolved(value.get_secret_value()):
+            raise ValueError("its host cannot be a name: a part of it is longer than 63 characters")
+        return value
+
+    @field_validator("exchange_url", "ui_url", "pictures_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        _ = urlsplit(value or "").port  # its ValueError says what is wrong
         return value
 
     @field_validator("alert_webhook")
@@ -303,7 +297,7 @@ def load_settings(**overrides: Any) -> Settings:
     InputError
         A value is missing, malformed or out of range; the message names it and never shows secrets.
     """
-    _require_text()
+    require_text([*_names(), *(name for name, _, _ in PLACES)])
     files = setting_files()
     logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # what it warns of, we say once
     try:
@@ -344,15 +338,6 @@ def origins() -> dict[str, str]:
     }
 
 
-def _require_text() -> None:
-    """Refuse a variable of ours whose bytes are no UTF-8: nothing can show or store its value."""
-    for name in (*_names(), *(name for name, _, _ in PLACES)):
-        try:
-            os.environ.get(name, "").encode()
-        except UnicodeEncodeError:
-            raise InputError(f"{name}: not UTF-8 text; write it in UTF-8") from None
-
-
 def _names() -> set[str]:
     """Every name that a setting is read from."""
     return {name for field in Settings.model_fields for name in env_names(field)}
@@ -364,7 +349,7 @@ def _warn(files: list[SettingFile], form: LogFormat) -> None:
     places = {name for name, _, _ in PLACES}
     told = os.environ.get(_WARNED, "").split("\n")
     found = [
-        *faults(files, os.environ.keys() - {_WARNED, *_NOT_OURS}, names | places, places),
+        *faults(files, os.environ.keys() - {_WARNED, *NOT_OURS}, names | places, places),
         *_open_secrets(files),
     ]
     for fault in found:
