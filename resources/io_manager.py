@@ -68,6 +68,7 @@ def _scope(keys: Any, metadata: Any) -> Scope:
 def _metadata(written: Written, batch: Batch) -> dict[str, Any]:
     found: dict[str, Any] = {
         ROWS_METADATA: written.rows,
+        "rows_read_back": written.rows,  # the write fails where they are others
         "symbols": written.symbols,
         "quarantined_rows": written.quarantined,
         "write_seconds": round(written.seconds, 3),

@@ -18,6 +18,7 @@ from autonama_dagster.schemas.market import QUARANTINE
 from autonama_dagster.schemas.revisions import REVISIONS
 from resources.days import midnight
 from resources.frames import split, to_arrow
+from resources.read_back import check_none, check_scope, check_staged
 
 STAGE = "autonama_stage"
 DAY = timedelta(days=1)
@@ -117,9 +118,11 @@ def replace_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table, scope: Scope)
             merge_rows(cursor, of, arrow)
         else:
             _append(cursor, of, arrow)
+            check_scope(cursor, of, arrow, where, values)
         return
     cursor.execute(f"DELETE FROM {qualified(of)}{where}", tuple(values) or None)
     _append(cursor, of, arrow)
+    check_scope(cursor, of, arrow, where, values)
 
 
 def _append(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
@@ -130,7 +133,7 @@ def _append(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
         cursor.adbc_ingest(of.name, arrow, mode="append", db_schema_name=SCHEMA)
         return
     _stage(cursor, of, arrow)
-    _drain(cursor, of, "")
+    _drain(cursor, of, "", [c for c in of.columns if c not in of.key])
 
 
 def merge_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
@@ -150,7 +153,8 @@ def merge_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
         _keep_replaced(cursor, of, REVISIONS[of.name])
     updates = ", ".join(f'"{c}" = {value}' for c, value in given.items())
     changed = f" WHERE {_differs(of, 'excluded')}" if "row_hash" in others else ""
-    _drain(cursor, of, f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}")
+    conflict = f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}"
+    _drain(cursor, of, conflict, _said(of) if changed else others)
 
 
 def _keep_replaced(cursor: dbapi.Cursor, of: Table, kept: Table) -> None:
@@ -168,13 +172,33 @@ def _keep_replaced(cursor: dbapi.Cursor, of: Table, kept: Table) -> None:
         GROUP BY {replaced}
         """
     )
+    said = ", ".join(f't."{c}"' for c in _said(of))
+    check_none(
+        cursor,
+        kept,
+        f"""
+        SELECT count(*)
+        FROM {STAGE} AS s JOIN {qualified(of)} AS t USING ({keys})
+        WHERE {_differs(of, "s")} AND NOT EXISTS (
+            SELECT FROM {qualified(kept)} AS r
+            WHERE {" AND ".join(f"r.{k} = t.{k}" for k in of.key)} AND r.valid_from = t.fetched_at
+              AND r.valid_to = greatest(t.fetched_at, s.fetched_at)
+              AND ({said.replace("t.", "r.")}) IS NOT DISTINCT FROM ({said})
+        )
+        """,
+        "replaced candles",
+    )
 
 
 def _differs(of: Table, other: str) -> str:
     """Whether the candle `t` has other numbers or another hash: a number changed by hand counts."""
-    said = [c for c in of.columns if c not in of.key and c not in ABOUT_CANDLES]
-    columns = (", ".join(f'{row}."{c}"' for c in said) for row in ("t", other))
+    columns = (", ".join(f'{row}."{c}"' for c in _said(of)) for row in ("t", other))
     return "({}) IS DISTINCT FROM ({})".format(*columns)
+
+
+def _said(of: Table) -> list[str]:
+    """Columns that say something of a candle."""
+    return [c for c in of.columns if c not in of.key and c not in ABOUT_CANDLES]
 
 
 def _stage(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
@@ -182,12 +206,14 @@ def _stage(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
     cursor.adbc_ingest(STAGE, arrow.select(list(of.columns)), mode="create", temporary=True)
 
 
-def _drain(cursor: dbapi.Cursor, of: Table, conflict: str) -> None:
+def _drain(cursor: dbapi.Cursor, of: Table, conflict: str, compared: Sequence[str]) -> None:
     casts = {"jsonb": "::jsonb"}
     chosen = ", ".join(f'"{c}"{casts.get(of.sql_type(c) or "", "")}' for c in of.columns)
     cursor.execute(
         f"INSERT INTO {qualified(of)} AS t ({_columns(of)}) SELECT {chosen} FROM {STAGE}{conflict}"
     )
+    if of.key:
+        check_staged(cursor, of, STAGE, compared)
     cursor.execute(f"DROP TABLE {STAGE}")
 
 
@@ -212,3 +238,11 @@ def quarantine_rows(
         )
         good, _ = split(QUARANTINE, rows)
         _append(cursor, QUARANTINE, to_arrow(QUARANTINE, good))
+        check_none(
+            cursor,
+            QUARANTINE,
+            f"SELECT greatest($1 - count(*), 0) FROM {qualified(QUARANTINE)} "
+            "WHERE run_id = $2 AND table_name = $3",
+            "quarantined rows",
+            (len(good), stamps["run_id"], of.name),
+        )

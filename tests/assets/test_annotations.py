@@ -10,7 +10,10 @@ from assets.signals import ANNOTATED
 FIRST = [
     "signal", "z_score", "signal_strength", "close", "lower_band", "upper_band", "confirmations",
 ]  # fmt: skip
-OF_THE_RUN = {"rows", "symbols", "quarantined_rows", "write_seconds", "compute_seconds"}
+OF_THE_RUN = {
+    *("rows", "rows_read_back", "symbols", "quarantined_rows"),
+    *("write_seconds", "compute_seconds"),
+}
 
 
 @pytest.fixture(scope="module")
