@@ -18,6 +18,8 @@ RECENT: Final = timedelta(hours=24)
 FAILED: Final = "FAILURE"
 SUCCEEDED: Final = "SUCCESS"
 _ENDED: Final = (SUCCEEDED, FAILED, "CANCELED")
+_LOST_AFTER: Final = timedelta(minutes=5)  # a process that starts a run may take so long
+_SILENT: Final = timedelta(hours=1)
 _BEATS_EVERY: Final = timedelta(seconds=30)
 _ALIVE: Final = 4 * _BEATS_EVERY
 
@@ -65,6 +67,26 @@ class Automation:
 
 
 @dataclass(frozen=True)
+class Stalled:
+    """A run under way that does not go on.
+
+    Attributes
+    ----------
+    run_id, job
+        As Dagster names them.
+    is_lost
+        Whether no process holds its lock; otherwise one does, and is silent.
+    heard
+        Its last event.
+    """
+
+    run_id: str
+    job: str
+    is_lost: bool
+    heard: datetime
+
+
+@dataclass(frozen=True)
 class DagsterFacts:
     """What Dagster's database says.
 
@@ -88,6 +110,8 @@ class DagsterFacts:
         Registered symbols in their order.
     failed_checks
         Checks whose latest evaluation failed, as `asset: check`.
+    stalled
+        Runs under way that nobody executes any more, or that have said nothing for an hour.
     unreadable
         Why the database could not be read, which leaves all others empty; None: it could.
     """
@@ -101,6 +125,7 @@ class DagsterFacts:
     automations: tuple[Automation, ...] = ()
     registered: tuple[str, ...] = ()
     failed_checks: tuple[str, ...] = ()
+    stalled: tuple[Stalled, ...] = ()
     unreadable: str | None = None
 
 
@@ -140,6 +165,7 @@ def read_dagster(connection: Connection[Row], now: datetime) -> DagsterFacts:
             )
         ),
         failed_checks=_failed_checks(connection),
+        stalled=_stalled(connection, now),
     )
 
 
@@ -254,6 +280,35 @@ def _instigator_name(body: str) -> str:
     origin = json.loads(body).get("origin") or {}
     names = (origin.get(k) for k in ("job_name", "instigator_name"))
     return next((str(n) for n in names if n), "?")
+
+
+def _stalled(connection: Connection[Row], now: datetime) -> tuple[Stalled, ...]:
+    """See `resources.run_locks`: a run that is executed holds a lock."""
+    rows = _all(
+        connection,
+        """
+        SELECT r.run_id, r.pipeline_name, NOT EXISTS (
+                   SELECT FROM pg_locks AS l
+                   WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+                     AND l.database = (
+                         SELECT oid FROM pg_database WHERE datname = current_database()
+                     )
+                     AND ((l.classid::bigint << 32) | l.objid::bigint)
+                       = hashtextextended(r.run_id, 0)
+               ),
+               (SELECT e.timestamp FROM event_logs AS e
+                WHERE e.run_id = r.run_id ORDER BY e.id DESC LIMIT 1)
+        FROM runs AS r
+        WHERE r.status IN ('STARTING', 'STARTED', 'CANCELING')
+        ORDER BY r.id
+        """,
+    )
+    found = (
+        Stalled(run_id, job, is_lost, heard.replace(tzinfo=UTC))
+        for run_id, job, is_lost, heard in rows
+        if heard is not None
+    )
+    return tuple(r for r in found if now - r.heard > (_LOST_AFTER if r.is_lost else _SILENT))
 
 
 def _failed_checks(connection: Connection[Row]) -> tuple[str, ...]:

@@ -7,25 +7,32 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+import psycopg
+from psycopg import Connection
 
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.planner import stretches
 from autonama_dagster.settings import Settings, project_dir
 from resources.dagster_facts import FAILED, RECENT, DagsterFacts, read_dagster
-from resources.database import embedded_server
+from resources.database import embedded_server, newest_revision, revisions
 from resources.days import DUE
+from resources.diagnosis import explained
 from resources.exchange.pulse import NoPulseError, feel_pulse
-from resources.readers import Databases, find_databases, reading
+from resources.readers import Databases, Row, find_databases, reading
+from resources.schema_check import faults
 from resources.table_facts import TableFacts, read_tables
 
 DAY: Final = timedelta(days=1)
 GRACE: Final = timedelta(
     hours=1
 )  # after midnight, in which the day before may still be in the making
+LOW_BYTES: Final = 512 * 2**20  # free space: a day, the write-ahead log and the files of its runs
+LOW_FILES: Final = 10_000
 _LISTED: Final = 5
 
 
@@ -101,7 +108,7 @@ def gather(settings: Settings) -> Health:
         with reading(databases.project) as connection:
             dagster = dagster_facts(databases, wall)
             clock = answer.result()
-            tables = read_tables(connection, dagster.registered, clock.expected)
+            tables = table_facts(connection, settings, databases, dagster, clock)
     folder = _data_folder(settings)
     return Health(
         clock=clock,
@@ -109,7 +116,7 @@ def gather(settings: Settings) -> Health:
         dagster=dagster,
         disk=Disk(folder, _folder_bytes(folder), free_bytes(settings)),
         next_tick=next_tick(wall),
-        problems=tuple(problems(clock, tables, dagster, wall)),
+        problems=(*problems(clock, tables, dagster, wall), *disk_problems(settings)),
         notes=tuple(notes(clock, tables, dagster)),
     )
 
@@ -137,6 +144,58 @@ def dagster_facts(databases: Databases, wall: datetime) -> DagsterFacts:
         return DagsterFacts(unreadable=str(error))
 
 
+def table_facts(
+    connection: Connection[Row],
+    settings: Settings,
+    databases: Databases,
+    dagster: DagsterFacts,
+    clock: Clock,
+) -> TableFacts:
+    """What the project's tables hold and what is wrong with them, or why they cannot be read."""
+    kept = settings.retention_alerts_days
+    alerts_since = None if kept is None else clock.now.date() - timedelta(days=kept - 1)
+    found: tuple[str, ...] = ()
+    try:
+        if has := revisions(connection):
+            found = tuple(_schema_faults(connection, has))
+        tables = read_tables(connection, dagster.registered, clock.expected, alerts_since)
+    except psycopg.Error as error:
+        connection.rollback()
+        why = None if found else str(explained(databases.project, error))
+        return TableFacts(faults=found, unreadable=why)
+    return replace(tables, faults=found)
+
+
+def _schema_faults(connection: Connection[Row], has: Sequence[str]) -> Iterator[str]:
+    newest = newest_revision()
+    if list(has) != [newest]:
+        yield (
+            f"the tables are at migration {', '.join(has)} and this version makes {newest}: "
+            "run `autonama db start`, which brings them there or says why it cannot"
+        )
+        return
+    yield from faults(connection)
+
+
+def disk_problems(settings: Settings) -> Iterator[str]:
+    """Each disk of ours that is nearly full."""
+    looked = set()
+    for folder in (_data_folder(settings), project_dir()):
+        there = next(p for p in (folder, *folder.parents) if p.exists())
+        space = os.statvfs(there)
+        if there.stat().st_dev in looked:
+            continue
+        looked.add(there.stat().st_dev)
+        free = space.f_bavail * space.f_frsize
+        if free < LOW_BYTES:
+            yield (
+                f"{free / 2**20:,.0f} MiB are left on the disk of {there}, and a scan may need "
+                f"{LOW_BYTES / 2**20:,.0f}: make space there"
+            )
+        elif space.f_files and space.f_favail < LOW_FILES:
+            yield f"{space.f_favail:,} files are left on the disk of {there}: delete some there"
+
+
 def free_bytes(settings: Settings) -> int:
     """Free space on the disk of the data folder."""
     folder = _data_folder(settings)
@@ -153,8 +212,17 @@ def problems(
     clock: Clock, tables: TableFacts, dagster: DagsterFacts, wall: datetime
 ) -> Iterator[str]:
     """What is stale or failing: each line names it and says what to do."""
+    yield from tables.faults
+    if tables.unreadable is not None:
+        yield f"the tables cannot be read: {tables.unreadable}"
     if dagster.unreadable is not None:
         yield f"runs are unknown: {dagster.unreadable}"
+    if tables.unreadable is None and not tables.faults:
+        yield from _table_problems(clock, tables)
+    yield from _run_problems(dagster, wall)
+
+
+def _table_problems(clock: Clock, tables: TableFacts) -> Iterator[str]:
     latest = tables.latest_summary
     if latest is None:
         yield "no day is complete yet: run `autonama scan`"
@@ -173,6 +241,12 @@ def problems(
             f"{_days(len(gaps))} without a summary or universe: {listed(ranges(gaps))}; "
             f"run `autonama backfill --from {first} --to {last}`"
         )
+    for lacking in tables.lacking:
+        yield (
+            f"{lacking.count} rows of members are gone from {lacking.table}, the latest of "
+            f"{lacking.symbol} on {lacking.day}: run `autonama backfill --from {lacking.first} "
+            f"--to {lacking.day} --again`"
+        )
     if tables.failed_fetches:
         yield (
             f"{len(tables.failed_fetches)} symbols could not be fetched for {tables.day}: "
@@ -182,6 +256,18 @@ def problems(
         yield (
             f"{len(unasked)} registered symbols were not asked for on {tables.day}: "
             f"{listed(unasked)}; run `autonama scan --date {tables.day}`"
+        )
+
+
+def _run_problems(dagster: DagsterFacts, wall: datetime) -> Iterator[str]:
+    for stalled in dagster.stalled:
+        when = f"{stalled.heard:%Y-%m-%d %H:%M} UTC"
+        yield (
+            f"a run of {stalled.job} has lost its process, last heard {when}: run `autonama scan`, "
+            "which ends it and does it again"
+            if stalled.is_lost
+            else f"a run of {stalled.job} says nothing since {when}: see run {stalled.run_id} in "
+            "`autonama up`"
         )
     for run in dagster.last_by_job:
         if run.status == FAILED and run.ended is not None and wall - run.ended < RECENT:

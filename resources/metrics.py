@@ -21,12 +21,14 @@ from resources.health import (
     DAY,
     Clock,
     dagster_facts,
+    disk_problems,
     free_bytes,
     problems,
     read_clock,
+    table_facts,
 )
 from resources.readers import find_databases, reading
-from resources.table_facts import TableFacts, read_tables
+from resources.table_facts import TableFacts
 
 KEPT_S: Final = 5.0  # one reading of the tables serves the scrapes of so many seconds
 ASKED_EVERY: Final = timedelta(minutes=1)  # the exchange; its weight counts this request too
@@ -169,14 +171,17 @@ class ProjectCollector(Collector):
         wall = datetime.now(UTC)
         with reading(databases.project) as connection:
             dagster = dagster_facts(databases, wall)
-            tables = read_tables(connection, dagster.registered, clock.expected)
-        yield "problems", (), len(list(problems(clock, tables, dagster, wall)))
+            tables = table_facts(connection, self._settings, databases, dagster, clock)
+        told = [*problems(clock, tables, dagster, wall), *disk_problems(self._settings)]
+        yield "problems", (), len(told)
+        yield from _dagster(dagster)
+        yield "disk_free_bytes", (), free_bytes(self._settings)
+        if tables.unreadable is not None or tables.faults:
+            return
         yield from _scan(tables, clock, wall)
         yield from _tables(tables)
-        yield from _dagster(dagster)
         yield "database_size_bytes", ("project",), tables.database_bytes
         yield "database_size_bytes", ("dagster",), dagster.database_bytes
-        yield "disk_free_bytes", (), free_bytes(self._settings)
 
 
 def _scan(tables: TableFacts, clock: Clock, wall: datetime) -> Samples:

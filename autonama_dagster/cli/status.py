@@ -28,8 +28,10 @@ def status(form: str) -> int:
 
     The exit code is 0 when all is well, and 1 when something is stale or failing: the latest
     closed day is not complete an hour after midnight UTC, a day in between is missing, a symbol
-    could not be fetched, the last run of a job failed within 24 hours, or the database does not
-    answer. Quarantined candles, failed checks and a stopped daemon are told and change nothing.
+    could not be fetched, a member's row is gone, tables were changed by hand or are locked, a run
+    stalls, the last run of a job failed within 24 hours, the disk is nearly full, or the database
+    does not answer. Quarantined candles, failed checks and a stopped daemon are told and change
+    nothing.
 
     \b
     Examples:

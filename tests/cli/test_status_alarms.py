@@ -1,0 +1,148 @@
+"""`autonama status` can be wrong: what is broken makes it say so, and each hint mends it."""
+
+import os
+import re
+import shlex
+
+import psycopg
+import pytest
+
+from resources import health, readers
+from resources.database_urls import dagster_sibling, libpq_url, with_database
+from resources.metrics import ProjectCollector
+from resources.run_locks import held
+from resources.table_facts import BY_MEMBER
+
+DAY = "2024-03-10"
+
+
+@pytest.fixture
+def morning(exchange, day):
+    """The stored day, looked at when the hour of grace is over."""
+    exchange.set_now("2024-03-11T08:00:00Z")
+    yield day
+    exchange.set_now("2024-03-11T00:05:00Z")
+
+
+def execute(url, statement, values=()):
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        return connection.execute(statement, values)
+
+
+def problems(ended):
+    """The lines of problems, each with the command or the SQL that it ends with."""
+    assert ended.code == (1 if "problem " in ended.out else 0), ended
+    return [
+        line.removeprefix("problem").strip()
+        for line in ended.out.splitlines()
+        if line.startswith("problem ")
+    ]
+
+
+def measured(settings):
+    """Values of the metrics without labels."""
+    families = ProjectCollector(settings, lambda: 100.0).collect()
+    return {f.name.removeprefix("autonama_"): f.samples[0].value for f in families}
+
+
+def test_a_renamed_column(run, morning):
+    execute(morning.url, "ALTER TABLE trading.signals RENAME COLUMN z_score TO zz")
+    (line,) = problems(run("status"))
+    found = measured(morning.settings)
+    execute(morning.url, re.search(r"(ALTER TABLE .*)$", line)[1])
+    assert line.startswith("trading.signals was changed by hand: it has no column z_score")
+    assert (found["up"], found["problems"]) == (1, 1)
+    assert problems(run("status")) == []
+    assert measured(morning.settings)["problems"] == 0
+
+
+@pytest.mark.parametrize("table", ["signals", "analysis_summary"])
+def test_a_lock_that_somebody_holds(run, morning, monkeypatch, table):
+    monkeypatch.setattr(readers, "_SETTINGS", "SET lock_timeout = '200ms'")
+    with psycopg.connect(libpq_url(morning.url), application_name="holder") as holder:
+        holder.execute(f"LOCK TABLE trading.{table} IN ACCESS EXCLUSIVE MODE")
+        pid = holder.info.backend_pid
+        (line,) = problems(run("status"))
+        assert measured(morning.settings)["problems"] == 1
+        assert line.startswith("the tables cannot be read: database postgresql://")
+        assert f"{table} is locked by process {pid} (autonama, holder, idle in transaction" in line
+        execute(morning.url, re.search(r"(SELECT pg_terminate_backend\(\d+\))$", line)[1])
+        holder.close()
+    assert problems(run("status")) == []
+
+
+def test_what_status_waits_at_most():
+    assert readers._SETTINGS == "SET lock_timeout = '3s'; SET statement_timeout = '10s'"
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "says"),
+    [(6 << 20, 10**6, "6 MiB are left on the disk of"), (1 << 40, 7, "7 files are left on the")],
+)
+def test_a_disk_that_is_nearly_full(run, morning, monkeypatch, free, files, says):
+    real = os.statvfs(morning.environment["AUTONAMA_HOME"])
+    names = ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree",
+             "f_favail", "f_flag", "f_namemax")  # fmt: skip
+    values = {n: getattr(real, n) for n in names} | {"f_favail": files}
+    values |= {"f_bavail": free // values["f_frsize"]}
+    monkeypatch.setattr(
+        health.os, "statvfs", lambda _: os.statvfs_result(tuple(values[n] for n in names))
+    )
+    (line,) = problems(run("status"))
+    assert line.startswith(says)
+    assert measured(morning.settings)["problems"] == 1
+
+
+def test_rows_of_members_that_are_gone(run, morning):
+    query = "SELECT symbol FROM trading.signals WHERE is_member AND date = %s ORDER BY symbol"
+    (one,), (other,), *_ = execute(morning.url, query, (DAY,)).fetchall()
+    tables = ("universe", *BY_MEMBER)
+    for name in tables:
+        gone = f"DELETE FROM trading.{name} WHERE date = %s AND symbol = %s"
+        values = (DAY, other if name == "universe" else one)
+        assert execute(morning.url, gone, values).rowcount == 1
+    lines = problems(run("status"))
+    assert measured(morning.settings)["problems"] == len(tables)
+    for name, line in zip(tables, lines, strict=True):
+        symbol = other if name == "universe" else one
+        assert line.startswith(f"1 rows of members are gone from {name}, the latest of {symbol} on")
+    (command,) = {re.search(r"run `autonama (.*)`$", line)[1] for line in lines}
+    mended = run(*shlex.split(command))
+    assert mended.code == 0, mended
+    assert problems(run("status")) == []
+
+
+@pytest.fixture
+def running(morning):
+    """Id of a run of Dagster's that looks as if it was under way, and its database."""
+    url = libpq_url(with_database(morning.url, dagster_sibling(morning.url)))
+    (run_id,) = execute(url, "SELECT run_id FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+    execute(url, "UPDATE runs SET status = 'STARTED' WHERE run_id = %s", (run_id,))
+    older = "UPDATE event_logs SET timestamp = timestamp - interval '{}' WHERE run_id = %s"
+    execute(url, older.format("10 minutes"), (run_id,))
+    yield url, run_id
+    execute(url, older.format("-10 minutes"), (run_id,))
+    execute(url, "UPDATE runs SET status = 'SUCCESS' WHERE run_id = %s", (run_id,))
+
+
+def test_a_run_without_a_process(run, running, morning):
+    url, run_id = running
+    (line,) = problems(run("status"))
+    assert "has lost its process, last heard" in line
+    assert measured(morning.settings)["problems"] == 1
+    with held(url, run_id):
+        assert problems(run("status")) == []
+    ended = run("scan", "--date", DAY)
+    assert ended.code == 0, ended
+    assert not any("lost its process" in line for line in problems(run("status")))
+
+
+def test_a_run_that_is_silent(run, running):
+    url, run_id = running
+    later = "UPDATE event_logs SET timestamp = timestamp - interval '{} hours' WHERE run_id = %s"
+    with held(url, run_id):
+        execute(url, later.format(1), (run_id,))
+        (line,) = problems(run("status"))
+        execute(url, later.format(-1), (run_id,))
+    assert "says nothing since" in line
+    assert line.endswith(f"see run {run_id} in `autonama up`")
