@@ -18,7 +18,8 @@ _SHAPE: Final = ("42P01", "42703", "42804", "42883", "42P10", "3F000", "23502", 
 
 # Who holds a lock that everybody must wait for, on a table of ours.
 _HOLDERS: Final = """
-    SELECT c.relname, a.pid, coalesce(a.usename, '?'), nullif(a.application_name, ''), a.state,
+    SELECT c.relname, a.pid, coalesce(a.usename, '?'), nullif(a.application_name, ''),
+           coalesce(a.state, 'another role'),
            extract(epoch FROM clock_timestamp() - a.xact_start)::int
     FROM pg_locks AS l
     JOIN pg_class AS c ON c.oid = l.relation

@@ -118,23 +118,21 @@ def test_a_read_only_database_is_told_with_what_ends_that(database, whose, is_ne
         )
 
 
-def test_a_read_only_server_is_told_with_what_ends_that(database):
-    reload = "SELECT pg_reload_conf()"
-    run(database, f"ALTER SYSTEM SET {SETTING} = on", reload)
+def test_a_read_only_server_is_told_with_what_ends_that(database, postgres):
+    admin, reload = postgres.admin_url("postgres"), "SELECT pg_reload_conf()"
+    run(admin, f"ALTER SYSTEM SET {SETTING} = on", reload)
     while not read_only(database):
         pass  # until the server has read its configuration
     try:
         with pytest.raises(DatabaseError, match="read-only; as a superuser") as raised:
             check_writable(database)
-        first, second = re.search(
-            r"(ALTER SYSTEM .*), then (SELECT .*)$", str(raised.value)
-        ).groups()
-        run(database, first, second)
+        told = re.search(r"(ALTER SYSTEM .*), then (SELECT .*)$", str(raised.value))
+        run(admin, *told.groups())
         while read_only(database):
             pass
         check_writable(database)
     finally:
-        run(database, f"ALTER SYSTEM RESET {SETTING}", reload)
+        run(admin, f"ALTER SYSTEM RESET {SETTING}", reload)
 
 
 def read_only(url):

@@ -4,6 +4,7 @@ import re
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from support import STAMPS, bands
 
 from autonama_dagster.errors import AutonamaError, DatabaseError, SchemaError
@@ -32,11 +33,12 @@ def sql_of(error):
 
 
 @pytest.fixture
-def weak(database):
+def weak(database, postgres):
     """URL of a migrated database for a role that may only log in."""
+    name = conninfo_to_dict(database)["dbname"]
     run(database, "CREATE ROLE weak LOGIN")
     yield database.replace("autonama@", "weak@")
-    run(database, "DROP OWNED BY weak; DROP ROLE weak")
+    run(postgres.admin_url(name), "DROP OWNED BY weak; DROP ROLE weak")
 
 
 def attempt(url, action):
@@ -77,11 +79,11 @@ def nothing(_):
     ],
 )  # fmt: skip
 def test_a_right_or_a_limit_is_named_with_the_sql_that_gives_it(
-    weak, database, cause, action, says
+    weak, database, postgres, cause, action, says
 ):
-    with psycopg.connect(database) as connection:
-        name = connection.info.dbname
-    run(database, cause.format(d=name))
+    name = conninfo_to_dict(database)["dbname"]
+    admin = postgres.admin_url(name)  # whom no limit stops
+    run(admin, cause.format(d=name))
     for _ in range(3):  # one right may show that another is missing
         told = attempt(weak, action)
         if told is None:
@@ -90,7 +92,7 @@ def test_a_right_or_a_limit_is_named_with_the_sql_that_gives_it(
         if says is not None:
             assert says in str(told)
             says = None
-        run(database, sql_of(told))
+        run(admin, sql_of(told))
     assert attempt(weak, action) is None
 
 

@@ -182,7 +182,7 @@ def test_a_rule_that_swallows_a_row_is_named(warehouse, database):
     warehouse.write("ohlcv_1d", new, SCOPE, STAMPS)
 
 
-def test_row_security_that_hides_a_row_is_named(warehouse, database):
+def test_row_security_that_hides_a_row_is_named(warehouse, database, postgres):
     run(
         database,
         "CREATE ROLE guarded LOGIN; GRANT USAGE ON SCHEMA trading TO guarded; "
@@ -201,7 +201,9 @@ def test_row_security_that_hides_a_row_is_named(warehouse, database):
         weak.write("ohlcv_1d", new, SCOPE, STAMPS)
         weak.close()
     finally:
-        run(database, "DROP OWNED BY guarded; DROP ROLE guarded")
+        with psycopg.connect(database) as connection:
+            name = connection.info.dbname
+        run(postgres.admin_url(name), "DROP OWNED BY guarded; DROP ROLE guarded")
 
 
 def test_every_table_is_read_back_as_it_is_written(warehouse, database):
