@@ -52,13 +52,13 @@ _CAUSES: Final = (
     _Cause(
         "has no free connection: {reason}",
         ("53300",),
-        r"for role",
+        r"connections for role",
         "end programs that hold connections, or: ALTER ROLE {user} CONNECTION LIMIT -1",
     ),
     _Cause(
         "has no free connection: {reason}",
         ("53300",),
-        r"for database",
+        r"connections for database",
         "end programs that hold connections, or: ALTER DATABASE {database} CONNECTION LIMIT -1",
     ),
     _Cause(
