@@ -185,8 +185,8 @@ class Raised(Exception):  # noqa: N818
          "is not up yet, or going down: the database system is", "run again when it is up"),
         ("x failed: FATAL:  sorry, too many clients already", None, "has no free connection: sorry",
          "or raise max_connections"),
-        ("x failed: FATAL:  remaining connection slots are reserved for roles with the SUPERUSER "
-         "attribute", None, "has no free connection: remaining", "or raise max_connections"),
+        ("FATAL:  remaining connection slots are reserved for roles with SUPERUSER", None,
+         "has no free connection: remaining", "or raise max_connections"),
         ('x failed: FATAL:  password authentication failed for user "u"', None,
          "refuses the login: password authentication failed", "put the right user and password"),
         ('x failed: FATAL:  no pg_hba.conf entry for host "::1"', None, "refuses the login", None),
