@@ -27,7 +27,7 @@ def alerts(
     indicators: pd.DataFrame,
     regression_bands: pd.DataFrame,
 ) -> pd.DataFrame:
-    """One row per registered symbol and day, HOLD included, as a notifier wants it."""
+    """One row per registered symbol and day, HOLD included, for notifiers."""
     upstream = {"signals": signals, "indicators": indicators, "regression_bands": regression_bands}
     require_rows(warehouse, "alerts", run_scope(context), upstream)
     params = channel_params(settings)

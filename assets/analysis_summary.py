@@ -27,10 +27,10 @@ from resources.warehouse import Warehouse
 
 
 class SummaryConfig(dg.Config):
-    """What to make beside the row."""
+    """What to produce in addition to the row."""
 
     symbol_charts: bool = False
-    """Draw a chart of every BUY and SELL symbol and of the core movers, as files."""
+    """Also draw charts of all BUY and SELL symbols and of the core movers, as PNG files."""
 
 
 @stage(
@@ -48,7 +48,7 @@ def analysis_summary(
     progress: dg.ResourceParam[Any],
     correlation_matrix: pd.DataFrame,
 ) -> pd.DataFrame:
-    """The day in one row: counts over the members, the strongest signals, the correlations."""
+    """One row per day: counts over the members, the strongest signals, the correlations."""
     scope = run_scope(context)
     days = set(correlation_matrix["date"].dt.date)
     require_days("analysis_summary", scope, "correlation_matrix", days)

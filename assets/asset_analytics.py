@@ -29,7 +29,7 @@ def asset_analytics(
     indicators: pd.DataFrame,
     regression_bands: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Per-symbol analytics of the day: levels, trend, and the three analyses as JSON."""
+    """Analytics of each symbol and day: levels, trend; indicators, channel and signal as JSON."""
     scope = run_scope(context)
     upstream = {"signals": signals, "indicators": indicators, "regression_bands": regression_bands}
     require_rows(warehouse, "asset_analytics", scope, upstream)

@@ -29,7 +29,7 @@ def schema_check(asset: str, of: Table) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset,
         name="schema",
-        description=f"Rows of the latest day in {of.name} satisfy the table's model.",
+        description=f"Rows of the latest day in {of.name} match the table's schema.",
     )
     def check(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
         latest = warehouse.latest_day(of.name)
@@ -91,7 +91,7 @@ def continuity_check() -> dg.AssetChecksDefinition:
         asset="ohlcv_1d",
         name="continuous",
         description=(
-            "No registered symbol misses a day between its candles, unless the exchange has none."
+            "No registered symbol has a gap between its candles, unless the exchange has it too."
         ),
     )
     def check(

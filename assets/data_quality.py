@@ -24,7 +24,7 @@ def data_quality(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> pd.DataFrame:
-    """What is wrong with each symbol's day, and how far its window can be trusted."""
+    """Data quality of each symbol's day and of the window that ends on it."""
     scope = run_scope(context)
     run = read_windows(warehouse, scope, settings.lookback)
     warn_of_unknown_windows(context, run)

@@ -24,7 +24,7 @@ def indicators(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> pd.DataFrame:
-    """Technical indicators of each symbol and day, computed on its window alone."""
+    """Technical indicators of each symbol and day, computed from its window alone."""
     run = read_windows(warehouse, run_scope(context), settings.lookback)
     warn_of_unknown_windows(context, run)
     frame = compute(run.candles, run.windows)

@@ -22,10 +22,10 @@ KINDS = frozenset({"binance", "postgres"})
 
 
 class HistoryConfig(dg.Config):
-    """How far back the history reaches."""
+    """How far back the history goes."""
 
     first_date: str | None = None
-    """First day to store, YYYY-MM-DD; default: where the window of the first partition begins."""
+    """First day to store, YYYY-MM-DD; default: the start of the first partition's window."""
 
 
 @stage("market", OHLCV_1D, "symbol", kinds=KINDS, pool=EXCHANGE_POOL)
@@ -36,7 +36,7 @@ def ohlcv_1d_history(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
-    """Daily candles before the start date that the first windows need, by symbol."""
+    """Daily candles before the start date that the first windows need, one partition per symbol."""
     default = settings.start_date - timedelta(days=settings.lookback - 1)
     first = parse_day(config.first_date, "first_date") if config.first_date else default
     symbols = run_scope(context).symbols or ()

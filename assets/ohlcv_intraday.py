@@ -29,7 +29,7 @@ def ohlcv_15m(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
-    """Closed 15-minute candles of the chosen symbols, by the day they open on."""
+    """Closed 15-minute candles of AUTONAMA_INTRADAY_SYMBOLS, by the day they open on."""
     return _fetched("15m", context, exchange, warehouse, settings)
 
 
@@ -40,7 +40,7 @@ def ohlcv_1h(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
-    """Closed hourly candles of the chosen symbols, by the day they open on."""
+    """Closed hourly candles of AUTONAMA_INTRADAY_SYMBOLS, by the day they open on."""
     return _fetched("1h", context, exchange, warehouse, settings)
 
 
@@ -50,7 +50,7 @@ def ohlcv_4h(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
-    """Four-hour candles of the chosen symbols, made of the hours the exchange has."""
+    """Four-hour candles of AUTONAMA_INTRADAY_SYMBOLS, aggregated from hourly candles."""
     return _made("4h", context, warehouse, settings)
 
 
@@ -60,7 +60,7 @@ def ohlcv_1w(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
-    """Weekly candles of the chosen symbols, in the partition of the week's last day."""
+    """Weekly candles of AUTONAMA_INTRADAY_SYMBOLS, in the partition of the week's last day."""
     return _made("1w", context, warehouse, settings)
 
 
@@ -72,7 +72,7 @@ def _chosen(context: dg.AssetExecutionContext, settings: Settings) -> tuple[Scop
     symbols = tuple(s for s in scope.symbols or () if s in wanted)
     if not symbols:
         context.log.warning(
-            "nothing to make: AUTONAMA_INTRADAY_SYMBOLS has none of this run's symbols"
+            "nothing to do: none of this run's symbols is in AUTONAMA_INTRADAY_SYMBOLS"
         )
     return Scope(symbols, scope.first, scope.last), scope.first, scope.last
 
@@ -98,8 +98,8 @@ def _made(
     frame = candles_made(interval, scope.symbols or (), first, last, warehouse)
     if scope.symbols and frame.empty:
         context.log.warning(
-            "no %s candle is made: either none closes on these days, or ohlcv_%s is not known of "
-            "all that it covers; materialise that first",
+            "no %s candles: either none closes on these days, or ohlcv_%s has not been fetched for "
+            "all of their time; then materialise it first",
             interval,
             MADE_FROM[interval],
         )

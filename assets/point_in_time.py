@@ -21,8 +21,8 @@ NAME = "point_in_time"
 SYMBOLS = 3  # of a day that are computed again
 Verify = Callable[[Warehouse, Settings, date, Sequence[str]], list[Verified]]
 _DESCRIPTION = (
-    "A sample of rows, computed again from data cut at their day and from data extended past it, "
-    "is what is stored."
+    "A sample of stored rows equals the same rows recomputed from data truncated at their day, and "
+    "from data extended past it."
 )
 
 

@@ -29,8 +29,8 @@ def ledger_checks() -> dg.AssetChecksDefinition:
                 name=rule,
                 asset="ohlcv_1d",
                 additional_deps=["data_quality"],
-                description=f"{text} None graver than INFO on the ledger's latest {RECENT_DAYS} "
-                "days.",
+                description=f"{text} Fails on findings worse than INFO in the latest "
+                f"{RECENT_DAYS} days.",
             )
             for rule, text in RULES.items()
         ],
@@ -62,8 +62,8 @@ def churn_check() -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset="universe",
         name="universe_churn",
-        description="Not more members leave from one day to the next than "
-        "AUTONAMA_QUALITY_CHURN_PCT.",
+        description="At most AUTONAMA_QUALITY_CHURN_PCT of the members leave from one day to the "
+        "next.",
     )
     def check(
         warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
@@ -94,7 +94,7 @@ def coverage_check() -> dg.AssetChecksDefinition:
         asset="signals",
         name="coverage",
         description="At least AUTONAMA_QUALITY_COVERAGE_PCT of the members have a candle and a "
-        "whole window on each of the latest days.",
+        "complete window on each of the latest days.",
     )
     def check(
         warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
@@ -102,7 +102,7 @@ def coverage_check() -> dg.AssetChecksDefinition:
         rows = recent_coverage(warehouse, RECENT_DAYS)
         covered = coverage_pct(rows["members"], rows["judged"]).tolist()
         bad = [
-            f"{day}: {pct:.1f} %, without {absent}"
+            f"{day}: {pct:.1f} %, missing {absent}"
             for day, pct, absent in zip(rows["date"], covered, rows["absent"], strict=True)
             if pct < settings.quality_coverage_pct
         ]

@@ -25,7 +25,7 @@ def regression_bands(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> pd.DataFrame:
-    """Each day's own polynomial regression channel of each symbol."""
+    """The polynomial regression channel of each symbol and day, fitted to its window alone."""
     params = channel_params(settings)
     run = read_windows(warehouse, run_scope(context), params.lookback)
     warn_of_unknown_windows(context, run)

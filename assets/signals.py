@@ -53,7 +53,7 @@ def signals(
     indicators: pd.DataFrame,
     data_quality: pd.DataFrame,
 ) -> pd.DataFrame:
-    """BUY, SELL or HOLD for every registered symbol and day, with what confirms it."""
+    """BUY, SELL or HOLD for every registered symbol and day, with its confirmations."""
     scope = run_scope(context)
     upstream = {
         "regression_bands": regression_bands,

@@ -38,13 +38,13 @@ def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: da
         return
     of_day = frame[frame["date"] == pd.Timestamp(missing[0])]
     n_copied = int((of_day["exclusion_reason"] == "copied").sum())
-    why = "the exchange has no candles of that day; choose a later day"
+    why = "the exchange has no candles for that day; choose a later day"
     if fetched.failed:
-        why = f"{len(fetched.failed)} could not be fetched, the first: {fetched.refusal}"
+        why = f"{len(fetched.failed)} pairs could not be fetched; first error: {fetched.refusal}"
     elif n_copied:
         why = (
-            f"{n_copied} pairs have one and the same candle, so the exchange answers for another "
-            "pair than asked; check AUTONAMA_EXCHANGE_URL"
+            f"{n_copied} pairs have identical candles, so the exchange answers for the wrong pair; "
+            "check AUTONAMA_EXCHANGE_URL"
         )
     raise ExchangeError(f"no pair can be ranked on {missing[0]}: {why}")
 
@@ -58,8 +58,8 @@ def _require_known(settings: Settings, names: Sequence[str], warehouse: Warehous
     once = set(warehouse.read("universe", Scope(tuple(unknown)), ("symbol",))["symbol"])
     for symbol in unknown.keys() - once:
         raise InputError(
-            f"{unknown[symbol]} names {symbol}: no USDT spot pair of this name on the exchange; "
-            "take it out or write it like BTCUSDT"
+            f"{unknown[symbol]} contains {symbol}, which is not a USDT spot pair on the exchange; "
+            "remove it or fix the name (like BTCUSDT)"
         )
 
 

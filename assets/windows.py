@@ -10,7 +10,8 @@ def warn_of_unknown_windows(context: dg.AssetExecutionContext, run: RunWindows) 
     if count := run.unknown():
         context.add_output_metadata({"unknown_windows": count})
         context.log.warning(
-            "%d symbol-days have a window that was not fetched entirely: they say NO_DATA; "
-            "materialise ohlcv_1d_history and ohlcv_1d up to these days, then these again",
+            "%d symbol-days have the status NO_DATA because their window has not been fetched "
+            "completely; materialise ohlcv_1d_history and ohlcv_1d up to these days, then this "
+            "asset again",
             count,
         )

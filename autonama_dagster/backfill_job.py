@@ -27,21 +27,23 @@ def _fields(settings: Settings) -> dict[str, dg.Field]:
         "from": dg.Field(
             str,
             default_value=settings.start_date.isoformat(),
-            description="First day, YYYY-MM-DD; default: the start date.",
+            description="First day, YYYY-MM-DD; default: AUTONAMA_START_DATE.",
         ),
         "to": dg.Field(
             str,
             default_value=LATEST,
-            description="Last day, YYYY-MM-DD; default: latest, the latest that has closed.",
+            description="Last day, YYYY-MM-DD, or `latest` (default): the latest closed day.",
         ),
         "symbols": dg.Field(
-            [str], default_value=[], description="E.g. BTCUSDT; none: every registered symbol."
+            [str], default_value=[], description="E.g. BTCUSDT; empty: all registered symbols."
         ),
-        "assets": dg.Field([str], default_value=[], description="None: all daily assets."),
+        "assets": dg.Field([str], default_value=[], description="Empty: all daily assets."),
         "days_per_run": dg.Field(
-            int, is_required=False, description="Left out: as many as fit the memory."
+            int, is_required=False, description="Default: as many as fit in memory."
         ),
-        "again": dg.Field(bool, default_value=False, description="Make what is current too."),
+        "again": dg.Field(
+            bool, default_value=False, description="Recompute rows that are up to date, too."
+        ),
     }
 
 
@@ -72,7 +74,7 @@ class LogProgress:
 
     def started(self, begun: Started) -> None:
         """A run begins."""
-        self._tell(f"{begun.step.title}: begins (run {begun.run_id})")
+        self._tell(f"{begun.step.title}: started (run {begun.run_id})")
 
     def ran(self, done: StepRun) -> None:
         """A run has ended well."""
@@ -128,7 +130,7 @@ def build_backfill_job(settings: Settings) -> dg.JobDefinition:
 
     @dg.graph(
         name="backfill",
-        description="Fill a rectangle of days and symbols.",
+        description="Fill a range of days and symbols.",
         config=dg.ConfigMapping(mapped, config_schema=_fields(settings)),
     )
     def backfill() -> None:
@@ -136,7 +138,7 @@ def build_backfill_job(settings: Settings) -> dg.JobDefinition:
 
     @dg.job(
         executor_def=one_process,
-        description="Fill a rectangle of days and symbols; the Launchpad has the days filled in.",
+        description="Fill a range of days and symbols; the Launchpad is pre-filled with all days.",
     )
     def backfill_job() -> None:
         backfill()
@@ -183,7 +185,7 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
     if unknown := [a for a in config["assets"] if a not in DAILY]:
         raise InputError(f"asset {unknown[0]} is none of {', '.join(DAILY)}")
     if (days := config.get("days_per_run")) is not None and days < 1:
-        raise InputError(f"days per run {days}: give 1 or more")
+        raise InputError(f"days per run {days}: use 1 or more")
     latest = last_closed_day(exchange.server_time())
     last = latest if last is None else last
     for name, day in (("from", first), ("to", last)):
@@ -194,7 +196,10 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
     symbols = tuple(dict.fromkeys(s.strip().upper() for s in config["symbols"]))
     known = {s.symbol for s in exchange.symbols()} if symbols else set()
     if strangers := [s for s in symbols if s not in known]:
-        raise InputError(f"symbol {strangers[0]} is unknown to the exchange: correct it")
+        raise InputError(
+            f"symbol {strangers[0]} is not a USDT spot pair on the exchange; fix the name "
+            "(like BTCUSDT)"
+        )
     assets = tuple(config["assets"])
     return Request(first, last, symbols, assets, days, config["again"])
 

@@ -48,5 +48,5 @@ def _possible(day: date, flag: str, text: str) -> date:
         raise InputError(f"{flag} {text}: no candle is that old; give a day from {FIRST_DAY} on")
     today = datetime.now(UTC).date()
     if day > today + AHEAD:
-        raise InputError(f"{flag} {text}: lies in the future; today is {today}")
+        raise InputError(f"{flag} {text}: is in the future; today is {today}")
     return day

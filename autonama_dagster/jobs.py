@@ -34,11 +34,11 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "intraday_job": ("date_symbol", ("ohlcv_15m", "ohlcv_1h", "ohlcv_4h", "ohlcv_1w")),
 }
 _DESCRIPTIONS = {
-    "universe_job": "Rank the candidates of a day.",
-    "history_job": "Candles before the start date, for symbols that are new.",
-    "symbols_job": "Candles to alerts of the registered symbols.",
+    "universe_job": "Rank the universe of a day.",
+    "history_job": "Candles before the start date, for new symbols.",
+    "symbols_job": "All stages from candles to alerts, for registered symbols.",
     "summary_job": "Correlations and the summary of a day.",
-    "intraday_job": "Candles of other intervals, for the symbols chosen by setting.",
+    "intraday_job": "Candles of other intervals, for AUTONAMA_INTRADAY_SYMBOLS.",
 }
 
 

@@ -35,12 +35,12 @@ def failed_run_alert(settings: Settings) -> dg.SensorDefinition:
     )
     def failed_run(context: dg.RunFailureSensorContext) -> None:
         if settings.alert_webhook is None:
-            context.log.warning("AUTONAMA_ALERT_WEBHOOK is not set: nobody is told")
+            context.log.warning("AUTONAMA_ALERT_WEBHOOK is not set: no alert is sent")
             return
         try:
             post(settings.alert_webhook.get_secret_value(), message(context, settings))
         except NotificationError as error:
-            context.log.warning("run %s is not reported: %s", context.dagster_run.run_id, error)
+            context.log.warning("no alert sent for run %s: %s", context.dagster_run.run_id, error)
 
     return failed_run
 

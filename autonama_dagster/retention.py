@@ -14,7 +14,7 @@ JOB: Final = "retention_job"
 SCHEDULE: Final = "retention_schedule"
 
 
-@dg.op(description="Delete what the retention settings say is too old.")
+@dg.op(description="Delete alerts, summaries and Dagster events older than the retention settings.")
 def apply_retention(
     context: dg.OpExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -23,11 +23,14 @@ def apply_retention(
     """Delete old alerts, summaries and Dagster events; candles stay."""
     for removed in retain(settings, warehouse.url, dagster_database_url):
         context.log.info(
-            "%s: %d rows before %s deleted", removed.table, removed.rows, removed.before
+            "%s: deleted %d rows before %s", removed.table, removed.rows, removed.before
         )
 
 
-@dg.job(name=JOB, description="Delete what the retention settings say is too old.")
+@dg.job(
+    name=JOB,
+    description="Delete alerts, summaries and Dagster events older than the retention settings.",
+)
 def retention_job() -> None:
     """One step."""
     apply_retention()

@@ -36,9 +36,9 @@ def revision_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinit
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
-            "Asks for exactly the rows that changed daily candles have made stale: the symbols' "
-            "rows first, then the correlations and summaries of their days. Rankings stay as they "
-            "are. The cursor says which changes are done with."
+            "Recomputes exactly the rows that changed daily candles made stale: first the symbols' "
+            "rows, then the correlations and summaries of their days. Rankings are kept. The "
+            "cursor marks the changes already handled."
         ),
     )
     def tick(
@@ -47,11 +47,11 @@ def revision_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinit
         done = json.loads(context.cursor or '{"count": 0, "until": null}')
         known = count(warehouse)
         if known == done["count"]:
-            return dg.SkipReason("no daily candle has changed since")
+            return dg.SkipReason("no daily candles have changed since the last check")
         since = datetime.fromisoformat(done["until"]) - OVERLAP if done["until"] else None
         found = revised(warehouse, since)
         if found is None:
-            return dg.SkipReason("no daily candle has changed since")
+            return dg.SkipReason("no daily candles have changed since the last check")
         registered = context.instance.get_dynamic_partitions(SYMBOL_DIMENSION)
         in_flight = read_in_flight(context.instance, registered)
         for first, steps in _phases(settings, warehouse, found, registered):
@@ -67,9 +67,11 @@ def revision_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinit
                     ]
                 )
             if not decision.is_settled:
-                return dg.SkipReason("what is stale is being made, or waits for its next attempt")
+                return dg.SkipReason(
+                    "stale rows are being recomputed, or wait for their next attempt"
+                )
         return dg.SensorResult(
-            skip_reason=dg.SkipReason("nothing is stale that has attempts left"),
+            skip_reason=dg.SkipReason("no stale rows with attempts left"),
             cursor=json.dumps({"count": known, "until": found.newest.isoformat()}),
         )
 

@@ -27,8 +27,8 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
             else dg.DefaultScheduleStatus.STOPPED
         ),
         description=(
-            f"At {DUE:%H:%M} UTC: rank the universe of yesterday, by the exchange's clock. The "
-            "sensor `scan_sensor` asks for the rest of the day's scan."
+            f"Ranks yesterday's universe at {DUE:%H:%M} UTC, by the exchange's clock. The sensor "
+            "`scan_sensor` starts the rest of the day's scan."
         ),
     )
     def tick(
@@ -38,10 +38,10 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         day = due_day(exchange.server_time())
         if day < settings.start_date:
-            return dg.SkipReason(f"{day} lies before the first partition, {settings.start_date}")
+            return dg.SkipReason(f"{day} is before the first partition, {settings.start_date}")
         state = read_state(day, settings, warehouse, context.instance)
         if state.has_universe:
-            return dg.SkipReason(f"the universe of {day} is stored")
+            return dg.SkipReason(f"the universe of {day} is already stored")
         decision = wanted(
             [Step("universe_job", day, day)],
             read_attempts(context.instance, day),
@@ -49,7 +49,7 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
             datetime.now(UTC),
         )
         if not decision.steps:
-            return dg.SkipReason(f"the universe of {day} is asked for already")
+            return dg.SkipReason(f"a run for the universe of {day} is already requested")
         return run_request(decision.steps[0], day, decision.attempt, starter="schedule")
 
     return tick

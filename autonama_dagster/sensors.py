@@ -45,9 +45,9 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
             else dg.DefaultSensorStatus.STOPPED
         ),
         description=(
-            "Asks for what the planner says the latest days still need: new members' candles, the "
-            f"symbols' rows, the summary. Missed days are caught up, {DAYS_AT_ONCE} at a time, "
-            "oldest first. The cursor is the first day that is not settled."
+            "Starts the runs that recent days still need: new members' candles, the symbols' rows, "
+            f"the summary. Catches up on missed days, oldest first, {DAYS_AT_ONCE} at a time. The "
+            "cursor is the first unfinished day."
         ),
     )
     def tick(
@@ -58,7 +58,7 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
         try:
             now = exchange.server_time()
         except ExchangeError as error:
-            return dg.SkipReason(f"the exchange does not tell its time: {error}")
+            return dg.SkipReason(f"cannot get the exchange's time: {error}")
         last = due_day(now - AFTER_SCHEDULE)
         first = _first_day(context.cursor, settings, warehouse, last)
         requests: list[dg.RunRequest] = []
@@ -67,11 +67,11 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
         for day, decision in _decisions(context.instance, settings, warehouse, first, last):
             requests += [run_request(step, day, decision.attempt) for step in decision.steps]
             if decision.is_settled:
-                notes.append(f"{day} is left as it is after its last attempt")
+                notes.append(f"giving up on {day} after its last attempt")
             else:
                 unsettled = unsettled or day
         cursor = (unsettled or last + timedelta(days=1)).isoformat()
-        reason = "; ".join([*notes, f"nothing to ask for now; first open day: {cursor}"])
+        reason = "; ".join([*notes, f"nothing to run now; first unfinished day: {cursor}"])
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else dg.SkipReason(reason),

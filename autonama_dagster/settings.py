@@ -77,65 +77,65 @@ class Settings(BaseSettings):
     )
     symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Pairs that are always scanned, members whatever their rank, e.g. "
+        description="Pairs that are always scanned, whatever their rank, e.g. "
         "BTCUSDT,ETHUSDT; default none.",
     )
     exclude: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Pairs that are never members, e.g. PAXGUSDT; default none."
     )
     lookback: Annotated[int, Field(ge=30, le=1000)] = Field(
-        default=720, description="Calendar days in the window W."
+        default=720, description="Length of the window in calendar days."
     )
     degree: Annotated[int, Field(ge=2, le=10)] = Field(
         default=4, description="Degree of the regression polynomial."
     )
     kstd: Annotated[float, Field(ge=1, le=3)] = Field(
-        default=2.0, description="Half width of the channel in residual standard deviations."
+        default=2.0, description="Half-width of the channel, in residual standard deviations."
     )
     price_scale: PriceScale = Field(default="log", description="Scale of the fit: log or linear.")
     intraday_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Pairs with candles of 15m, 1h, 4h and 1w, e.g. BTCUSDT,ETHUSDT; default none.",
+        description="Pairs to store 15m, 1h, 4h and 1w candles for, e.g. BTCUSDT,ETHUSDT; "
+        "default none.",
     )
 
     quality_jump_ratio: Annotated[float, Field(ge=1.1, le=100)] = Field(
         default=2.0,
-        description="Price jump: a close more than this times the close before or less than one "
-        "such part of it, or a wick as far from the candle's body.",
+        description="Price jump: the close changes by more than this factor in a day, up or down, "
+        "or a wick is as far from the candle's body.",
     )
     quality_open_gap_pct: Annotated[float, Field(ge=0.1, le=200)] = Field(
         default=10.0,
-        description="Price jump: an open further than this from the close of the day before.",
+        description="Price jump: the open differs by more than this from the previous close.",
     )
     quality_stale_days: Annotated[int, Field(ge=2, le=30)] = Field(
-        default=3, description="Stale: days in a row with the same open, high, low and close."
+        default=3, description="Stale: consecutive days with the same open, high, low and close."
     )
     quality_volume_pct: Annotated[float, Field(ge=0, le=100)] = Field(
         default=5.0,
-        description="Volumes of two sources of a candle may differ so much before it is a warning.",
+        description="Warn if a candle's volume differs by more than this between two sources.",
     )
     quality_vwap_pct: Annotated[float, Field(ge=0, le=50)] = Field(
         default=1.0,
-        description="Quote volume / volume may lie so far outside low to high before it is a "
-        "warning.",
+        description="Warn if quote volume / volume lies further than this outside low to high.",
     )
     quality_churn_pct: Annotated[float, Field(ge=0, le=100)] = Field(
         default=10.0,
-        description="Members that may change from one day to the next before it is a warning.",
+        description="Warn if more than this share of members leaves from one day to the next.",
     )
     quality_coverage_pct: Annotated[float, Field(ge=0, le=100)] = Field(
         default=95.0,
-        description="Members that must have a candle and a whole window on a day.",
+        description="Warn if fewer members than this have a candle and a complete window on a day.",
     )
 
     exchange: Literal["binance", "archive", "binance+archive"] = Field(
         default="binance",
-        description="Where candles come from: the REST API, the bulk archive's files, or closed "
-        "months from files and the rest from the API.",
+        description="Source of candles: the REST API, the bulk archive, or closed months from the "
+        "archive and the rest from the API.",
     )
     exchange_url: str | None = Field(
         default=None,
-        description="Base URL of the exchange: the replay exchange or a proxy.",
+        description="Base URL of the exchange API, e.g. of the replay exchange or a gateway.",
         pattern=r"^https?://[^/\s]+",
     )
     exchange_tld: Literal["com", "us"] = Field(
@@ -143,23 +143,23 @@ class Settings(BaseSettings):
     )
     archive_location: str = Field(
         default="https://data.binance.vision",
-        description="The bulk archive: a URL or the folder of a local mirror.",
+        description="Bulk archive: its URL, or the folder of a local mirror.",
     )
     exchange_concurrency: Annotated[int, Field(ge=1, le=32)] = Field(
-        default=8, description="Requests to the exchange at the same time."
+        default=8, description="Maximum concurrent requests to the exchange."
     )
     exchange_weight_per_minute: Annotated[int, Field(ge=50, le=100_000)] = Field(
-        default=4800, description="Request weight to use per minute (the limit is 6000)."
+        default=4800, description="Request weight to use per minute (Binance's limit is 6000)."
     )
     binance_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("BINANCE_API_KEY"),
-        description="Accepted and never sent: public market data needs no key.",
+        description="Accepted but never sent: public market data needs no key.",
     )
     binance_api_secret: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("BINANCE_API_SECRET", "BINANCE_SECRET"),
-        description="Accepted and never sent: public market data needs no key.",
+        description="Accepted but never sent: public market data needs no key.",
     )
 
     database_url: SecretStr | None = Field(
@@ -169,26 +169,26 @@ class Settings(BaseSettings):
     )
     dagster_database_url: SecretStr | None = Field(
         default=None,
-        description="Dagster's own tables; default: database <name>_dagster on the same server.",
+        description="Database of Dagster's own tables; default: <name>_dagster on the same server.",
     )
     automation: bool = Field(
         default=False,
-        description="Start schedules and sensors by themselves; `autonama up` sets it.",
+        description="Start schedules and sensors automatically; `autonama up` sets it.",
     )
     ui_url: str = Field(
         default="http://127.0.0.1:3000",
-        description="Address of the Dagster UI, for links to runs.",
+        description="URL of the Dagster UI, for links to runs.",
         pattern=r"^https?://[^/\s]+",
     )
     pictures_url: str = Field(
         default="http://127.0.0.1:9464",
-        description="Address of `autonama metrics`, or of the metrics of `autonama up`, for links "
-        "to pictures.",
+        description="URL of `autonama metrics`, or of the metrics of `autonama up`, for links to "
+        "signal pictures.",
         pattern=r"^https?://[^/\s]+",
     )
     alert_webhook: SecretStr | None = Field(
         default=None,
-        description="Address that a failed run is posted to as JSON, e.g. a chat's webhook.",
+        description="URL that failed runs are posted to as JSON, e.g. a chat webhook.",
     )
     retention_alerts_days: Annotated[int, Field(ge=7, le=36_500)] | None = Field(
         default=None, description="Days of `alerts` to keep, e.g. 30; unset: all."
@@ -201,19 +201,19 @@ class Settings(BaseSettings):
     )
     log_format: LogFormat = Field(
         default="text",
-        description="Form of logs and of progress: text, or json, one object a line.",
+        description="Format of logs and progress: text, or json (one object per line).",
     )
     results_dir: Path = Field(
-        default=Path("results"), description="Folder of exported results and charts."
+        default=Path("results"), description="Folder for exported results and charts."
     )
 
     @field_validator("start_date")
     @classmethod
     def _start_has_begun(cls, value: date) -> date:
         if value > datetime.now(UTC).date():
-            raise ValueError("lies in the future")
+            raise ValueError("is in the future")
         if value < date(2017, 1, 1):
-            raise ValueError("lies before the first candle of 2017")
+            raise ValueError("is before 2017-01-01, earlier than any candle")
         return value
 
     @field_validator("symbols", "exclude", "intraday_symbols", mode="before")
@@ -230,7 +230,9 @@ class Settings(BaseSettings):
     @classmethod
     def _not_both(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if both := [name for name in value if name in info.data.get("symbols", ())]:
-            raise ValueError(f"names {both[0]}, and so does AUTONAMA_SYMBOLS; take it out of one")
+            raise ValueError(
+                f"contains {both[0]}, which is also in AUTONAMA_SYMBOLS; remove it from one of them"
+            )
         return value
 
     @field_validator("database_url", "dagster_database_url")
@@ -321,7 +323,9 @@ def setting_files() -> list[SettingFile]:
     if extra := os.environ.get("AUTONAMA_SETTINGS_FILE"):
         path = user_path(extra)
         if not path.is_file():
-            raise InputError(f"AUTONAMA_SETTINGS_FILE={extra}: no such file; create it or unset it")
+            raise InputError(
+                f"AUTONAMA_SETTINGS_FILE={extra}: no such file; create it or unset the variable"
+            )
         found.insert(0, read_file(path))
     return found
 
@@ -395,4 +399,4 @@ def _describe(location: str, error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     secret = any(word in name.upper() for word in ("URL", "KEY", "SECRET", "WEBHOOK"))
     shown = "" if secret else f"={' '.join(str(error['input']).split())[:200]}"
-    return f"{name}{shown}: {message[0].lower()}{message[1:]}; correct it and try again"
+    return f"{name}{shown}: {message[0].lower()}{message[1:]}; fix it and try again"

@@ -48,7 +48,7 @@ def launch(job, **config):
     [
         ({"from": "2023-12-50"}, "from 2023-12-50: not a day; write it like"),
         ({"to": "soon"}, "to soon: not a day"),
-        ({"to": "2199-01-01"}, "to 2199-01-01: lies in the future"),
+        ({"to": "2199-01-01"}, "to 2199-01-01: is in the future"),
         ({"to": "2023-12-26"}, "from 2023-12-27 is after to 2023-12-26"),
         ({"from": "2023-12-26"}, "AUTONAMA_START_DATE=2023-12-26"),
     ],
@@ -121,7 +121,7 @@ def test_its_log_says_how_far_each_part_is_and_names_its_runs():
     progress.started(Started(step, "a-run"))
     progress.ran(StepRun(step, "a-run", 2.5, 1234))
     assert log.lines[-2:] == [
-        "missing candles: 2023-12-27 .. 2023-12-29, 1 symbols: begins (run a-run)",
+        "missing candles: 2023-12-27 .. 2023-12-29, 1 symbols: started (run a-run)",
         "missing candles: 2023-12-27 .. 2023-12-29, 1 symbols: 1,234 rows in 2.5 s (run a-run)",
     ]
 

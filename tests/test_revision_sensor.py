@@ -87,7 +87,7 @@ def test_stale_rows_are_made_again_and_nothing_else(daemon, monkeypatch):
     assert stale(daemon) == set()
     assert daemon.cursor
     assert tick(daemon) == []
-    assert daemon.skipped == "no daily candle has changed since"
+    assert daemon.skipped == "no daily candles have changed since the last check"
     after = runs_of_signals(daemon)
     assert set(after[after != before].index) == {("ETHUSDT", str(d)) for d in DAYS[1:]}
 

@@ -42,20 +42,20 @@ def test_it_goes_by_the_clock_of_the_exchange(daemon):
 
 def test_it_asks_for_nothing_that_is_stored(daemon):
     daemon.step("universe_job", DAY, DAY)
-    assert daemon.scheduled() == f"the universe of {DAY} is stored"
+    assert daemon.scheduled() == f"the universe of {DAY} is already stored"
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
 def test_it_asks_for_nothing_that_is_under_way(daemon, status):
     daemon.queue(run_request(Step("universe_job", DAY, DAY), DAY, 1), status)
-    assert daemon.scheduled() == f"the universe of {DAY} is asked for already"
+    assert daemon.scheduled() == f"a run for the universe of {DAY} is already requested"
     daemon.server.set_now(at(DAY))
     assert daemon.tick() == [], "nor does the sensor"
 
 
 def test_after_a_failure_its_key_is_another(daemon, monkeypatch):
     daemon.fail(run_request(Step("universe_job", DAY, DAY), DAY, 1))
-    assert daemon.scheduled() == f"the universe of {DAY} is asked for already"
+    assert daemon.scheduled() == f"a run for the universe of {DAY} is already requested"
     monkeypatch.setattr(requests, "PAUSES", (timedelta(0),) * len(requests.PAUSES))
     assert daemon.scheduled() == [("universe_job", str(DAY), 2)]
 

@@ -155,7 +155,7 @@ def test_a_failed_run_is_asked_for_again_after_a_pause_five_times_in_all(daemon,
         assert daemon.tick() == [], "its pause has not passed, or it had all its attempts"
     assert len(keys) == requests.MAX_ATTEMPTS
     assert daemon.cursor == str(DAY + timedelta(days=1))
-    assert f"{DAY} is left as it is after its last attempt" in daemon.skipped
+    assert f"giving up on {DAY} after its last attempt" in daemon.skipped
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -229,7 +229,7 @@ def test_a_symbol_that_keeps_failing_has_its_attempts_and_the_day_is_left(daemon
     assert jobs.count(["history_job"]) == 2
     assert ["summary_job"] in jobs
     assert daemon.cursor == str(DAY + timedelta(days=1))
-    assert "is left as it is" in daemon.skipped
+    assert "giving up on" in daemon.skipped
 
 
 def test_a_candidate_that_fails_in_the_ranking_does_not_hold_up_the_day(daemon):
@@ -242,7 +242,7 @@ def test_an_exchange_that_is_down_is_a_reason_to_skip(daemon):
     daemon.cursor = str(DAY)
     daemon.server.faults.add("503")
     assert daemon.tick() == []
-    assert "does not tell its time" in daemon.skipped
+    assert "cannot get the exchange's time" in daemon.skipped
 
 
 def test_only_candles_are_asked_for_where_only_they_are_missing(daemon):

@@ -74,10 +74,10 @@ def raw_kline(fields: Sequence[object]) -> RawKline:
         If the row has not that shape: the answer is garbage, not a candle.
     """
     if len(fields) != _KLINE_FIELDS:
-        raise ValueError(f"a row of {_KLINE_FIELDS} fields wanted, got {fields!r:.80}")
+        raise ValueError(f"expected a row of {_KLINE_FIELDS} fields, got {fields!r:.80}")
     open_time, close_time = _milliseconds(fields[0]), _milliseconds(fields[6])
     if close_time < open_time:
-        raise ValueError(f"close time {close_time} lies before open time {open_time}")
+        raise ValueError(f"close time {close_time} is before open time {open_time}")
     trades = fields[8]
     if isinstance(trades, int) and not isinstance(trades, bool):
         trades = str(trades)
@@ -90,10 +90,10 @@ def raw_kline(fields: Sequence[object]) -> RawKline:
 
 def _milliseconds(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"a time in whole milliseconds wanted, got {value!r:.40}")  # noqa: TRY004
+        raise ValueError(f"expected a time in whole milliseconds, got {value!r:.40}")  # noqa: TRY004
     time = int(value)
     if not _FIRST_MS <= time < _TOO_LATE:
-        raise ValueError(f"{time} is no time in milliseconds or microseconds")
+        raise ValueError(f"{time} is not a time in milliseconds or microseconds")
     return time if time < _FIRST_US else time // 1000
 
 
@@ -221,7 +221,7 @@ def _faults(
         )
         yield (
             value >= PRICE_LIMIT,
-            lambda i, name=name: f"{name} {texts[name][i]:.66} is beyond any price",  # type: ignore[misc]
+            lambda i, name=name: f"{name} {texts[name][i]:.66} is too large to be a price",  # type: ignore[misc]
         )
     for name in AMOUNTS:
         value = numbers[name]
@@ -232,7 +232,7 @@ def _faults(
     trades = numbers["trades"]
     yield (
         ~(np.isfinite(trades) & (trades >= 0) & (trades < 2**53) & (trades == np.floor(trades))),
-        lambda i: f"trades {texts['trades'][i]!r:.66} is no whole number",
+        lambda i: f"trades {texts['trades'][i]!r:.66} is not a whole number",
     )
     for name in ("close", "open"):
         yield (
@@ -338,7 +338,7 @@ class Candles:
         symbols = frame["symbol"].unique()
         if len(symbols) != 1:
             raise SchemaError(
-                f"candles of one symbol wanted, the frame holds {len(symbols)}: "
+                f"candles of one symbol expected, the frame has {len(symbols)}: "
                 "use Candles.by_symbol for several or none"
             )
         return next(cls._split(frame, DAILY))

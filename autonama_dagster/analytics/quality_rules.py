@@ -23,20 +23,22 @@ SEVERITIES: Final = ("OK", "INFO", "WARNING", "ERROR")
 
 # In the order in which a row lists them.
 RULES: Final = {
-    "gap": "A day without a candle while the pair trades, the first candle after such days, and a "
-    "day of which hours are missing.",
-    "duplicate": "A candle that repeats the day before, or two different candles of one day.",
-    "copied": "Another pair has the very same candle: one of them was given the other's.",
-    "ohlc_order": "High and low do not contain open and close.",
-    "non_positive": "A price or an amount that no market can have.",
-    "forming": "The candle was fetched before its day had closed.",
-    "zero_volume": "Nothing was traded on the day.",
-    "price_jump": "A price left the ones beside it by more than a market moves in a day.",
-    "break": "The series starts anew: another coin, another denomination, or a long absence.",
-    "stale": "The prices have not moved for days.",
-    "rest_vs_archive": "Another source says otherwise of the same day.",
-    "daily_vs_hourly": "The day's hours say otherwise.",
-    "quote_volume": "The average price of the day's trades lies outside low to high.",
+    "gap": "A day without a candle while the pair trades, the first candle after such days, "
+    "or a day "
+    "with missing hours.",
+    "duplicate": "A candle identical to the previous day's, or two different candles for one day.",
+    "copied": "Two pairs have the same candle: one of them belongs to the other pair.",
+    "ohlc_order": "Open or close lies outside low to high.",
+    "non_positive": "A price or volume that is impossible.",
+    "forming": "The candle was fetched before its day closed.",
+    "zero_volume": "No trades on the day.",
+    "price_jump": "A price differs from its neighbours by more than a plausible daily move.",
+    "break": "The series starts over: another coin, a redenomination, or a long absence.",
+    "stale": "Prices have not moved for several days.",
+    "rest_vs_archive": "Another source has a different candle for the same day.",
+    "daily_vs_hourly": "The day's hourly candles do not add up to it.",
+    "quote_volume": "The day's average trade price (quote volume / volume) lies outside low "
+    "to high.",
 }
 
 # Sources print the same decimals, so prices are equal or wrong; sums of 24 hours differ by 1e-12.

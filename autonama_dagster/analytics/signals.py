@@ -183,7 +183,7 @@ def match_rows(left: pd.DataFrame, right: pd.DataFrame, columns: list[str]) -> p
     if len(position) < len(right):
         symbol, date = right.loc[right.duplicated(_KEY), _KEY].iloc[0]
         raise SchemaError(
-            f"{symbol} on {date:%Y-%m-%d} stands twice in the rows to match: pass one row a day"
+            f"{symbol} on {date:%Y-%m-%d} appears twice in the rows to match: pass one row per day"
         )
     # A dict and no MultiIndex, which takes 20 times as long on the 100 rows of a day.
     taken = [position.get(key, -1) for key in _keys(left)]

@@ -246,7 +246,7 @@ def draw_reason(axes: Axes, signal: Mapping[str, Any]) -> None:
     """Say over the panel why a day whose status is not OK has no channel."""
     reasons = {
         "INSUFFICIENT_DATA": "INSUFFICIENT_DATA: too few candles for a channel",
-        "QUARANTINED": "QUARANTINED: the window holds a fault, see data_quality",
+        "QUARANTINED": "QUARANTINED: the window contains bad data, see data_quality",
         "NO_DATA": f"NO_DATA: no candle on {pd.Timestamp(signal['date']):%Y-%m-%d}",
     }
     axes.text(

@@ -36,7 +36,7 @@ def _bounds(indicator: Indicator) -> dict[str, Any]:
 def _indicators_model() -> type[TableModel]:
     """The model of `indicators`: a nullable column per entry of the analytics' registry."""
     fields = {i.name: column(i.description, nullable=True, **_bounds(i)) for i in INDICATORS}
-    doc = "Technical indicators of each symbol and day, each a function of its window alone."
+    doc = "Technical indicators of each symbol and day, each computed from its window alone."
     namespace = {
         "__module__": __name__,
         "__doc__": doc,
@@ -47,10 +47,10 @@ def _indicators_model() -> type[TableModel]:
 
 
 class RegressionBands(Provenance):
-    """Each day's own polynomial regression channel; what a later fit would say is not stored."""
+    """Each day's own polynomial regression channel; later fits never change it."""
 
     symbol: Text = symbol_column()
-    date: Day = day("UTC day the channel is for; the fit knows nothing later.")
+    date: Day = day("UTC day of the channel; the fit uses nothing later.")
     status: Text = column(
         "OK; INSUFFICIENT_DATA: too few candles in the window; NO_DATA: no candle on the day.",
         isin=list(STATUSES),
@@ -64,36 +64,38 @@ class RegressionBands(Provenance):
         nullable=True,
         ge=0,
     )
-    z_score: Float = column("Distance of the close from the centre in resid_std.", nullable=True)
+    z_score: Float = column(
+        "Distance of the close from the centre, in units of resid_std.", nullable=True
+    )
     slope_pct_per_day: Float = column(
-        "Slope of the centre on the day in percent per day.", nullable=True
+        "Slope of the centre on the day, in percent per day.", nullable=True
     )
     n_obs: Integer = column("Candles in the window.", ge=0)
     r_squared: Float = column(
-        "Share of the variance of the (log) closes the polynomial explains.", nullable=True, le=1
+        "Share of the variance of the (log) closes that the fit explains.", nullable=True, le=1
     )
     window_start: Day = day("Day of the window's first candle.", nullable=True)
 
 
 class DataQuality(Provenance):
-    """What is wrong with each symbol's day, and how far its window can be trusted."""
+    """Data quality of each symbol's day and of the window that ends on it."""
 
     symbol: Text = symbol_column()
     date: Day = day("UTC day.")
     severity: Text = column(
-        "Of the day itself: OK, INFO, WARNING or ERROR; NULL where its window is not fetched "
-        "entirely.",
+        "Worst finding of the day itself: OK, INFO, WARNING or ERROR; NULL if its window has not "
+        "been fetched completely.",
         nullable=True,
         isin=list(QUALITY),
     )
     window_severity: Text = column(
-        "The worst over the window that ends on the day; ERROR keeps it from being judged.",
+        "Worst finding in the window that ends on the day; ERROR quarantines its signal.",
         nullable=True,
         isin=list(QUALITY),
     )
-    findings: TextList = column("Rules that found something on the day.", sql="text[]")
+    findings: TextList = column("Rules with a finding on the day.", sql="text[]")
     details: Text = column(
-        "By rule: its severity and what was seen; NULL without findings.",
+        "Severity and evidence by rule; NULL if there are no findings.",
         nullable=True,
         sql="jsonb",
     )
@@ -106,16 +108,16 @@ class CorrelationMatrix(Provenance):
     symbol_a: Text = symbol_column()
     symbol_b: Text = symbol_column()
     pearson: Float = column(
-        "Pearson correlation of the returns; NULL under 60 common days.", nullable=True
+        "Pearson correlation of the returns; NULL with fewer than 60 common days.", nullable=True
     )
     spearman: Float = column("Spearman rank correlation of the returns.", nullable=True)
     residual_pearson: Float = column(
-        "Pearson correlation of what remains after regressing each on the members' mean return.",
+        "Pearson correlation of the residuals after regressing each on the members' mean return.",
         nullable=True,
     )
-    n_obs: Integer = column("Common daily returns.", ge=0)
+    n_obs: Integer = column("Daily returns in common.", ge=0)
     is_high: Flag = column("|pearson| >= 0.7.")
-    is_linked: Flag = column("|residual_pearson| >= 0.5: linked beyond the market's common move.")
+    is_linked: Flag = column("|residual_pearson| >= 0.5: correlated beyond the common market move.")
 
 
 INDICATORS_TABLE = Table(

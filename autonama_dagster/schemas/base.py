@@ -70,8 +70,8 @@ class Provenance(TableModel):
     """Columns that say where a computed row came from."""
 
     input_hash: Text = column(
-        "SHA-256 over the candles of the window (their row hashes and the numbers computed with) "
-        "and what else the row was computed from.",
+        "SHA-256 of everything the row was computed from: the window's candles (row hashes and "
+        "numbers) and other inputs.",
         str_matches=r"^[0-9a-f]{64}$",
     )
     params_hash: Text = column(

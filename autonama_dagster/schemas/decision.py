@@ -25,16 +25,16 @@ JUDGED = (*STATUSES, "QUARANTINED")
 
 
 class Signals(Provenance):
-    """BUY, SELL or HOLD for every registered symbol and day, with what confirms it."""
+    """BUY, SELL or HOLD for every registered symbol and day, with its confirmations."""
 
     symbol: Text = symbol_column()
-    date: Day = day("UTC day the signal is for; it is known when the day has closed.")
+    date: Day = day("UTC day of the signal, which is known once the day has closed.")
     signal: Text = column(
-        "BUY: close below the channel; SELL: above; HOLD: within, or no judgement.",
+        "BUY: close below the channel; SELL: above; HOLD: inside, or not evaluated.",
         isin=list(SIGNALS),
     )
     status: Text = column(
-        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window holds a fault.",
+        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window contains bad data.",
         isin=list(JUDGED),
     )
     quality: Text = column(
@@ -46,7 +46,9 @@ class Signals(Provenance):
     fitted_price: Float = column("Centre of the channel on the day.", nullable=True)
     upper_band: Float = column("Upper edge of the channel on the day.", nullable=True)
     lower_band: Float = column("Lower edge of the channel on the day.", nullable=True)
-    z_score: Float = column("Distance of the close from the centre in resid_std.", nullable=True)
+    z_score: Float = column(
+        "Distance of the close from the centre, in units of resid_std.", nullable=True
+    )
     potential_return_pct: Float = column(
         "BUY (U-L)/L x 100, SELL (U-L)/U x 100, HOLD 0: the channel's width, not a forecast.",
         nullable=True,
@@ -71,40 +73,42 @@ class Signals(Provenance):
         nullable=True,
         isin=list(TRENDS),
     )
-    confirmations: TextList = column("What the indicators say beside the channel.", sql="text[]")
+    confirmations: TextList = column(
+        "Indicator conditions that hold on the day, for or against the signal.", sql="text[]"
+    )
     signal_strength: Float = column(
-        "0..100, HOLD 0: depth outside the channel and agreeing confirmations; no probability.",
+        "0..100, HOLD 0: depth outside the channel plus agreeing confirmations; not a probability.",
         ge=0,
         le=100,
     )
     is_member: NullableFlag = column(
-        "Member of the day's universe; NULL where no universe is stored for the day.",
+        "Member of the day's universe; NULL if no universe is stored for the day.",
         nullable=True,
     )
     universe_rank: NullableInteger = column("Rank in the day's universe.", nullable=True, ge=1)
 
 
 class AssetAnalytics(Provenance):
-    """Per-symbol analytics of the day: levels, trend, and the three analyses as JSON."""
+    """Analytics of each symbol and day: levels, trend; indicators, channel and signal as JSON."""
 
     symbol: Text = symbol_column()
     date: Day = day("UTC day.")
-    analysis_date: Instant = instant("When the day had closed: the next day 00:00 UTC.")
+    analysis_date: Instant = instant("Close of the day: 00:00 UTC on the next day.")
     status: Text = column(
-        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window holds a fault.",
+        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window contains bad data.",
         isin=list(JUDGED),
     )
     current_price: Float = column("Close of the day in USDT.", nullable=True, sql="money", gt=0)
     price_change_24h: Float = column("Change of the close in percent.", nullable=True)
-    volatility: Float = column("30-day volatility in percent a year.", nullable=True)
+    volatility: Float = column("30-day volatility, annualised, in percent.", nullable=True)
     trend: Text = column("BULLISH, BEARISH or NEUTRAL.", nullable=True, isin=list(TRENDS))
     support_level: Float = column(
-        "Nearest level of confirmed pivots below the close.", nullable=True, sql="money"
+        "Nearest confirmed pivot level below the close.", nullable=True, sql="money"
     )
     resistance_level: Float = column(
-        "Nearest level of confirmed pivots above the close.", nullable=True, sql="money"
+        "Nearest confirmed pivot level above the close.", nullable=True, sql="money"
     )
-    volume_ratio: Float = column("Volume / mean of the 20 candles before.", nullable=True)
+    volume_ratio: Float = column("Volume / mean volume of the previous 20 candles.", nullable=True)
     technical_indicators: Text = column("Indicators of the day.", nullable=True, sql="jsonb")
     polynomial_regression: Text = column("Channel of the day.", nullable=True, sql="jsonb")
     signal_analysis: Text = column("Signal of the day.", nullable=True, sql="jsonb")
@@ -114,14 +118,14 @@ class AssetAnalytics(Provenance):
 
 
 class Alerts(Provenance):
-    """One row per registered symbol and day, HOLD included, as a notifier wants it."""
+    """One row per registered symbol and day, HOLD included, for notifiers."""
 
     symbol: Text = symbol_column()
     date: Day = day("UTC day.")
     interval: Text = column("Candle interval.", isin=["1d"])
     signal: Text = column("BUY, SELL or HOLD.", isin=list(SIGNALS))
     status: Text = column(
-        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window holds a fault.",
+        "OK, INSUFFICIENT_DATA, NO_DATA, or QUARANTINED: the window contains bad data.",
         isin=list(JUDGED),
     )
     current_price: Float = column("Close of the day in USDT.", nullable=True, sql="money", gt=0)
@@ -130,14 +134,14 @@ class Alerts(Provenance):
     potential_return: Float = column("potential_return_pct of the signal.", nullable=True)
     signal_strength: Float = column("0..100, HOLD 0.", ge=0, le=100)
     risk_level: Text = column("LOW, MEDIUM or HIGH.", nullable=True, isin=list(LEVELS))
-    confirmations: TextList = column("What the indicators say beside the channel.", sql="text[]")
+    confirmations: TextList = column(
+        "Indicator conditions that hold on the day, for or against the signal.", sql="text[]"
+    )
     technical_indicators: Text = column("Indicators of the day.", nullable=True, sql="jsonb")
     polynomial_regression: Text = column("Channel of the day.", nullable=True, sql="jsonb")
-    analysis_date: Instant = instant("When the day had closed: the next day 00:00 UTC.")
-    created_at: Instant = instant("When the row was written; a recompute writes it anew.")
-    updated_at: Instant = instant(
-        "When the row was written; kept beside created_at for readers of the old table."
-    )
+    analysis_date: Instant = instant("Close of the day: 00:00 UTC on the next day.")
+    created_at: Instant = instant("When the row was written; recomputing replaces it.")
+    updated_at: Instant = instant("Same as created_at; kept for readers of the old table.")
 
 
 _STAMPS = ("run_id", "computed_at", "created_at")

@@ -17,7 +17,7 @@ class SymbolTime(TableModel):
     """Key of the candles, and the partition it lies in."""
 
     symbol: Text = symbol_column()
-    date: Day = day("UTC day on which the candle closes: the partition that holds it.")
+    date: Day = day("UTC day on which the candle closes: its partition.")
     open_time: Instant = instant("When the candle opens.")
 
 
@@ -27,19 +27,19 @@ class IntervalCandle(Candle, SymbolTime):
 
 
 class Ohlcv15m(IntervalCandle):
-    """Closed 15-minute candles as the exchange gave them, of the symbols chosen by setting."""
+    """Closed 15-minute candles as the exchange sent them, for AUTONAMA_INTRADAY_SYMBOLS."""
 
 
 class Ohlcv1h(IntervalCandle):
-    """Closed hourly candles as the exchange gave them, of the symbols chosen by setting."""
+    """Closed hourly candles as the exchange sent them, for AUTONAMA_INTRADAY_SYMBOLS."""
 
 
 class Ohlcv4h(IntervalCandle):
-    """Four-hour candles made from the stored hourly ones, of days the exchange has answered."""
+    """Four-hour candles aggregated from the stored hourly ones, for days fetched completely."""
 
 
 class Ohlcv1w(IntervalCandle):
-    """Weekly candles, Monday to Sunday, made from the stored daily ones of weeks that are over."""
+    """Weekly candles, Monday to Sunday, aggregated from the stored daily ones of closed weeks."""
 
 
 def _table(interval: str, model: type[IntervalCandle]) -> Table:

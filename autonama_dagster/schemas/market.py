@@ -29,17 +29,18 @@ class Universe(Provenance):
     base_asset: Text = column("Base asset of the pair, e.g. BTC.")
     quote_volume: Float = column("Quote volume of the day in USDT.", nullable=True, ge=0)
     quote_volume_median_30d: Float = column(
-        "Median daily quote volume of the 30 calendar days to the day, a missing day counted as 0.",
+        "Median daily quote volume of the 30 calendar days up to the day; a missing day "
+        "counts as 0.",
         ge=0,
     )
     volatility_30d_pct: Float = column(
-        "Standard deviation of the daily log returns of 30 days x sqrt(365) x 100.",
+        "Standard deviation of 30 days of daily log returns x sqrt(365) x 100.",
         nullable=True,
         ge=0,
     )
-    n_candles_30d: Integer = column("Candles in the 30 calendar days to the day.", ge=1, le=30)
+    n_candles_30d: Integer = column("Candles in the 30 calendar days up to the day.", ge=1, le=30)
     rank: NullableInteger = column(
-        "Rank among the eligible by median quote volume, 1 is the largest; NULL if not eligible.",
+        "Rank by median quote volume among eligible pairs, 1 is the largest; NULL if not eligible.",
         nullable=True,
         ge=1,
     )
@@ -48,27 +49,27 @@ class Universe(Provenance):
         "Why the pair is not eligible.", nullable=True, isin=list(EXCLUSIONS)
     )
     is_member: Flag = column(
-        "True for the first `universe_size` ranks, and for pairs that are always scanned."
+        "True for the top `universe_size` ranks, and for pairs that are always scanned."
     )
     is_complete: Flag = column(
-        "False where the source does not know pairs delisted since (survivorship bias possible)."
+        "False where the source does not list pairs delisted since (survivorship bias possible)."
     )
 
 
 class Candle(TableModel):
     """What a candle is, whatever its interval and its key."""
 
-    open: Float = column("First price in USDT.", gt=0)
+    open: Float = column("Opening price in USDT.", gt=0)
     high: Float = column("Highest price in USDT.", gt=0)
     low: Float = column("Lowest price in USDT.", gt=0)
-    close: Float = column("Last price in USDT.", gt=0)
-    volume: Float = column("Traded amount in the base asset.", ge=0)
-    quote_volume: Float = column("Traded amount in USDT.", nullable=True, ge=0)
-    trades: Integer = column("Number of trades (0 where the source does not say).", ge=0)
-    taker_buy_volume: Float = column("Base amount bought by takers.", nullable=True, ge=0)
-    taker_buy_quote_volume: Float = column("USDT amount bought by takers.", nullable=True, ge=0)
+    close: Float = column("Closing price in USDT.", gt=0)
+    volume: Float = column("Volume in the base asset.", ge=0)
+    quote_volume: Float = column("Volume in USDT.", nullable=True, ge=0)
+    trades: Integer = column("Number of trades (0 if the source does not report it).", ge=0)
+    taker_buy_volume: Float = column("Taker buy volume in the base asset.", nullable=True, ge=0)
+    taker_buy_quote_volume: Float = column("Taker buy volume in USDT.", nullable=True, ge=0)
     row_hash: Text = column(
-        "SHA-256 of the exchange's own strings, times in milliseconds.",
+        "SHA-256 of the candle as the exchange sent it, with times in milliseconds.",
         str_matches=r"^[0-9a-f]{64}$",
     )
     source: Text = column("Where the candle came from.", isin=list(SOURCES))
@@ -85,42 +86,42 @@ class SymbolDay(TableModel):
 
 # The class named last gives the first columns.
 class Ohlcv1d(Candle, SymbolDay):
-    """Closed daily candles as the exchange gave them, one row per symbol and UTC day."""
+    """Closed daily candles as the exchange sent them, one row per symbol and UTC day."""
 
 
 class FetchLog(TableModel):
-    """What was asked of the exchange, and what it said: one row per symbol, range and run."""
+    """Requests to the exchange and their outcome: one row per symbol, range and run."""
 
     symbol: Text = symbol_column()
     interval: Text = column("Candle interval, e.g. 1d.")
-    from_date: Day = day("First day asked for.")
-    to_date: Day = day("Last day asked for.")
-    asked_at: Instant = instant("The exchange's server time at the request.")
+    from_date: Day = day("First day requested.")
+    to_date: Day = day("Last day requested.")
+    asked_at: Instant = instant("The exchange's server time when the request was made.")
     outcome: Text = column(
-        "ok: candles came; empty: the exchange has none in the range; failed: see `message`.",
+        "ok: candles received; empty: the exchange has none in the range; failed: see `message`.",
         isin=["ok", "empty", "failed"],
     )
-    candles: Integer = column("Candles received, bad ones included.", ge=0)
+    candles: Integer = column("Candles received, including invalid ones.", ge=0)
     message: Text = column("Why it failed.", nullable=True)
     origins: Text = column(
-        "Calls and files the candles came from, as a JSON array: each with its source, the first "
-        "and last day of its candles, and the call, or the file and its SHA-256.",
+        "API calls and files the candles came from, as a JSON array: source, first and last day, "
+        "and the call, or the file and its SHA-256.",
         nullable=True,
         sql="jsonb",
     )
-    run_id: Text = column("Dagster run that asked.")
+    run_id: Text = column("Dagster run that made the request.")
 
 
 class Quarantine(TableModel):
-    """Rows kept out of their table, each with the reason."""
+    """Rows rejected by a table's checks, each with the reason."""
 
-    table_name: Text = column("Table the row was kept out of.")
+    table_name: Text = column("Table that rejected the row.")
     symbol: Text = column("Symbol of the row.", nullable=True)
     date: Day = day("Day of the row.", nullable=True)
     reason: Text = column("What is wrong with the row.")
-    raw: Text = column("The row as it came, as JSON.", sql="jsonb")
-    run_id: Text = column("Dagster run that met the row.")
-    quarantined_at: Instant = instant("When the row was kept out.")
+    raw: Text = column("The row as received, as JSON.", sql="jsonb")
+    run_id: Text = column("Dagster run that received the row.")
+    quarantined_at: Instant = instant("When the row was rejected.")
 
 
 UNIVERSE = Table(

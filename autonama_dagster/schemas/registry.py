@@ -55,13 +55,14 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
 VIEWS: dict[str, tuple[str, str]] = {
     "signal_lineage": (
         (
-            "Each signal with its window, sources and runs, and its hashes computed anew from the "
-            "stored candles; ask for a few rows, because each reads its whole window."
+            "Each signal with its window, sources and runs, and its hashes recomputed from "
+            "the stored "
+            "candles. Select few rows: each one reads its whole window."
         ),
         SIGNAL_LINEAGE,
     ),
     "ohlc_data": (
-        "Candles under the column names of the scripts this project replaces.",
+        "Candles with the column names of the scripts this project replaces.",
         """
 SELECT symbol,
        '1d'::text AS "interval",
@@ -78,7 +79,7 @@ FROM trading.{t.name}
         ),
     ),
     "asset_metadata": (
-        "One row per symbol with candles: its span, and its latest day in the universe.",
+        "One row per symbol: its first and last candle, and its latest day in the universe.",
         """
 SELECT c.symbol,
        u.base_asset,

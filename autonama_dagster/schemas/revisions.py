@@ -8,9 +8,9 @@ from autonama_dagster.schemas.market import OHLCV_1D
 class Revision(TableModel):
     """What a replaced candle has beside its own columns."""
 
-    revision: Integer = column("Counts the candle's replaced versions: 1 is the first.", ge=1)
-    valid_from: Instant = instant("From when on this was the candle: its `fetched_at`.")
-    valid_to: Instant = instant("Until when: `fetched_at` of the candle that replaced it.")
+    revision: Integer = column("Number of the candle's replaced version, from 1.", ge=1)
+    valid_from: Instant = instant("Start of this version: its `fetched_at`.")
+    valid_to: Instant = instant("End of this version: `fetched_at` of the candle that replaced it.")
 
 
 def _replaced(of: Table) -> Table:
@@ -18,7 +18,10 @@ def _replaced(of: Table) -> Table:
     model = type(
         f"{of.model.__name__}Revision",
         (Revision, of.model),
-        {"__doc__": f"Candles of `{of.name}` as they were before the exchange gave another one."},
+        {
+            "__doc__": f"Earlier versions of candles of `{of.name}` that the exchange has "
+            "since changed."
+        },
     )
     return Table(f"{of.name}_revisions", model, (*of.key, "revision"))
 

@@ -71,7 +71,8 @@ class TestRawKline:
     )
     def test_refuses_what_is_no_row(self, fields):
         with pytest.raises(
-            ValueError, match=r"wanted|no time|before open time|should be a string|invalid literal"
+            ValueError,
+            match=r"expected|not a time|before open time|should be a string|invalid literal",
         ):
             raw_kline(fields)
 
@@ -139,9 +140,9 @@ class TestParse:
             ({"quote_volume": ""}, "quote_volume '' is negative or not finite"),
             ({"taker_buy_volume": "nan"}, "taker_buy_volume 'nan' is negative or not finite"),
             ({"taker_buy_quote_volume": "-1"}, "taker_buy_quote_volume '-1' is negative"),
-            ({"trades": "1.5"}, "trades '1.5' is no whole number"),
-            ({"trades": "-1"}, "trades '-1' is no whole number"),
-            ({"trades": "1e300"}, "trades '1e300' is no whole number"),
+            ({"trades": "1.5"}, "trades '1.5' is not a whole number"),
+            ({"trades": "-1"}, "trades '-1' is not a whole number"),
+            ({"trades": "1e300"}, "trades '1e300' is not a whole number"),
             ({"close": "1.61"}, "close 1.61 above high 1.60000000"),
             ({"open": "1.61"}, "open 1.61 above high 1.60000000"),
             ({"close": "1.39"}, "close 1.39 below low 1.40000000"),
@@ -156,7 +157,7 @@ class TestParse:
             ({"close": "1.5\x00"}, r"close '1.5\x00' is not finite and positive"),
             ({"close": "\ud800"}, r"close '\ud800' is not finite and positive"),
             ({"close": "1e"}, "close '1e' is not finite and positive"),
-            ({"trades": "7\x00"}, r"trades '7\x00' is no whole number"),
+            ({"trades": "7\x00"}, r"trades '7\x00' is not a whole number"),
         ],
     )
     def test_bad_candles_go_with_their_reason(self, changes, reason):
@@ -255,11 +256,11 @@ class TestCandles:
 
     def test_empty(self):
         assert Candles.by_symbol(frame().iloc[:0]) == {}
-        with pytest.raises(SchemaError, match="the frame holds 0"):
+        with pytest.raises(SchemaError, match="the frame has 0"):
             Candles.from_frame(frame().iloc[:0])
 
     def test_several_symbols_are_not_one(self):
-        with pytest.raises(SchemaError, match="the frame holds 2"):
+        with pytest.raises(SchemaError, match="the frame has 2"):
             Candles.from_frame(pd.concat([frame("A"), frame("B")]))
 
     def test_a_day_twice(self):

@@ -315,7 +315,7 @@ def test_rows_keep_the_order_of_the_bands_and_meet_their_own_inputs():
 
 def test_a_row_that_stands_twice_is_named():
     bands = pd.DataFrame([band()])
-    with pytest.raises(SchemaError, match=r"BTCUSDT on 2023-12-29 stands twice"):
+    with pytest.raises(SchemaError, match=r"BTCUSDT on 2023-12-29 appears twice"):
         match_rows(bands, pd.DataFrame([band(), band()]), ["close"])
 
 

@@ -142,7 +142,7 @@ def test_a_quarantined_day_is_said(drawn, make_candles, chart_inputs):
     inputs = chart_inputs(make_candles())
     inputs["signal"]["status"] = "QUARANTINED"
     symbol_chart(**inputs)
-    assert "QUARANTINED: the window holds a fault, see data_quality" in drawn.words()
+    assert "QUARANTINED: the window contains bad data, see data_quality" in drawn.words()
 
 
 def test_no_candle_at_all_gives_a_page_that_says_so(drawn, signal_row):

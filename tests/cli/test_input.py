@@ -122,7 +122,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(run, monkeypatch, name, value
 def test_a_day_that_cannot_be_is_refused_before_anything_is_asked(run, arguments, what, day):
     ended = run(*arguments.format(day).split())
     assert ended.code == 2
-    reason = "no candle is that old" if day < "2017" else "lies in the future; today is 20"
+    reason = "no candle is that old" if day < "2017" else "is in the future; today is 20"
     assert ended.error.startswith(f"autonama: {what} {day}: {reason}")
 
 

@@ -113,7 +113,7 @@ def test_one_pairs_candles_for_another(stage, door, server):
             return json.load(honest)
 
     door.change = answer
-    says = "3 pairs have one and the same candle"
+    says = "3 pairs have identical candles"
     stage.fails(says, ExchangeError, exchange=BinanceExchange(door.url))
     assert stage.holds_nothing()
 
@@ -149,7 +149,7 @@ def test_odd_entries_of_the_list_of_pairs(stage, door, exchange):
 
 def test_every_symbol_refused(stage, door, exchange):
     door.change = lambda path, body: 400 if "klines" in path else body
-    says = r"no pair can be ranked on 2023-12-29: 3 could not be fetched, the first: .*the door"
+    says = r"can be ranked on 2023-12-29: 3 pairs could not be fetched; first error: .*the door"
     stage.fails(says, ExchangeError, exchange=exchange)
     # A day that was ranked before its candles were refused.
     door.change = lambda _, body: body
