@@ -65,9 +65,9 @@ def _strength(signal: Mapping[Any, Any], kstd: float) -> str:
     """How the strength is put together."""
     kind = signal["signal"]
     if signal["status"] != "OK":
-        return f"Not judged: {signal['status']}."
+        return f"Not evaluated: {signal['status']}."
     if kind == "HOLD":
-        return "HOLD has no strength: nothing to confirm."
+        return "HOLD has no strength."
     agreeing = sum(kind in CONFIRMATIONS[name] for name in signal["confirmations"])
     depth = DEPTH_POINTS * min(1.0, (abs(number(signal, "z_score")) - kstd) / kstd)
     points = CONFIRMATION_POINTS * min(MAX_CONFIRMATIONS, agreeing)
@@ -102,9 +102,9 @@ def _cards(signal: Mapping[Any, Any], indicators: Mapping[Any, Any]) -> tuple[_C
             ("MACD_POSITIVE", "MACD_NEGATIVE"),
         ),
         _Card(
-            "Volume / mean of the 20 days before",
+            "Volume / mean of the previous 20 days",
             _text(volume, f"{volume:,.2f}"),
-            (f"HIGH_VOLUME from {HIGH_VOLUME_RATIO:g} on (BUY and SELL)",),
+            (f"HIGH_VOLUME at {HIGH_VOLUME_RATIO:g} or more (BUY and SELL)",),
             ("HIGH_VOLUME",),
         ),
         _Card(
@@ -112,7 +112,7 @@ def _cards(signal: Mapping[Any, Any], indicators: Mapping[Any, Any]) -> tuple[_C
             trend if isinstance(trend, str) else "\N{EN DASH}",
             (
                 f"Close {price(number(signal, 'close'))}, EMA 21 {price(fast)}",
-                f"EMA 50 {price(slow)}: both above it, or both below",
+                f"EMA 50 {price(slow)}: both must be above or below it",
             ),
             ("TREND_BULLISH", "TREND_BEARISH"),
         ),
@@ -138,7 +138,7 @@ def _draw_card(page: Page, left: float, top: float, card: _Card, signal: Mapping
 def _verdict(card: _Card, signal: Mapping[Any, Any]) -> tuple[str, str]:
     """What the card says of the signal, and the colour of that."""
     if signal["status"] != "OK":
-        return "not judged", MUTED
+        return "not evaluated", MUTED
     kind = signal["signal"]
     held = [name for name in card.names if name in signal["confirmations"]]
     if not held:
@@ -147,4 +147,4 @@ def _verdict(card: _Card, signal: Mapping[Any, Any]) -> tuple[str, str]:
         return f"{held[0]} holds", INK
     if kind in CONFIRMATIONS[held[0]]:
         return f"✓ {held[0]} agrees with {kind}", SIGNAL_COLOURS[kind]
-    return f"✗ {held[0]} speaks against {kind}", MUTED
+    return f"✗ {held[0]} opposes {kind}", MUTED

@@ -27,7 +27,7 @@ from autonama_dagster.charts.style import (
 )
 
 NO_CANDLE: Final = "No candle"
-NOT_JUDGED: Final = "Not judged"
+NOT_JUDGED: Final = "Not evaluated"
 
 # Colour and height of a day's cell: the height tells severities apart without colours.
 _CELLS: Final = {
@@ -114,7 +114,7 @@ def draw_scores(
     today = number(signal, "z_score")
     draw_edges(axes, kstd, [(float(np.clip(today, -limit, limit)), f"z {signed(today)}", INK)])
     if not known.size:
-        say(axes, "No day shown has a channel.")
+        say(axes, "No channel on any day shown.")
         return []
     axes.plot(days, score, color=INK, linewidth=1)
     handles: list[Artist] = [
@@ -158,7 +158,7 @@ def draw_quality(
     has_candle = np.isin(days, candle_days)
     kinds = np.array([NOT_JUDGED if severity is None else severity for severity in quality])
     if unknown := sorted({*kinds.tolist()} - {*_CELLS}):
-        raise ValueError(f"{unknown[0]!r} is no severity: choose OK, INFO, WARNING or ERROR")
+        raise ValueError(f"{unknown[0]!r} is not a severity: choose OK, INFO, WARNING or ERROR")
     kinds = np.where(has_candle, kinds, NO_CANDLE)[days >= since]
     for kind, (colour, height) in _CELLS.items():
         chosen = days[days >= since][kinds == kind]

@@ -68,10 +68,10 @@ def correlation_heatmap(
         )
         _draw_matrix(page, symbols, matrix)
         page.footer(
-            f"Pearson correlation of daily log returns over {RETURN_DAYS} days to the date "
+            f"Pearson correlation of daily log returns over the last {RETURN_DAYS} days "
             "(UTC days), USDT pairs, ordered by hierarchical clustering.",
-            f"Grey: fewer than {MIN_COMMON_DAYS} common days. By chance: so many if each "
-            "member's returns came in an order of its own.",
+            f"Grey: fewer than {MIN_COMMON_DAYS} common days. By chance: expected if members were "
+            "independent of each other.",
         )
 
     return render(_WIDTH, _HEIGHT, draw, source_label, names=symbols)
@@ -106,7 +106,7 @@ def _draw_matrix(page: Page, symbols: list[str], matrix: NDArray[np.float64]) ->
     axes.grid(visible=False)
     if not symbols:
         axes.set_axis_off()
-        say(axes, "No pair of members on this day.")
+        say(axes, "No pairs of members on this day.")
         return
     colours = colormaps["RdBu"].resampled(_LEVELS).with_extremes(bad="#D5DADF")
     scale = Normalize(-1, 1)

@@ -111,7 +111,7 @@ def draw_price(
     axes.set_ylabel("Price (USDT, log scale)" if scale.kind == "log" else "Price (USDT)")
     if not len(candles["day"]):
         axes.set_yticks([])
-        say(axes, f"{signal['status']}: no candle in the 180 days to this day.")
+        say(axes, f"{signal['status']}: no candles in the 180 days up to this day.")
         return []
     heights = {name: scale(candles[name]) for name in ("open", "high", "low", "close")}
     lines = {name: scale(prices) for name, prices in curves.items()}
@@ -153,7 +153,7 @@ def _draw_own_channel(
     axes.plot(days, curves["fitted_price"], color=BUY, linewidth=1, alpha=0.55)
     return [
         Patch(facecolor=_CHANNEL, alpha=0.6, label="Own channel of each day"),
-        Line2D([], [], color=BUY, alpha=0.55, linewidth=1, label="its centre"),
+        Line2D([], [], color=BUY, alpha=0.55, linewidth=1, label="Channel centre"),
     ]
 
 

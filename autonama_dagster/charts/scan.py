@@ -94,10 +94,9 @@ def scan_summary(
         _draw_table(page, MARGIN + 620, "SELL", signals)
         page.footer(
             _without_channel(signals),
-            "Strength (0 to 100) is depth outside the channel plus agreeing confirmations; it is "
-            "no probability. Target return: from the close to the other edge of today's channel.",
-            "By chance: as many signals are expected if each member's own daily returns came in an "
-            "order that means nothing.",
+            "Strength (0 to 100) is depth outside the channel plus agreeing confirmations, "
+            "not a probability. Target return: from the close to the far edge of today's channel.",
+            "By chance: signals expected if each member's own daily returns came in random order.",
         )
 
     return render(_WIDTH, _HEIGHT, draw, source_label, names=signals["symbol"])
@@ -127,7 +126,7 @@ def _draw_scores(page: Page, fitted: pd.DataFrame, kstd: float) -> None:
     axes.spines["bottom"].set_visible(False)
     if fitted.empty:
         axes.set_ylim(-2 * kstd, 2 * kstd)
-        say(axes, "No member has a channel on this day.")
+        say(axes, "No members with a channel on this day.")
         return
     count = len(fitted)
     score = fitted["z_score"].to_numpy(np.float64)
@@ -179,7 +178,7 @@ def _draw_table(page: Page, left: float, signal: str, signals: pd.DataFrame) -> 
         left, _TABLE_TOP, heading, fontsize=10.5, fontweight="bold", color=SIGNAL_COLOURS[signal]
     )
     if ranked.empty:
-        page.text(left, _TABLE_TOP + 26, f"No {signal} signal on this day.", color=MUTED)
+        page.text(left, _TABLE_TOP + 26, f"No {signal} signals on this day.", color=MUTED)
         return
     page.text(left, _TABLE_TOP + 24, "Symbol", fontsize=7.5, color=MUTED)
     for caption, x, align in _COLUMNS:
@@ -213,6 +212,6 @@ def _without_channel(signals: pd.DataFrame) -> str:
     symbols = sorted(signals.loc[signals["status"] != "OK", "symbol"])
     names = list(short_names(symbols).values())
     if not names:
-        return "Every member has a channel." if len(signals) else "No member on this day."
+        return "Every member has a channel." if len(signals) else "No members on this day."
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return f"Without a channel: {', '.join(names[:_MOST_NAMES])}{more}."

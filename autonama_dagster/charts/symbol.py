@@ -111,7 +111,7 @@ def symbol_chart(
         _draw_header(page, symbol, signal, day)
         if after_break:
             start = f"{np.datetime64(since, 'D')}"
-            page.text(MARGIN, 80, f"Begins {start}, after a break in the market.", fontsize=9)
+            page.text(MARGIN, 80, f"Starts on {start}, after a break in the market.", fontsize=9)
         panels = [page.axes(LEFT, top, PLOT_WIDTH, height) for top, height in _PANELS]
         draw_calendar(panels, days)
         handles = draw_price(panels[0], Scale(price_scale), days, shown, curves, signal)
@@ -122,10 +122,10 @@ def symbol_chart(
         _draw_rsi(panels[2], days, studies["rsi_14"])
         _draw_macd(panels[3], days, studies)
         page.footer(
-            "Own channel: each day's own fit, what was known on that day. Today's fit drawn "
-            "through the past repaints: no past signal came from it.",
-            "Days are UTC days; the signal is known when the day has closed. "
-            "Strength is no probability.",
+            "Own channel: each day's own fit, using only what was known on that day. Today's fit "
+            "repaints the past; no past signal came from it.",
+            "Days are UTC days; the signal is known once the day has closed. "
+            "Strength is not a probability.",
         )
 
     return render(_WIDTH, _HEIGHT, draw, source_label, names=[symbol])

@@ -87,7 +87,7 @@ def test_the_noisiest_matrix_of_100_members_stays_under_70_kb(make_pairs, label)
 
 def test_no_pairs_give_a_page_that_says_so(drawn, make_pairs):
     correlation_heatmap(make_pairs([], np.empty((0, 0))), date=DAY)
-    assert "No pair of members on this day." in drawn.words()
+    assert "No pairs of members on this day." in drawn.words()
     assert "2023-12-09 UTC" in drawn.words()
 
 

@@ -97,7 +97,7 @@ def test_tables_hold_eight_rows_and_say_how_many_there_are(drawn, make_signals):
     scores = {f"S{i:02}USDT": 2.1 + i / 10 for i in range(20)}
     scan_summary(make_signals(scores), date=DAY, kstd=2.0, expected=EXPECTED)
     assert "Strongest SELL signals (8 of 20)" in drawn.words()
-    assert "No BUY signal on this day." in drawn.words()
+    assert "No BUY signals on this day." in drawn.words()
 
 
 def test_an_outlier_leaves_the_others_their_height_and_keeps_its_number(drawn, make_signals):
@@ -113,10 +113,10 @@ def test_an_outlier_leaves_the_others_their_height_and_keeps_its_number(drawn, m
 def test_a_day_without_channels_says_so(drawn, make_signals, scores):
     scan_summary(make_signals(scores), date=DAY, kstd=2.0, expected=EXPECTED)
     words = drawn.words()
-    assert "No member has a channel on this day." in words
+    assert "No members with a channel on this day." in words
     assert f"2023-12-09 UTC, {len(scores)} members" in words
-    assert "No BUY signal on this day." in words
-    assert "No SELL signal on this day." in words
+    assert "No BUY signals on this day." in words
+    assert "No SELL signals on this day." in words
 
 
 def test_a_day_without_signals_still_shows_every_member(drawn, make_signals):

@@ -47,7 +47,7 @@ def test_it_carries_symbol_date_signal_units_and_utc(drawn, make_candles, chart_
     for expected in (
         "ABCUSDT", "2023-12-09 UTC, daily candles", "▼ SELL", "64", "OK", score, "+41.2 %",
         "RSI_OVERBOUGHT, HIGH_VOLUME", "Price (USDT, log scale)", "Volume\n(ABC)",
-        "RSI 14\n(0 to 100)", "MACD 12 26 9\n(USDT)", "Day (UTC)", "Strength is no probability",
+        "RSI 14\n(0 to 100)", "MACD 12 26 9\n(USDT)", "Day (UTC)", "Strength is not a probability",
     ):  # fmt: skip
         assert expected in words
 
@@ -151,7 +151,7 @@ def test_no_candle_at_all_gives_a_page_that_says_so(drawn, signal_row):
         lower_band=None,
     )  # fmt: skip
     symbol_chart("ABCUSDT", None, EMPTY_CHANNEL, EMPTY_FIT, EMPTY_INDICATORS, row)
-    assert "NO_DATA: no candle in the 180 days to this day." in drawn.words()
+    assert "NO_DATA: no candles in the 180 days up to this day." in drawn.words()
     assert drawn.overlapping() == []
 
 
@@ -162,7 +162,7 @@ def test_candles_before_a_break_are_not_drawn(drawn, make_candles, chart_inputs)
     symbol_chart(**chart_inputs(dataclasses.replace(candles, **fields)))
     assert len(bodies(drawn.figure)) == 50
     assert np.exp(drawn.figure.axes[0].get_ylim()[1]) < 10 * candles.high[-50:].max()
-    assert "Begins 2023-10-21, after a break in the market." in drawn.words()
+    assert "Starts on 2023-10-21, after a break in the market." in drawn.words()
 
 
 def test_rows_before_a_break_are_not_drawn_in_a_short_calendar(drawn, make_candles, chart_inputs):
