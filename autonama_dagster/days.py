@@ -45,7 +45,7 @@ def parse_moment(flag: str, text: str) -> datetime:
 
 def _possible(day: date, flag: str, text: str) -> date:
     if day < FIRST_DAY:
-        raise InputError(f"{flag} {text}: no candle is that old; give a day from {FIRST_DAY} on")
+        raise InputError(f"{flag} {text}: no candle is that old; use {FIRST_DAY} or later")
     today = datetime.now(UTC).date()
     if day > today + AHEAD:
         raise InputError(f"{flag} {text}: is in the future; today is {today}")

@@ -148,10 +148,10 @@ def results_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot make the results folder {folder}: {error.strerror}; give another --output"
+            f"cannot create the results folder {folder}: {error.strerror}; choose another --output"
         ) from None
     if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write to the results folder {folder}; give another --output")
+        raise InputError(f"cannot write to the results folder {folder}; choose another --output")
     return folder
 
 

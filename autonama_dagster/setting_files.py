@@ -71,14 +71,14 @@ def read_text(path: Path, what: str) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{what}: {error.strerror}; name a file that can be read") from None
+        raise InputError(f"{what}: {error.strerror}; choose a readable file") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         found = "UTF-16" if content.startswith(_UTF16) else "not UTF-8"
         raise InputError(f"{what}: the encoding is {found}; save the file as UTF-8") from None
     if "\0" in text:
-        raise InputError(f"{what}: it holds NUL characters; save the file as UTF-8 text")
+        raise InputError(f"{what}: it contains NUL characters; save the file as UTF-8 text")
     return text
 
 
@@ -142,10 +142,10 @@ def faults(
     """
     for file in files:
         for line in file.bad_lines:
-            yield f"{file.path}: line {line} is not NAME=value and is left out"
+            yield f"{file.path}: line {line} is not NAME=value and is ignored"
         for name in file.values:
             if name in elsewhere:
-                yield f"{file.path}: {name} is read from the environment alone; set it there"
+                yield f"{file.path}: {name} is only read from the environment; set it there"
             elif name not in known and (name.startswith(PREFIX) or _nearest(name, known, _LIKE)):
                 yield f"{file.path}: {_unknown(name, known)}"
     for name in map(str.upper, environment):

@@ -147,5 +147,5 @@ def _stored(
     if not found:
         who = f" of {', '.join(symbols)}" if symbols else ""
         days = f"{first}" if first == last else f"{first} .. {last}"
-        raise InputError(f"no signal{who} on {days} is stored: run `autonama scan` first")
+        raise InputError(f"no signals{who} are stored on {days}: run `autonama scan` first")
     return found

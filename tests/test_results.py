@@ -120,5 +120,5 @@ def test_a_results_folder_is_made_and_one_that_cannot_be_is_refused(tmp_path):
     folder = tmp_path / "a" / "b"
     assert results_folder(folder).is_dir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="give another --output"):
+    with pytest.raises(InputError, match="choose another --output"):
         results_folder(tmp_path / "file")

@@ -95,8 +95,8 @@ def test_every_setting_has_a_name_in_the_environment_and_a_description():
         ("DEGREE=3", "there is no setting DEGREE; the nearest is AUTONAMA_DEGREE"),
         ("DATABSE_URL=x", "there is no setting DATABSE_URL; the nearest is DATABASE_URL"),
         ("BINANCE_APIKEY=x", "there is no setting BINANCE_APIKEY; the nearest is BINANCE_API_KEY"),
-        ("AUTONAMA_HOME=/x", "AUTONAMA_HOME is read from the environment alone; set it there"),
-        ("AUTONAMA_KSTD 2", "line 1 is not NAME=value and is left out"),
+        ("AUTONAMA_HOME=/x", "AUTONAMA_HOME is only read from the environment; set it there"),
+        ("AUTONAMA_KSTD 2", "line 1 is not NAME=value and is ignored"),
     ],
 )
 @pytest.mark.parametrize("place", [".env", "AUTONAMA_SETTINGS_FILE"])

@@ -47,10 +47,15 @@ class BackfillProgress(StepProgress):
 @click.command(epilog=EXAMPLES)
 @click.option("--from", "first", required=True, metavar="YYYY-MM-DD", help="First day.")
 @click.option("--to", "last", metavar="YYYY-MM-DD", help="Last day (default: the latest closed).")
-@click.option("--symbols", metavar="A,B", help="These pairs (default: all registered).")
-@click.option("--assets", metavar="A,B", help="These assets (default: all daily ones).")
-@click.option("--days-per-run", type=int, metavar="N", help="Days of one run (default: what fits).")
-@click.option("--again", is_flag=True, help="Compute what is stored and current too.")
+@click.option("--symbols", metavar="A,B", help="Only these pairs (default: all registered).")
+@click.option("--assets", metavar="A,B", help="Only these assets (default: all daily ones).")
+@click.option(
+    "--days-per-run",
+    type=int,
+    metavar="N",
+    help="Days per run (default: as many as fit in memory).",
+)
+@click.option("--again", is_flag=True, help="Recompute rows that are up to date, too.")
 def backfill(
     first: str,
     last: str | None,
@@ -61,11 +66,11 @@ def backfill(
 ) -> None:
     """Fill every table for a range of days: rankings, candles, signals, summaries.
 
-    What is stored and current is not computed again: after an interruption the same command goes
-    on where it was. The runs appear in the Dagster UI; `backfill_job` there does the same.
+    Rows that are up to date are not recomputed: after an interruption, run the same command to
+    continue. The runs appear in the Dagster UI, where `backfill_job` does the same.
 
-    Chosen symbols get no correlations and summaries, which are about all members of a day; chosen
-    assets are computed from what is stored of the others.
+    With --symbols, correlations and summaries are left out, because they cover all members of a
+    day. With --assets, the other tables are read as they are stored.
     """
     request = {
         "from": parse_day(first, "--from").isoformat(),
@@ -81,7 +86,7 @@ def backfill(
         progress.step("load Dagster")
         filled = run_backfill(request, settings, progress)
     if not filled["runs"]:
-        click.echo(f"{filled['days']}: everything is stored and current")
+        click.echo(f"{filled['days']}: everything is up to date")
         return
     click.echo(
         f"{filled['days']}: {filled['partitions']:,} partitions, {filled['rows']:,} rows in "
@@ -124,5 +129,5 @@ def run_backfill(
 def _chosen_assets(text: str | None) -> list[str]:
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
     if text is not None and not names:
-        raise InputError("--assets names none; write it like indicators,regression_bands")
+        raise InputError("--assets is empty; write it like indicators,regression_bands")
     return names

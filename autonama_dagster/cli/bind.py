@@ -25,6 +25,6 @@ def check_host(host: str, *, allow_remote: bool) -> None:
     if allow_remote or is_loopback(host):
         return
     raise InputError(
-        f"--host {host}: other machines could reach it, and nothing there asks for a password; "
-        "use 127.0.0.1 behind a proxy of yours, or add --allow-remote"
+        f"--host {host}: other machines could reach it without a password; "
+        "use 127.0.0.1 behind your own proxy, or add --allow-remote"
     )

@@ -36,7 +36,7 @@ def db() -> None:
 
 @db.command()
 def url() -> None:
-    """Print the SQLAlchemy URL of the project's database; starts the embedded server.
+    """Print the SQLAlchemy URL of the project's database, starting the embedded server.
 
     \b
     Example:
@@ -74,7 +74,7 @@ def stop() -> None:
 
 @db.command()
 def status() -> None:
-    """Say which database is used, whether it answers, and the state of its tables.
+    """Show which database is used, whether it answers, and the state of its tables.
 
     \b
     Example:
@@ -106,8 +106,8 @@ for command in (backup, restore, retain, reader, drop):
 def _embedded_only(action: str) -> None:
     if load_settings().database_url is not None:
         raise InputError(
-            f"cannot {action} the server of DATABASE_URL: only the embedded one is ours; "
-            "unset DATABASE_URL to use that"
+            f"cannot {action} the server of DATABASE_URL, only the embedded one; unset "
+            "DATABASE_URL to use that"
         )
 
 

@@ -14,13 +14,13 @@ _LOGIN = ("user", "password", "passfile", "sslcert", "sslkey", "sslpassword")  #
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 def retain(dry_run: bool) -> None:
-    """Delete old alerts, summaries and Dagster events, as the retention settings say.
+    """Delete alerts, summaries and Dagster events older than the retention settings.
 
-    Candles and what is computed from them always stay, and of Dagster's events each partition's
-    latest. Nothing is deleted where AUTONAMA_RETENTION_ALERTS_DAYS,
-    AUTONAMA_RETENTION_SUMMARIES_DAYS and AUTONAMA_RETENTION_EVENTS_DAYS are unset.
+    Candles and the other tables are always kept, as is each partition's latest Dagster event. Set
+    AUTONAMA_RETENTION_ALERTS_DAYS, AUTONAMA_RETENTION_SUMMARIES_DAYS or
+    AUTONAMA_RETENTION_EVENTS_DAYS; what is unset is kept for ever.
 
     \b
     Examples:
@@ -33,23 +33,23 @@ def retain(dry_run: bool) -> None:
 
     settings = load_settings()
     if not retention.is_on(settings):
-        click.echo("no retention is set: everything stays")
+        click.echo("no retention is set: nothing to delete")
         return
     url = ready_url(settings)
     with open_instance():  # makes Dagster's tables where nothing has run yet
         pass
     for removed in retention.retain(settings, url, dagster_database_url, dry_run=dry_run):
-        verb = "would go" if dry_run else "deleted"
-        click.echo(f"{removed.table}: {removed.rows:,} rows before {removed.before} {verb}")
+        verb = "would delete" if dry_run else "deleted"
+        click.echo(f"{removed.table}: {verb} {removed.rows:,} rows before {removed.before}")
 
 
 @click.command()
 @click.option("--name", default="autonama_reader", show_default=True, help="Name of the role.")
 def reader(name: str) -> None:
-    """Make a role for dashboards that can read the project's tables and nothing else.
+    """Create a role for dashboards that can only read the project's tables.
 
-    Prints its URL with a new password, this once; run again for another password. A password in
-    the environment variable AUTONAMA_READER_PASSWORD is used and not printed.
+    Prints its URL with a new password, once; run again for another password. If the environment
+    variable AUTONAMA_READER_PASSWORD is set, it is the password and is not printed.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def backup(file: Path, force: bool) -> None:
     """Write the project's and Dagster's tables to FILE.
 
-    Scans may go on meanwhile. FILE appears when it is complete; it is readable by you alone.
+    Scans may keep running. FILE appears once it is complete, and only you can read it.
 
     \b
     Examples:
@@ -36,18 +36,18 @@ def backup(file: Path, force: bool) -> None:
 
 @click.command()
 @click.argument("file", type=_FILE)
-@click.option("--force", is_flag=True, help="Replace tables that hold rows.")
+@click.option("--force", is_flag=True, help="Replace tables that have rows.")
 @click.option(
     "--trusted",
     is_flag=True,
-    help="Restore as a superuser too: nobody else could have changed FILE.",
+    help="Allow restoring as a superuser: nobody else could have changed FILE.",
 )
 def restore(file: Path, force: bool, trusted: bool) -> None:
     """Replace the project's and Dagster's tables with those of FILE.
 
     Stop `autonama up` and scans first. Each database is restored in one transaction: a restore
-    that fails or is killed leaves it as it was. A backup is SQL: it is run by the database's user,
-    who must not be a superuser.
+    that fails or is killed changes nothing. A backup contains SQL, which runs as the database's
+    user; that user must not be a superuser.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ DEMO_SEED = 7
 
 @click.command()
 @click.option(
-    "--seed", type=int, default=DEMO_SEED, show_default=True, help="Seed of the made-up market."
+    "--seed", type=int, default=DEMO_SEED, show_default=True, help="Seed of the synthetic market."
 )
 def demo(seed: int) -> None:
     """Scan a synthetic market: the top 100 pairs over 720 days, with charts.

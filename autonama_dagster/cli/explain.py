@@ -56,23 +56,23 @@ def _without_collection() -> Iterator[None]:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where the PNG goes (default: results/explain/DATE/SYMBOL.png).",
+    help="PNG file (default: results/explain/DATE/SYMBOL.png).",
 )
 @_without_collection()
 def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int:
-    """Say what the signal of SYMBOL on DATE is made of (default: the latest day).
+    """Trace the signal of SYMBOL on DATE (default: the latest day) back to its candles.
 
-    The rows it was computed from, its window, parameters, code and runs, and where each candle
-    came from. All hashes are recomputed from what is stored now and compared.
+    Shows the rows it was computed from, its window, parameters, code version and runs, and where
+    each candle came from. All hashes are recomputed from the stored data and compared.
 
-    The exit code is 0 where all of them match and 1 where one does not.
+    The exit code is 0 if all of them match and 1 if any differs.
     """
     from autonama_dagster.receipts import latest_day, read_receipt  # noqa: PLC0415
     from resources.database import ready_url  # noqa: PLC0415
     from resources.warehouse import Warehouse  # noqa: PLC0415
 
     if output is not None and form != "png":
-        raise InputError("--output is for --format png; leave it out, or redirect the text")
+        raise InputError("--output needs --format png; add that, or redirect standard output")
     name = one_symbol(symbol)
     wanted = None if day is None else parse_day(day, "DATE")
     settings = load_settings()
@@ -102,7 +102,9 @@ def _draw(
     try:
         path.write_bytes(png)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; give another --output") from None
+        raise InputError(
+            f"cannot write {path}: {error.strerror}; choose another --output"
+        ) from None
     return path
 
 
@@ -216,7 +218,7 @@ def _print_signal(console: "Screen", receipt: "Receipt") -> None:
         f"trend {text(signal['trend'])}, risk level {text(signal['risk_level'])}, "
         f"volatility level {text(signal['volatility_level'])}",
     )
-    ranked = "not a candidate of the day's universe"
+    ranked = "not a candidate in the day's universe"
     if universe is not None:
         rank = f"rank {universe['rank']}"
         if not universe["is_eligible"]:
@@ -231,7 +233,7 @@ def _print_signal(console: "Screen", receipt: "Receipt") -> None:
 def _print_window(console: "Screen", receipt: "Receipt") -> None:
     window = receipt.window
     if window.first is None:
-        console.print("window: empty, or the exchange was not asked for all of it")
+        console.print("window: empty, or not fetched completely")
         return
     console.print(
         f"window: {window.first} .. {window.last}, {window.candles} candles, "
@@ -266,7 +268,7 @@ def _print_candles(console: "Screen", receipt: "Receipt") -> None:
         }
         for _, rows in groups
     ]
-    print_records(console, records, "Where the candles came from", "use --format json")
+    print_records(console, records, "Source of the candles", "use --format json")
     few = candles.iloc[[*range(len(candles))][-_SHOWN_CANDLES:]]
     shown = [
         {
@@ -281,14 +283,14 @@ def _print_candles(console: "Screen", receipt: "Receipt") -> None:
         for row in few.itertuples()
     ]
     print_records(
-        console, shown, f"The last {len(shown)}; all of them: --format json", "use --format json"
+        console, shown, f"The last {len(shown)} candles (all: --format json)", "use --format json"
     )
 
 
 def _origin(text: object) -> str:
     """The call, or the file with its checksum."""
     if not isinstance(text, str):
-        return "not known"
+        return "unknown"
     found = json.loads(text)
     return str(found["call"]) if "call" in found else f"{found['file']} sha256 {found['sha256']}"
 
@@ -298,16 +300,18 @@ def _print_made_with(
 ) -> None:
     made = ", ".join(f"{name} {value}" for name, value in receipt.parameters.items())
     stored, present = receipt.stored, receipt.present
-    differs = "" if stored.params_hash == present.params_hash else "; not the present settings"
+    differs = (
+        "" if stored.params_hash == present.params_hash else "; differs from the current settings"
+    )
     console.print(f"parameters: {made}{differs}")
     differs = (
-        "" if stored.code_version == present.code_version else f"; this is {present.code_version}"
+        "" if stored.code_version == present.code_version else f"; current: {present.code_version}"
     )
     console.print(f"code: {stored.code_version}{differs}")
     for run_id in dict.fromkeys(receipt.run_ids.values()):
         tables = ", ".join(name for name, of in receipt.run_ids.items() if of == run_id)
         run = runs.get(run_id)
-        told = "no longer known to Dagster"
+        told = "deleted from Dagster"
         if run is not None:
             started = f" {run.started:%Y-%m-%d %H:%M:%S} UTC" if run.started else ""
             told = f"{run.job} {run.status}{started}"
@@ -329,10 +333,10 @@ def _print_chain(console: "Screen", receipt: "Receipt") -> None:
     ]
     print_records(console, records, "Hash chain", "use --format json")
     if receipt.is_match:
-        console.say(("every hash that can be recomputed matches", "green"))
+        console.say(("all hashes that can be recomputed match", "green"))
         return
     console.say(
-        ("MISMATCH", "bold red"), ": the row was made from other inputs than are stored now"
+        ("MISMATCH", "bold red"), ": the stored inputs have changed since the row was computed"
     )
     if receipt.suspects is not None:
         first, last = receipt.suspects

@@ -17,7 +17,7 @@ from resources.waiting import introduce
 EXAMPLES = """\b
 Examples:
   autonama demo                            try everything on a synthetic market
-  autonama scan                            scan yesterday's top 100, store and show
+  autonama scan                            scan yesterday's top 100, store and show the result
   autonama scan --symbols BTCUSDT,ETHUSDT  a what-if: shown, not stored
   autonama show signals --signal BUY       read what is stored
   autonama up                              the Dagster UI on http://127.0.0.1:3000
@@ -26,19 +26,28 @@ Examples:
 # Command, module under autonama_dagster.cli, one line for --help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("scan", "Scan a day: universe, candles, channels, signals, summary."),
-    "backfill": ("backfill", "Fill a rectangle of days and symbols."),
+    "backfill": ("backfill", "Fill all tables for a range of days."),
     "show": ("show", "Show stored signals, alerts, summaries, correlations or candles."),
-    "explain": ("explain", "Say what a signal is made of, down to the candles, and check it."),
-    "revisions": ("revisions", "List candles that changed, and the rows that makes stale."),
-    "verify": ("verify", "Compute stored rows again, from cut and from extended data."),
+    "explain": ("explain", "Trace a signal to the candles it came from, and verify its hashes."),
+    "revisions": (
+        "revisions",
+        "List candles that have changed, and the rows that are stale because of it.",
+    ),
+    "verify": ("verify", "Recompute stored rows from candles and compare."),
     "demo": ("demo", "Scan a synthetic market, offline."),
     "up": ("up", "Open the Dagster UI with its daemon."),
-    "status": ("status", "Say what is fresh, what is missing, what ran; exit code 1 if unwell."),
+    "status": (
+        "status",
+        "Show what is up to date, missing or failing; exit code 1 if there is a problem.",
+    ),
     "metrics": ("metrics", "Serve Prometheus metrics."),
-    "db": ("db", "The project's database: start, stop, psql, backup, restore, drop, ..."),
-    "replay": ("replay", "A local exchange that replays recorded or synthetic candles."),
+    "db": (
+        "db",
+        "Manage the project's database: start, stop, psql, backup, restore, drop, ...",
+    ),
+    "replay": ("replay", "Run a local exchange that replays recorded or synthetic candles."),
     "retire": ("retire", "Stop computing a symbol."),
-    "settings": ("settings", "Show every setting, its value and where to change it."),
+    "settings": ("settings", "Show every setting, its value and where it was set."),
 }
 
 
@@ -85,9 +94,11 @@ class LazyGroup(click.Group):
 @click.option(
     "--home",
     type=click.Path(file_okay=False),
-    help="Folder with .env, data and results (default: the checkout, or AUTONAMA_HOME).",
+    help="Folder of .env, data and results (default: AUTONAMA_HOME, or the checkout).",
 )
-@click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
+@click.option(
+    "--debug", is_flag=True, help="Show tracebacks (accepted anywhere on the command line)."
+)
 @click.version_option(package_name="autonama", message="%(prog)s %(version)s")
 @click.pass_context
 def autonama(ctx: click.Context, home: str | None, debug: bool) -> None:  # noqa: ARG001

@@ -10,14 +10,14 @@ from autonama_dagster.settings import load_settings
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=9464, show_default=True)
-@click.option("--allow-remote", is_flag=True, help="Let other machines read them.")
+@click.option("--allow-remote", is_flag=True, help="Allow access from other machines.")
 def metrics(host: str, port: int, allow_remote: bool) -> None:
     """Serve Prometheus metrics until Ctrl-C: the age of the scan, rows, failures, durations.
 
-    They are read from the tables when they are scraped. `autonama up` serves them too. A database
-    that does not answer shows as `autonama_up 0`.
+    They are computed on each scrape. `autonama up` serves them too. If the database cannot be
+    reached, `autonama_up` is 0.
 
-    The picture of a signal is at /explain/BTCUSDT/2023-12-29.png, drawn when it is asked for.
+    The picture of a signal is at /explain/BTCUSDT/2023-12-29.png, drawn on request.
 
     \b
     Examples:

@@ -45,7 +45,7 @@ def read_old_config(path: Path, settings: Settings) -> tuple[dict[str, str], dic
     content = _content(path)
     defaults = content.pop("default_settings", {})
     if not isinstance(defaults, dict):
-        raise InputError(f"--config {path}: default_settings: an object is expected")
+        raise InputError(f"--config {path}: default_settings: expected an object")
     unknown = [k for k in content if k not in _KEYS]
     unknown += [f"default_settings.{k}" for k in defaults if k not in _DEFAULTS]
     if unknown:
@@ -61,7 +61,7 @@ def read_old_config(path: Path, settings: Settings) -> tuple[dict[str, str], dic
             expected = _text_fault(value)
         if expected is not None:
             shown = "" if key in _SECRET else f" {_printable(json.dumps(value))}"
-            raise InputError(f"--config {path}: {key}{shown}: {expected} is expected")
+            raise InputError(f"--config {path}: {key}{shown}: expected {expected}")
     found = {
         "BINANCE_API_KEY": (settings.binance_api_key, _own_key(values.get("binance_api_key"))),
         "BINANCE_API_SECRET": (
@@ -79,18 +79,18 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError(f"--config {path}: not valid JSON; correct the file") from None
+        raise InputError(f"--config {path}: not valid JSON; fix the file") from None
     if not isinstance(content, dict):
-        raise InputError(f"--config {path}: an object with settings is expected")
+        raise InputError(f"--config {path}: expected an object with settings")
     return content
 
 
 def _text_fault(value: Any) -> str | None:
     """What is expected in place of the value; None: it can be part of a URL."""
     if not isinstance(value, str):
-        return "a text"
+        return "a string"
     is_whole = "\0" not in value and not re.search("[\ud800-\udfff]", value)
-    return None if is_whole else "a text without NUL and lone surrogates"
+    return None if is_whole else "a string without NUL and lone surrogates"
 
 
 def _name_fault(value: Any) -> str | None:
@@ -103,7 +103,7 @@ def _host_fault(value: Any) -> str | None:
     if (fault := _text_fault(value)) is not None:
         return fault
     is_host = value.isprintable() and not re.search(r"[\s,@]", value)
-    return None if is_host else "a host name, an address or the folder of a socket"
+    return None if is_host else "a host name, an address or a socket folder"
 
 
 def _port_fault(value: Any) -> str | None:
@@ -115,7 +115,7 @@ def _port_fault(value: Any) -> str | None:
 
 def _flag_fault(value: Any) -> str | None:
     is_one = isinstance(value, int | float | str) and not isinstance(value, bool)
-    return None if is_one else "a number or a text"
+    return None if is_one else "a number or a string"
 
 
 # What is wrong with a key's value.

@@ -97,14 +97,14 @@ class StepProgress:
             number = self._retries
         if number <= RETRIES_SHOWN:
             self._print(
-                f"  asking again in {details.wait_for:.1f} s: {details.caused_by}",
-                "asking again",
+                f"  retrying in {details.wait_for:.1f} s: {details.caused_by}",
+                "retrying",
                 level="warning",
                 wait_seconds=round(details.wait_for, 1),
                 cause=str(details.caused_by),
             )
         if number == RETRIES_SHOWN:
-            hidden = "further repetitions of this step are not shown"
+            hidden = "further retries of this step are not shown"
             self._print(f"  {hidden}", hidden, level="warning")
 
     def finish(self) -> None:

@@ -13,7 +13,7 @@ from autonama_dagster.results import ScanResult
 
 FEW = 20  # so many symbols are all shown, HOLD included
 _COLOURS = {"BUY": "green", "SELL": "red", "HOLD": "dim"}
-SYNTHETIC_NOTE = "SYNTHETIC MARKET: these candles are made up; no number here is about a real coin"
+SYNTHETIC_NOTE = "SYNTHETIC MARKET: these candles are made up; no number here describes a real coin"
 _LONGEST_LIST: Final = 10
 _MARKS: Final = ("✓", "✗")  # a confirmation agrees with the signal, or speaks against it
 
@@ -40,7 +40,7 @@ def print_result(console: Screen, result: ScanResult, *, with_correlation: bool)
     what = "stored" if result.stored else "what-if, not stored"
     title = f"Signals of {_moment(result)} ({what}; source {result.source})"
     if shown.empty:
-        console.say(f"{title}: no BUY and no SELL")
+        console.say(f"{title}: no BUY or SELL")
     else:
         print_signals(console, shown, title, "see the CSV file")
     _print_counts(console, result)
@@ -51,7 +51,7 @@ def print_result(console: Screen, result: ScanResult, *, with_correlation: bool)
         more = ", ..." if len(result.failed) > _LONGEST_LIST else ""
         names = ", ".join(result.failed[:_LONGEST_LIST]) + more
         text = f"{len(result.failed)} symbols could not be fetched: {names}; scan again to retry"
-        text += f"; the first reason: {result.refusal}"
+        text += f"; first error: {result.refusal}"
         console.say((text, "yellow"))
 
 
@@ -75,7 +75,7 @@ def print_signals(
     shown = print_table(console, columns, title, elsewhere)
     is_marked = any(row["confirmations"] and row["signal"] != "HOLD" for row in rows)
     if is_marked and "confirmations" in shown and console.can_show("".join(_MARKS)):
-        legend = "confirmations: {} agree with the signal, {} speak against it".format(*_MARKS)
+        legend = "confirmations: {} agree with the signal, {} oppose it".format(*_MARKS)
         console.print(legend, style="dim")
 
 
@@ -166,7 +166,7 @@ def _print_counts(console: Screen, result: ScanResult) -> None:
         f"{found['buy_signals']} BUY{_expected(found['expected_buy_signals'])}",
         f"{found['sell_signals']} SELL{_expected(found['expected_sell_signals'])}",
         f"{found['hold_signals']} HOLD",
-        f"{found['insufficient_data']} with too little data",
+        f"{found['insufficient_data']} with insufficient data",
         f"{found['no_data']} without data",
     ]
     if found["quarantined"]:
@@ -180,8 +180,8 @@ def _print_expected_pairs(console: Screen, found: Mapping[str, Any]) -> None:
     high, linked = found["expected_high_correlations"], found["expected_linked_pairs"]
     if high is not None:
         console.say(
-            f"If members had nothing in common, chance would bring {high:.1f} high correlations "
-            f"and {linked:.1f} linked pairs"
+            f"Expected by chance if members were independent: {high:.1f} high correlations, "
+            f"{linked:.1f} linked pairs"
         )
 
 

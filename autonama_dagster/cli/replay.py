@@ -23,7 +23,7 @@ Then, in another terminal:
 
 @click.group()
 def replay() -> None:
-    """A local exchange that replays recorded or synthetic candles.
+    """Run a local exchange that replays recorded or synthetic candles.
 
     \b
     Example:
@@ -35,14 +35,16 @@ def replay() -> None:
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder of candles: 1d/BTCUSDT.csv.gz and so on, Binance's columns.",
+    help="Folder of recorded candles: 1d/BTCUSDT.csv.gz etc., in Binance's columns.",
 )
-@click.option("--synthetic", "seed", type=int, metavar="SEED", help="A made-up market instead.")
+@click.option(
+    "--synthetic", "seed", type=int, metavar="SEED", help="Synthetic market instead of --data."
+)
 @click.option("--now", metavar="INSTANT", help="Freeze the clock, e.g. 2023-12-30T00:05:00Z.")
-@click.option("--tick", is_flag=True, help="Let the clock run on from --now.")
+@click.option("--tick", is_flag=True, help="Start the clock at --now and let it run.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True)
 @click.option(
-    "--fault", "faults", multiple=True, metavar="KIND[:KEY=VALUE,...]", help="What fails."
+    "--fault", "faults", multiple=True, metavar="KIND[:KEY=VALUE,...]", help="Fault to inject."
 )
 def serve(
     data: Path | None,
@@ -54,11 +56,11 @@ def serve(
 ) -> None:
     """Serve Binance's REST protocol on 127.0.0.1 until Ctrl-C.
 
-    The clock follows the machine's unless --now freezes it. --fault may be given several times; a
-    wrong kind lists the kinds there are.
+    The clock follows the machine's unless --now freezes it. --fault may be repeated; an
+    unknown kind lists the valid ones.
     """
     if (data is None) == (seed is None):
-        raise InputError("give --data DIR or --synthetic SEED, one of them")
+        raise InputError("use either --data DIR or --synthetic SEED")
     market = RecordedMarket(data) if data is not None else SyntheticMarket(int(seed or 0))
     serve_market(
         market,

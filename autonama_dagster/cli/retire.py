@@ -12,7 +12,7 @@ from resources.instance import open_instance
 @click.command()
 @click.argument("symbol")
 def retire(symbol: str) -> None:
-    """Stop computing SYMBOL. Its rows stay; it comes back when it is a member again.
+    """Stop computing SYMBOL. Its rows stay; it returns if it becomes a member again.
 
     \b
     Example:
@@ -22,8 +22,8 @@ def retire(symbol: str) -> None:
     name = symbol.upper()
     if name in settings.symbols:
         raise InputError(
-            f"{name} is in AUTONAMA_SYMBOLS, and the next scan would register it again; take it "
-            "out of there first"
+            f"{name} is in AUTONAMA_SYMBOLS, and the next scan would register it again; remove it "
+            "there first"
         )
     ready_url(settings)  # a database out of reach is our one-line error, not Dagster's
     with open_instance() as instance:
@@ -32,4 +32,4 @@ def retire(symbol: str) -> None:
             known = f"{len(registered)} are: {', '.join(registered[:5])}, ..." if registered else ""
             raise InputError(f"{name} is not registered; {known or 'no symbol is, scan first'}")
         instance.delete_dynamic_partition(SYMBOL_DIMENSION, name)
-    click.echo(f"{name} is retired: its rows stay, new days leave it out")
+    click.echo(f"{name} is retired: its rows stay, but new days are not computed")

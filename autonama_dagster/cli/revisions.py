@@ -34,18 +34,22 @@ CSV_HEAD = (
 
 @click.command(epilog=EXAMPLES)
 @click.option(
-    "--since", required=True, metavar="DATE|TIME", help="First moment, by the exchange's clock."
+    "--since",
+    required=True,
+    metavar="DATE|TIME",
+    help="Changes since this time, by the exchange's clock.",
 )
-@click.option("--symbols", metavar="A,B", help="These pairs (default: all).")
+@click.option("--symbols", metavar="A,B", help="Only these pairs (default: all).")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table")
 def revisions(since: str, symbols: str | None, form: str) -> None:
-    """List the candles that the exchange gave again with other values, and what hangs on them.
+    """List the candles that the exchange has changed, and the rows computed from them.
 
-    Stale is a stored row whose input hash is not what the present candles give: rows of the changed
-    symbols from the first changed day on, the rankings, pairs and summaries among them, and the
-    longer candles made of them. The last lines are the commands that make them again.
+    A stored row is stale if its input hash no longer matches the current candles. Rows of the
+    changed symbols from the first changed day on are checked, with the rankings, correlations and
+    summaries they are part of, and the longer candles aggregated from them. The last lines are the
+    commands that recompute them.
 
-    As csv: the changes alone, a line for each column that changed.
+    The csv format has the changes only, one line per changed column.
     """
     from autonama_dagster.staleness import Stale, stale_after  # noqa: PLC0415
     from resources.database import ready_url  # noqa: PLC0415
@@ -120,7 +124,7 @@ def _backfill(first: date, last: date, rest: str) -> str:
 
 def _changes_text(found: Sequence["Change"], since: str) -> list[str]:
     if not found:
-        return [f"no candle changed since {since}"]
+        return [f"no candles changed since {since}"]
     lines = [f"{len(found)} candles changed since {since}:"]
     for c in found:
         opens = f"{c.open_time:%Y-%m-%d %H:%M}" if c.open_time else f"{c.date}"
@@ -128,7 +132,7 @@ def _changes_text(found: Sequence["Change"], since: str) -> list[str]:
         lines.append(
             f"  {c.symbol} {c.table.removeprefix('ohlcv_')} {opens}, "
             f"at {c.changed_at:%Y-%m-%d %H:%M:%S} UTC, {' -> '.join(c.sources)}: "
-            f"{values or 'the same numbers, printed otherwise'}"
+            f"{values or 'same numbers, formatted differently'}"
         )
     return lines
 
@@ -137,16 +141,18 @@ def _stale_text(stale: "Stale") -> list[str]:
     lines = []
     if stale.n_unanswered:
         lines.append(
-            f"{stale.n_unanswered} rows of universe were not compared: not all candles of their "
-            "30 days are stored"
+            f"{stale.n_unanswered} rows of universe were not compared: some candles of "
+            "their 30 days "
+            "are not stored"
         )
     if stale.n_outdated:
         lines.append(
-            f"{stale.n_outdated} rows were made with other parameters or by another version and "
-            "were not compared: `autonama backfill` makes them anew"
+            f"{stale.n_outdated} rows were computed with other parameters or by another "
+            "version and "
+            "were not compared: run `autonama backfill` to recompute them"
         )
     if not stale.rows:
-        return [*lines, "no row is stale"]
+        return [*lines, "no rows are stale"]
     lines.append("stale rows:")
     for name, keys in stale.rows.items():
         days = keys["date"].dt.date
@@ -157,7 +163,7 @@ def _stale_text(stale: "Stale") -> list[str]:
             f"{max(days)}{whose}"
         )
     made = [f"in the UI, intraday_job: {name}" for name in stale.rows if name in LONGER]
-    return [*lines, "make them again:", *(f"  {line}" for line in (*made, *commands(stale)))]
+    return [*lines, "to recompute them:", *(f"  {line}" for line in (*made, *commands(stale)))]
 
 
 def _write_csv(found: Sequence["Change"]) -> None:

@@ -47,22 +47,28 @@ _FIELDS = {"top": "universe_size", "days": "lookback"}
 @click.option("--symbols", metavar="A,B", help="Scan these pairs, e.g. BTCUSDT,ETHUSDT.")
 @click.option("--core-movers", is_flag=True, help=f"Scan {', '.join(CORE_MOVERS)}.")
 @click.option("--degree", type=int, help="Degree of the polynomial, 2 to 10.")
-@click.option("--kstd", type=float, help="Half width of the channel, 1 to 3.")
+@click.option(
+    "--kstd", type=float, help="Half-width of the channel in standard deviations, 1 to 3."
+)
 @click.option(
     "--days",
     type=int,
-    help="Calendar days of the window, 30 to 1000; with --interval so many of its steps.",
+    help="Length of the window in calendar days, 30 to 1000; with --interval, in candles.",
 )
 @click.option(
     "--interval",
     type=click.Choice(SCANNED),
-    help="1d: the daily scan. Others: scan the last candle of this length that closed by the "
-    "day's end, as a what-if.",
+    help="1d: the daily scan. Others: a what-if of the last candle of this length that closed "
+    "by the end of the day.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="An old config.json.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings file (config.json) of the old scripts.",
+)
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Results folder.")
-@click.option("--generate-charts", is_flag=True, help="Draw a chart of each signal's symbol.")
-@click.option("--correlation-analysis", is_flag=True, help="Show the day's correlations too.")
+@click.option("--generate-charts", is_flag=True, help="Draw a chart of every symbol with a signal.")
+@click.option("--correlation-analysis", is_flag=True, help="Also show the day's correlations.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 def scan(
     day: str | None,
@@ -78,11 +84,11 @@ def scan(
     interval: str | None,
     **numbers: Any,
 ) -> None:
-    """Scan a day: which pairs left their regression channel, and what confirms it.
+    """Scan a day: find pairs outside their regression channel, with confirmations.
 
-    With the configured parameters the scan is stored, and done at most once: a second run shows
-    what the first stored. With other parameters, symbols or candles it is a what-if: shown and
-    exported, not stored. --interval needs --symbols, --core-movers or AUTONAMA_INTRADAY_SYMBOLS.
+    With the configured parameters the scan is stored, once per day: a second run shows the stored
+    result. With other parameters, symbols or intervals it is a what-if: shown and exported but not
+    stored. --interval needs --symbols, --core-movers or AUTONAMA_INTRADAY_SYMBOLS.
     """
     chosen = _symbols(symbols, core_movers=core_movers, top=top, top_100=top_100)
     wanted_day = None if day is None else parse_day(day)
@@ -131,7 +137,7 @@ def run_scan(
     stored = chosen is None and settings == base and interval is None
     source = MemoExchange(build_exchange(settings), on_progress=progress.requests)
     with progress.running(), closing(source) as exchange, closing(tables) as warehouse:
-        progress.step("ask the exchange for the time")
+        progress.step("get the exchange's time")
         target = _day(day, exchange, settings, stored=stored)
         if stored:
             result = _stored(
@@ -160,7 +166,7 @@ def run_scan(
 def require_data(result: ScanResult) -> None:
     """Make sure that something was fetched, if anything failed: else there is no result to show."""
     if result.failed and (result.signals["status"] == "NO_DATA").all():
-        raise ExchangeError(f"nothing could be fetched: {result.refusal}")
+        raise ExchangeError(f"no candles could be fetched: {result.refusal}")
 
 
 def _stored(
@@ -223,7 +229,7 @@ def _symbols(
     choices = [symbols is not None, core_movers, top is not None, top_100]
     if sum(choices) > 1:
         raise InputError(
-            "--top, --top-100, --symbols and --core-movers exclude each other: give one"
+            "--top, --top-100, --symbols and --core-movers cannot be combined: use one"
         )
     if core_movers:
         return CORE_MOVERS
@@ -235,11 +241,11 @@ def _intraday_symbols(
 ) -> tuple[str, ...]:
     """Symbols of a scan with an interval: those given, else those of the setting."""
     if with_charts:
-        raise InputError("--generate-charts draws daily candles: leave it or --interval out")
+        raise InputError("--generate-charts draws daily candles: remove it or --interval")
     names = chosen or (() if has_top else settings.intraday_symbols)
     if not names:
         raise InputError(
-            "--interval scans chosen pairs: give --symbols or --core-movers, or set "
+            "--interval needs pairs: add --symbols or --core-movers, or set "
             "AUTONAMA_INTRADAY_SYMBOLS=BTCUSDT,ETHUSDT"
         )
     return names
@@ -261,7 +267,7 @@ def _settings(
     of_file = wanted.pop("interval", None)
     if of_file is not None and of_file not in SCANNED:
         raise InputError(
-            f"--config {config}: default_settings.interval {of_file}: give one of "
+            f"--config {config}: default_settings.interval {of_file}: use one of "
             f"{', '.join(SCANNED)}"
         )
     interval = interval or of_file
@@ -298,9 +304,7 @@ def _checked(flags: dict[str, Any], origin: str) -> dict[str, Any]:
             low, high = (
                 getattr(m, k) for k in ("ge", "le") for m in field.metadata if hasattr(m, k)
             )
-            raise InputError(
-                f"{origin}{flag} {value}: give a {kind} from {low} to {high}"
-            ) from None
+            raise InputError(f"{origin}{flag} {value}: use a {kind} from {low} to {high}") from None
         fields[name] = value
     return fields
 
@@ -312,7 +316,7 @@ def _day(wanted: date | None, exchange: Exchange, settings: Settings, *, stored:
         raise InputError(f"--date {day}: this day has not closed; the latest closed is {latest}")
     if stored and day < settings.start_date:
         raise InputError(
-            f"--date {day}: lies before the first partition; set AUTONAMA_START_DATE={day} or "
+            f"--date {day}: is before the first partition; set AUTONAMA_START_DATE={day} or "
             "scan a later day"
         )
     return day

@@ -14,9 +14,9 @@ WIDTH = 80
 
 @click.command()
 def settings() -> None:
-    """Show every setting with its value; secrets are only said to be set.
+    """Show every setting with its value; secrets are shown as "(set)".
 
-    A star marks what differs from the default. Change one in the environment or in `.env`.
+    A star marks values that differ from the default. Change them in the environment or in `.env`.
 
     \b
     Examples:
@@ -24,7 +24,7 @@ def settings() -> None:
       AUTONAMA_KSTD=2.5 autonama settings
     """  # noqa: D301
     values, found = load_settings(), origins()
-    click.echo("# The environment wins, then this file, then that of AUTONAMA_SETTINGS_FILE:")
+    click.echo("# The environment takes precedence, then this file, then AUTONAMA_SETTINGS_FILE:")
     click.echo(f"# {project_dir() / '.env'}")
     click.echo("# * differs from the default")
     for name, field in Settings.model_fields.items():

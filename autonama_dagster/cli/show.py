@@ -56,7 +56,7 @@ class _TableName(click.Choice[str]):
         if value in NAMES:
             return str(value)
         near = get_close_matches(value, NAMES, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "choose one of those that --help lists"
+        hint = f"did you mean '{near[0]}'?" if near else "run `autonama show --help` for the list"
         raise click.BadParameter(f"'{value}' is not a table; {hint}", ctx, param)
 
 
@@ -65,18 +65,24 @@ class _TableName(click.Choice[str]):
 @click.option(
     "--date", "day", metavar="YYYY-MM-DD", help="Day to show (default: the latest stored)."
 )
-@click.option("--from", "first", metavar="YYYY-MM-DD", help="First of several days.")
-@click.option("--to", "last", metavar="YYYY-MM-DD", help="Last of several days.")
-@click.option("--symbols", metavar="A,B", help="These pairs (default: all).")
+@click.option("--from", "first", metavar="YYYY-MM-DD", help="First day of a range.")
 @click.option(
-    "--signal", type=click.Choice(["BUY", "SELL", "HOLD"], case_sensitive=False), help="Only these."
+    "--to", "last", metavar="YYYY-MM-DD", help="Last day of a range (default: the latest)."
 )
-@click.option("--all", "everything", is_flag=True, help="HOLD too, which `alerts` leaves out.")
-@click.option("--min-return", type=float, help="Only potential returns of at least this percent.")
+@click.option("--symbols", metavar="A,B", help="Only these pairs (default: all).")
+@click.option(
+    "--signal",
+    type=click.Choice(["BUY", "SELL", "HOLD"], case_sensitive=False),
+    help="Only this signal.",
+)
+@click.option("--all", "everything", is_flag=True, help="Include HOLD in `alerts`.")
+@click.option(
+    "--min-return", type=float, help="Only potential returns of at least this many percent."
+)
 @click.option(
     "--as-of",
     metavar="TIME",
-    help="Candles as they were known then, by the exchange's clock; e.g. 2023-12-30T00:10:00Z.",
+    help="Candles as known at this time, by the exchange's clock; e.g. 2023-12-30T00:10:00Z.",
 )
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table")
 def show(
@@ -91,11 +97,11 @@ def show(
     as_of: str | None,
     form: str,
 ) -> None:
-    """Show the rows of TABLE: of the latest day, of a day, or of several days.
+    """Show the rows of TABLE for the latest day, one day, or a range of days.
 
-    On the terminal, the columns that matter most come first, without hashes, runs and JSON; as json
-    and csv every column. What candles were before the exchange gave others is kept: --as-of shows
-    what a moment knew.
+    The table format shows the most important columns first and leaves out hashes, runs and JSON;
+    json and csv have every column. Earlier versions of candles that the exchange has since changed
+    are kept: --as-of shows the candles as known at that time.
     """
     of = TABLES[ALIASES.get(what, what)]
     _check_options(what, of, signal, min_return, as_of, everything=everything)
@@ -139,15 +145,15 @@ def _check_options(
     everything: bool,
 ) -> None:
     if as_of is not None and of.name not in REVISIONS:
-        raise InputError(f"--as-of does not apply to {what}: only {', '.join(REVISIONS)}")
+        raise InputError(f"--as-of does not apply to {what}, only to {', '.join(REVISIONS)}")
     if of.name not in {"signals", "alerts"} and (signal or min_return is not None):
-        raise InputError(f"--signal and --min-return do not apply to {what}; leave them out")
+        raise InputError(f"--signal and --min-return do not apply to {what}; remove them")
     if everything and of.name != "alerts":
-        raise InputError(f"--all does not apply to {what}: only alerts leave HOLD out")
+        raise InputError(f"--all does not apply to {what}: only alerts leave out HOLD")
     if everything and signal is not None:
-        raise InputError("--all and --signal exclude each other: give one")
+        raise InputError("--all and --signal cannot be combined: use one")
     if min_return is not None and not math.isfinite(min_return):
-        raise InputError(f"--min-return {min_return}: give a number of percent, e.g. 20")
+        raise InputError(f"--min-return {min_return}: use a number of percent, e.g. 20")
 
 
 def _symbols(what: str, of: Table, text: str | None) -> tuple[str, ...] | None:
@@ -162,7 +168,7 @@ def _wanted(
 ) -> tuple[date | None, date | None]:
     """First and last day that are asked for; None: not said."""
     if day is not None and (first is not None or last is not None):
-        raise InputError("--date and --from, --to exclude each other: give a day or a range")
+        raise InputError("--date cannot be combined with --from and --to: use a day or a range")
     if (day or first or last) is not None and not ({"date"} & set(of.columns) or of.name in _SPANS):
         raise InputError(f"--date, --from and --to do not apply to {what}, which has no days")
     if day is not None:
@@ -189,7 +195,7 @@ def _span(
         return latest, latest
     if warehouse.read(of.name, Scope(first=first, last=last), ("date",)).empty:
         asked = f"--date {first}" if first == last else _asked(first, last)
-        raise InputError(f"{asked}: nothing is stored; the latest day is {latest}")
+        raise InputError(f"{asked}: nothing stored; the latest day is {latest}")
     return first, last or latest
 
 
@@ -291,11 +297,11 @@ def _nothing(
     """Why nothing is shown."""
     days = _days(span)
     if as_of is not None:
-        return f"no candle of {days} was known at {as_of}; give a later --as-of"
+        return f"no candle of {days} was known at {as_of}; use a later --as-of"
     if of.name == "alerts":
-        return f"no alerts of {days} fit; try --all, or without --signal or --min-return"
+        return f"no alerts of {days} match; try --all, or drop --signal or --min-return"
     if of.name == "signals":
-        return f"no signals of {days} fit; try without --signal or --min-return"
+        return f"no signals of {days} match; try without --signal or --min-return"
     if is_chosen:
-        return f"{what} has no row of these pairs"
-    return f"{what} is empty" if span == (None, None) else f"{what} has no row of {days}"
+        return f"{what} has no rows for these pairs"
+    return f"{what} is empty" if span == (None, None) else f"{what} has no rows for {days}"

@@ -20,7 +20,7 @@ def chosen_symbols(text: str | None) -> tuple[str, ...] | None:
     except ValueError as error:
         raise InputError(f"--symbols: {error}; write it like BTCUSDT,ETHUSDT") from None
     if not names:
-        raise InputError("--symbols names no pair; write it like BTCUSDT,ETHUSDT")
+        raise InputError("--symbols is empty; write it like BTCUSDT,ETHUSDT")
     return names
 
 

@@ -29,25 +29,30 @@ SHOWN = 20
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--date", "day", metavar="YYYY-MM-DD", help="Day (default: the latest stored).")
-@click.option("--symbols", metavar="A,B", help="These pairs (default: all).")
-@click.option("--sample", type=click.IntRange(1), metavar="N", help="N symbol-days up to the day.")
-@click.option("--all", "everything", is_flag=True, help="Every stored day up to the day.")
+@click.option(
+    "--date", "day", metavar="YYYY-MM-DD", help="Day to verify (default: the latest stored)."
+)
+@click.option("--symbols", metavar="A,B", help="Only these pairs (default: all).")
+@click.option(
+    "--sample", type=click.IntRange(1), metavar="N", help="N random symbol-days up to --date."
+)
+@click.option("--all", "everything", is_flag=True, help="Every stored day up to --date.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 def verify(
     day: str | None, symbols: str | None, sample: int | None, everything: bool, form: str
 ) -> int:
-    """Compute stored rows again from the stored candles, and compare.
+    """Recompute stored rows from the stored candles, and compare.
 
-    Each row is made twice: from data cut at its day, and from data extended past it. Both must be
-    what is stored. A difference is put down to a look ahead, other code, other parameters, changed
-    data, another platform, or a changed row. Without --sample and --all every row of one day.
+    Each row is recomputed twice: from data truncated at its day, and from data extended past it.
+    Both must equal the stored row. A difference is attributed to look-ahead, other code, other
+    parameters, changed data, another platform, or an altered row. Without --sample or --all, every
+    row of one day is verified.
 
-    The exit code is 0 where all rows are the same and 1 where one is not. Results are kept in
+    The exit code is 0 if all rows match and 1 if any differs. Results are stored in
     `trading.verifications`.
     """
     if sample is not None and everything:
-        raise InputError("--sample and --all exclude each other: choose one")
+        raise InputError("--sample and --all cannot be combined: use one")
     wanted = None if day is None else parse_day(day)
     chosen = chosen_symbols(symbols) or ()
     settings = load_settings()
@@ -65,7 +70,7 @@ def verify(
         with closing(Warehouse(lambda: ready_url(settings), reads=True)) as warehouse:
             last = wanted or warehouse.latest_day("signals")
             if last is None:
-                raise InputError("no signal is stored: run `autonama scan` first")
+                raise InputError("no signals are stored: run `autonama scan` first")
             first = settings.start_date if everything or sample else last
             if sample:
                 parts = sample_of(warehouse, first, last, chosen, sample)
@@ -122,7 +127,7 @@ def _print(found: list["Verified"], first: date, last: date) -> None:
     columns = list(dict.fromkeys(name for record in records for name in record))
     days = f"{first}" if first == last else f"{first} .. {last}"
     shown = [{name: record.get(name, 0) for name in columns} for record in records]
-    print_records(console, shown, f"Rows of {days}, computed again")
+    print_records(console, shown, f"Rows of {days}, recomputed")
     for part in found:
         for row in part.mismatches.head(SHOWN).astype(str).to_dict("records"):
             console.say(f"{part.table}: {', '.join(f'{k} {v}' for k, v in row.items())}")
@@ -131,4 +136,4 @@ def _print(found: list["Verified"], first: date, last: date) -> None:
     if wrong:
         console.say((f"{wrong:,} of {total:,} rows differ", "bold red"))
     else:
-        console.say((f"all {total:,} rows are what is stored", "green"))
+        console.say((f"all {total:,} rows match", "green"))

@@ -29,7 +29,7 @@ def test_it_fills_tells_its_runs_and_the_second_time_does_nothing(
     assert re.search(r"correlation_matrix to analysis_summary: 2024-03-09.*s\]", ended.err)
     assert days == {"2024-03-09", "2024-03-10"}
     assert again.code == 0, again.err
-    assert again.out == "2024-03-09 .. 2024-03-10: everything is stored and current\n"
+    assert again.out == "2024-03-09 .. 2024-03-10: everything is up to date\n"
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_retired_symbol_is_no_partition_any_more(run, day):
     instance = day.instance
     instance.add_dynamic_partitions("symbol", ["OLDUSDT"])
     ended = run("retire", "oldusdt")
-    assert ended.out.strip() == "OLDUSDT is retired: its rows stay, new days leave it out"
+    assert ended.out.strip() == "OLDUSDT is retired: its rows stay, but new days are not computed"
     assert "OLDUSDT" not in instance.get_dynamic_partitions("symbol")
     again = run("retire", "OLDUSDT")
     assert again.code == 2
@@ -159,7 +159,7 @@ def test_settings_mark_what_differs_and_say_where_it_was_set(run, home, monkeypa
     (home / ".env").write_text("AUTONAMA_DEGREE=4\nAUTONAMA_RETENTION_ALERTS_DAYS=30\n")
     monkeypatch.setenv("AUTONAMA_KSTD", "2.5")
     out = run("settings").out
-    assert "* AUTONAMA_KSTD=2.5\n    from environment, default 2.0. Half width" in out
+    assert "* AUTONAMA_KSTD=2.5\n    from environment, default 2.0. Half-width" in out
     assert "  AUTONAMA_LOOKBACK=720\n    default. Calendar days" in out
     assert "  AUTONAMA_DEGREE=4\n" in out
     words = " ".join(out.split())

@@ -16,7 +16,7 @@ def test_the_receipt_of_the_latest_day(run):
     assert ended.code == 0, ended.err
     assert "SYNTHETIC MARKET" in ended.out
     assert "BTCUSDT 2024-03-10: " in ended.out
-    assert "every hash that can be recomputed matches" in ended.out
+    assert "all hashes that can be recomputed match" in ended.out
     assert ended.out.count("http://127.0.0.1:3000/runs/") == 2  # of the universe and the symbols
     assert "symbols_job SUCCESS" in ended.out
     for name in ("indicators", "regression_bands", "universe", "signals", "alerts"):
@@ -124,7 +124,7 @@ def test_a_picture_goes_to_the_results_or_to_a_file(run, home, tmp_path):
     refused = run("explain", "BTCUSDT", "--format", "png", "--output", tmp_path / "no" / "a.png")
     assert refused.code == 2
     assert "cannot write" in refused.error
-    assert "--output is for --format png" in run("explain", "BTCUSDT", "--output", other).error
+    assert "--output needs --format png" in run("explain", "BTCUSDT", "--output", other).error
 
 
 def test_it_imports_nothing_that_it_does_not_need():

@@ -26,38 +26,41 @@ NOWHERE = "postgresql://reader:planted-password@127.0.0.1:1/x"
         ("scan --top 0", "--top 0: give a whole number from 2 to 1000"),
         ("scan --top 1001", "--top 1001: give a whole number from 2 to 1000"),
         ("scan --days 100 --degree 6", "degree 6 needs 147 or more; choose more days (--days"),
-        ("scan --top 5 --symbols BTCUSDT", "exclude each other: give one"),
-        ("scan --top-100 --core-movers", "exclude each other: give one"),
-        ("scan --symbols ,", "--symbols names no pair; write it like BTCUSDT,ETHUSDT"),
+        ("scan --top 5 --symbols BTCUSDT", "cannot be combined: use one"),
+        ("scan --top-100 --core-movers", "cannot be combined: use one"),
+        ("scan --symbols ,", "--symbols is empty; write it like BTCUSDT,ETHUSDT"),
         ("scan --date yesterday", "--date yesterday: not a day; write it like 2023-12-29"),
         ("scan --date 2023-02-30", "--date 2023-02-30: not a day"),
-        ("scan --date 0001-01-01", "give a day from 2017-01-01 on"),
+        ("scan --date 0001-01-01", "use 2017-01-01 or later"),
         ("scan --format xml", "'xml' is not one of 'table', 'json'"),
         ("scan --nope", "No such option '--nope'"),
         ("nope", "No such command 'nope'. (see 'autonama --help')"),
-        ("show nothing", "'nothing' is not a table; choose one of those that --help lists"),
+        ("show nothing", "'nothing' is not a table; run `autonama show --help` for the list"),
         ("show signls", "'signls' is not a table; did you mean 'signals'?"),
         ("scna", "No such command 'scna'. Did you mean 'scan'? (see 'autonama --help')"),
         ("db statsu", "No such command 'statsu'. (Did you mean one of: 'start', 'status'?)"),
         ("scan --smybols X", "No such option '--smybols'. Did you mean '--symbols'?"),
-        ("show signals --date 2024-03-10 --from 2024-03-09", "--date and --from, --to exclude"),
+        (
+            "show signals --date 2024-03-10 --from 2024-03-09",
+            "--date cannot be combined with --from and --to",
+        ),
         ("show signals --from 2024-03-10 --to 2024-03-09", "is after --to 2024-03-09: swap them"),
         ("show signals --from 2024-13-10", "--from 2024-13-10: not a day"),
         ("show signals --to tomorrow", "--to tomorrow: not a day"),
-        ("show signals --symbols ,", "--symbols names no pair"),
+        ("show signals --symbols ,", "--symbols is empty"),
         ("show summary --symbols BTCUSDT", "--symbols does not apply to summary"),
         (
             "show signal_chance --date 2024-03-10",
             "do not apply to signal_chance, which has no days",
         ),
-        ("show signals --all", "--all does not apply to signals: only alerts leave HOLD out"),
-        ("show alerts --all --signal BUY", "--all and --signal exclude each other: give one"),
+        ("show signals --all", "--all does not apply to signals: only alerts leave out HOLD"),
+        ("show alerts --all --signal BUY", "--all and --signal cannot be combined: use one"),
         ("show signals --format xml", "'xml' is not one of 'table', 'json', 'csv'"),
         ("show summary --signal BUY", "--signal and --min-return do not apply to summary"),
         ("show signals --min-return nan", "--min-return nan: give a number of percent"),
         ("show signals --date 10.3.2024", "--date 10.3.2024: not a day"),
-        ("replay serve", "give --data DIR or --synthetic SEED, one of them"),
-        ("replay serve --synthetic 1 --data x", "give --data DIR or --synthetic SEED"),
+        ("replay serve", "use either --data DIR or --synthetic SEED"),
+        ("replay serve --synthetic 1 --data x", "use either --data DIR or --synthetic SEED"),
         ("replay serve --data /nowhere", "no daily candles in /nowhere"),
         ("replay serve --synthetic 1 --now soon", "cannot read the time 'soon'"),
         ("replay serve --synthetic 1 --fault nope", "unknown fault 'nope': use one of 429, 418"),
@@ -65,14 +68,14 @@ NOWHERE = "postgresql://reader:planted-password@127.0.0.1:1/x"
         ("up --port 0", "0 is not in the range 1<=x<=65535"),
         ("retire", "Missing argument 'SYMBOL'"),
         ("explain BTCUSDT 2023-13-01", "DATE 2023-13-01: not a day"),
-        ("explain BTCUSDT --output x.png", "--output is for --format png"),
-        ("verify --sample 3 --all", "--sample and --all exclude each other"),
-        ("verify --symbols ,", "--symbols names no pair"),
+        ("explain BTCUSDT --output x.png", "--output needs --format png"),
+        ("verify --sample 3 --all", "--sample and --all cannot be combined"),
+        ("verify --symbols ,", "--symbols is empty"),
         ("revisions --since yesterday", "--since yesterday: not a time"),
         ("show signals --as-of 2023-12-30", "--as-of does not apply to signals"),
         ("backfill --from 2025-02-02 --to 2025-02-30", "--to 2025-02-30: not a day"),
-        ("backfill --from 2025-02-02 --symbols ,", "--symbols names no pair"),
-        ("backfill --from 2025-02-02 --assets ,", "--assets names none"),
+        ("backfill --from 2025-02-02 --symbols ,", "--symbols is empty"),
+        ("backfill --from 2025-02-02 --assets ,", "--assets is empty"),
         ("backfill --from 2025-02-02 --to 2025-02-01", "from 2025-02-02 is after to 2025-02-01"),
         ("backfill --from 2025-02-01 --assets nope", "asset nope is none of universe"),
     ],
@@ -146,33 +149,33 @@ def test_an_unknown_symbol_is_refused(run):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "No such file or directory; name a file that can be read"),
-        ("{", "not valid JSON; correct the file"),
-        ("[]", "an object with settings is expected"),
+        (None, "No such file or directory; choose a readable file"),
+        ("{", "not valid JSON; fix the file"),
+        ("[]", "expected an object with settings"),
         ('{"exchange": "kraken"}', "unknown key exchange; known: binance_api_key"),
         ('{"default_settings": {"speed": 1}}', "unknown key default_settings.speed"),
-        ('{"default_settings": null}', "default_settings: an object is expected"),
-        ("[" * 100_000, "not valid JSON; correct the file"),
-        ('{"database_host": ["h"]}', 'database_host ["h"]: a text is expected'),
+        ('{"default_settings": null}', "default_settings: expected an object"),
+        ("[" * 100_000, "not valid JSON; fix the file"),
+        ('{"database_host": ["h"]}', 'database_host ["h"]: expected a string'),
         ('{"database_host": "a b"}', 'database_host "a b": a host name, an address or the folder'),
         ('{"database_host": "h1,h2"}', 'database_host "h1,h2": a host name'),
         ('{"database_host": "h", "database_port": true}', "database_port true: a whole number"),
         ('{"database_host": "h", "database_port": 65536}', "database_port 65536: a whole number"),
         ('{"database_host": "h", "database_port": NaN}', "database_port NaN: a whole number"),
-        ('{"database_name": ["x"]}', 'database_name ["x"]: a text is expected'),
+        ('{"database_name": ["x"]}', 'database_name ["x"]: expected a string'),
         ('{"database_user": "\\ud800"}', "database_user"),
-        ('{"database_password": ["planted"]}', "database_password: a text is expected"),
-        ('{"binance_api_key": {"planted": 1}}', "binance_api_key: a text is expected"),
+        ('{"database_password": ["planted"]}', "database_password: expected a string"),
+        ('{"binance_api_key": {"planted": 1}}', "binance_api_key: expected a string"),
         ('{"\\ud800": 1}', "unknown key \\ud800; known: "),
         ('{"default_settings": {"degree": true}}', "default_settings.degree true: a number or a"),
         ('{"default_settings": {"kstd": 1e999}}', "default_settings.kstd inf: give a number from"),
         ('{"default_settings": {"interval": 1}}', "default_settings.interval 1: a text is"),
         (
             '{"default_settings": {"interval": "2d"}}',
-            "default_settings.interval 2d: give one of 1d",
+            "default_settings.interval 2d: use one of 1d",
         ),
         ('{"default_settings": {"output_directory": []}}', "output_directory []: a text is"),
-        ('{"default_settings": {"output_directory": "a\\u0000"}}', "a text without NUL"),
+        ('{"default_settings": {"output_directory": "a\\u0000"}}', "a string without NUL"),
         ('{"default_settings": {"degree": 99}}', "default_settings.degree 99: give a whole number"),
         ('{"default_settings": {"kstd": "x"}}', "default_settings.kstd x: give a number from 1"),
         ('{"database_url": "mysql://u:planted@h/d"}', "DATABASE_URL"),
@@ -193,7 +196,7 @@ def test_a_wrong_config_file_is_one_line(run, tmp_path, content, message):
     [
         ('{"default_settings": {"degree": 3}}'.encode("utf-16"), "the encoding is UTF-16; save"),
         ('{"database_user": "Jörg"}'.encode("latin-1"), "the encoding is not UTF-8; save the file"),
-        (b"\0{}", "it holds NUL characters; save the file as UTF-8 text"),
+        (b"\0{}", "it contains NUL characters; save the file as UTF-8 text"),
     ],
 )
 @pytest.mark.parametrize("place", ["config", "env"])
@@ -210,7 +213,7 @@ def test_a_results_folder_that_cannot_be_made_is_refused_before_the_scan(run, tm
     (tmp_path / "file").write_text("")
     ended = run("scan", "--output", tmp_path / "file" / "below")
     assert ended.code == 2
-    assert "cannot make the results folder" in ended.error
+    assert "cannot create the results folder" in ended.error
 
 
 def test_a_port_in_use_is_refused(run):
@@ -258,7 +261,7 @@ def test_an_exchange_out_of_reach_is_exit_code_1_after_a_word_on_each_attempt(ru
     *before, last = ended.err.splitlines()
     assert last.startswith("autonama: server time: 127.0.0.1:1 does not answer")
     assert all(line.startswith("  ") for line in before)
-    assert sum("asking again in" in line for line in before) == 3
+    assert sum("retrying in" in line for line in before) == 3
     assert "Traceback" not in ended.err
 
 

@@ -45,8 +45,8 @@ def test_the_setting_names_the_pairs_and_the_title_the_candle(run, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "--interval scans chosen pairs: give --symbols or --core-movers, or set AUTONAMA_"),
-        ("--top 5", "--interval scans chosen pairs"),
+        ("", "--interval needs pairs: add --symbols or --core-movers, or set AUTONAMA_"),
+        ("--top 5", "--interval needs pairs"),
         ("--core-movers --generate-charts", "--generate-charts draws daily candles"),
         ("--core-movers --interval 2h", "'2h' is not one of '1d', '15m', '1h', '4h', '1w'"),
         ("--core-movers --date 2021-06-17", "has not closed"),

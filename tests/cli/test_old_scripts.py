@@ -84,7 +84,7 @@ def test_the_file_stands_for_flags_and_flags_win(run, asked, folder):
     assert (asked["interval"], asked["stored"]) == (None, True)
     assert asked["settings"].results_path == folder / "here"
     refused = run("scan", "--config", path, "--top-100")
-    assert "--interval scans chosen pairs" in refused.error
+    assert "--interval needs pairs" in refused.error
 
 
 def test_the_page_lists_these_lines():

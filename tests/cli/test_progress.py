@@ -79,8 +79,8 @@ def test_repeated_requests_are_told_three_times_a_step():
         for _ in range(20):
             progress.retry(SimpleNamespace(wait_for=1.25, caused_by=ValueError("no answer")))
     lines = console.file.getvalue().splitlines()
-    assert lines[0] == "  asking again in 1.2 s: no answer"
-    assert sum("asking again" in line for line in lines) == 3
+    assert lines[0] == "  retrying in 1.2 s: no answer"
+    assert sum("retrying" in line for line in lines) == 3
     assert len(lines) == 5
 
 
@@ -94,7 +94,7 @@ def test_as_json_every_line_is_an_object(terminal):
         progress.retry(SimpleNamespace(wait_for=1.25, caused_by=ValueError("no answer")))
     found = [json.loads(line) for line in console.file.getvalue().splitlines()]
     assert [line["message"] for line in found] == [
-        "requests", "requests", "requests", "asking again", "step done",
+        "requests", "requests", "requests", "retrying", "step done",
     ]  # fmt: skip
     assert {line["step"] for line in found} == {
         "candles [of] a hundred symbols, with a title longer than a line :smile:"

@@ -102,7 +102,7 @@ def test_csv_has_a_line_for_each_column(run, closes):
 )
 def test_what_is_older_or_of_others_is_left_out(run, arguments):
     lines = run("revisions", *arguments).out.splitlines()
-    assert lines == [f"no candle changed since {arguments[1]}", "no row is stale"]
+    assert lines == [f"no candles changed since {arguments[1]}", "no rows are stale"]
 
 
 @pytest.mark.usefixtures("daemon")
@@ -110,7 +110,7 @@ def test_what_is_older_or_of_others_is_left_out(run, arguments):
     ("arguments", "says"),
     [
         (("revisions", "--since", "soon"), "--since soon: not a time"),
-        (("revisions", "--since", "2023-12-30", "--symbols", ","), "--symbols names no pair"),
+        (("revisions", "--since", "2023-12-30", "--symbols", ","), "--symbols is empty"),
         (("show", "signals", "--as-of", "2023-12-30"), "--as-of does not apply to signals"),
         (("show", "ohlcv_1d", "--as-of", "then"), "--as-of then: not a time"),
     ],
@@ -144,6 +144,6 @@ def test_longer_candles_are_made_by_their_job_and_by_no_backfill():
     stale = Stale({"ohlcv_1w": keys})
     assert commands(stale) == []
     assert list(_stale_text(stale))[-2:] == [
-        "make them again:",
+        "to recompute them:",
         "  in the UI, intraday_job: ohlcv_1w",
     ]

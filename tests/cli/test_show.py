@@ -73,7 +73,7 @@ def test_the_summary_and_the_correlations(run):
 def test_nothing_that_fits_is_said(run):
     ended = run("show", "signals", "--min-return", "10000")
     assert ended.code == 0
-    assert "no signals of 2024-03-10 fit; try without --signal or --min-return" in ended.out
+    assert "no signals of 2024-03-10 match; try without --signal or --min-return" in ended.out
 
 
 def test_a_day_that_is_not_stored_is_refused(run, day):
@@ -83,7 +83,7 @@ def test_a_day_that_is_not_stored_is_refused(run, day):
     )
     ended = run("show", "signals", "--date", "2024-03-09")
     assert ended.code == 2
-    assert "--date 2024-03-09: nothing is stored; the latest day is 2024-03-10" in ended.error
+    assert "--date 2024-03-09: nothing stored; the latest day is 2024-03-10" in ended.error
 
 
 @pytest.mark.parametrize("what", ["signals", "alerts", "summary", "correlation"])
@@ -157,7 +157,7 @@ def test_a_pair_that_is_not_there_is_refused_with_the_nearest(run, day, what):
 def test_a_range_without_a_row_is_refused(run):
     ended = run("show", "signals", "--from", "2018-01-01", "--to", "2018-01-02")
     assert ended.code == 2
-    assert "--from 2018-01-01 --to 2018-01-02: nothing is stored; the latest day is" in ended.error
+    assert "--from 2018-01-01 --to 2018-01-02: nothing stored; the latest day is" in ended.error
 
 
 def test_alerts_leave_hold_out_unless_they_are_asked_for(run, day):

@@ -69,7 +69,7 @@ def test_wide_names_stand_in_line():
 def test_confirmations_come_before_what_a_narrow_terminal_hides(width, is_shown):
     out = printed(width, lambda c: print_signals(c, signals(), "T", "use --format csv"))
     assert "✓ MACD  ✗ trend" in out
-    assert "✓ agree with the signal, ✗ speak against it" in out
+    assert "✓ agree with the signal, ✗ oppose it" in out
     assert ("hidden: " in out) is not is_shown
     assert all(cell_len(line) <= width for line in out.splitlines())
     titles = " ".join(out.split("──")[0].split())

@@ -160,7 +160,7 @@ def test_every_symbol_refused(stage, door, exchange):
     door.change = lambda path, body: 400 if "klines" in path else body
     stage.scan(BinanceExchange(door.url))
     result = stored_result(stage.warehouse, stage.project.settings, DAY)
-    with pytest.raises(ExchangeError, match=r"nothing could be fetched: .*the door"):
+    with pytest.raises(ExchangeError, match=r"no candles could be fetched: .*the door"):
         require_data(result)
 
 
