@@ -68,7 +68,7 @@ def test_impossible_days_are_refused_when_it_is_launched(job, exchange, wrong, s
         ({"to": "2023-12-30"}, "has not closed; the latest closed is 2023-12-29"),
         ({"from": "2024-01-03"}, "has not closed; the latest closed is 2023-12-29"),
         ({"assets": ["signal"]}, "asset signal is none of universe, "),
-        ({"symbols": ["BTCUSDT", "NOPEUSDT"]}, "symbol NOPEUSDT is unknown"),
+        ({"symbols": ["BTCUSDT", "NOPEUSDT"]}, "symbol NOPEUSDT is not a USDT spot pair"),
         ({"days_per_run": 0}, "days per run 0"),
     ],
 )

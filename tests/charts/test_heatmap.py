@@ -60,7 +60,7 @@ def test_it_says_what_it_shows(drawn, two_groups):
     words = drawn.words()
     assert "2023-12-09 UTC, 6 members" in words
     assert "14 of 14 pairs at or above 0.7 (either sign), 0.2 by chance" in words
-    assert "daily log returns over 90 days" in words
+    assert "daily log returns over the last 90 days" in words
     assert "fewer than 60 common days" in words
 
 
