@@ -335,7 +335,7 @@ def test_a_day_without_a_candle_has_no_judgement(drawn, make_candles, explain_in
 def test_an_empty_window_gives_a_page_that_says_so(drawn, make_candles, explain_inputs):
     explain_chart(**nothing(explain_inputs, make_candles))
     assert "NO_DATA: the window of 2023-12-09 has no candles." in drawn.words()
-    assert "Window: no candle." in drawn.words()
+    assert "Window: no candles." in drawn.words()
 
 
 def test_quarantined_says_so_and_marks_the_day(drawn, make_candles, explain_inputs):
