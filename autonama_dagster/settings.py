@@ -95,8 +95,7 @@ class Settings(BaseSettings):
     price_scale: PriceScale = Field(default="log", description="Scale of the fit: log or linear.")
     intraday_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Pairs to store 15m, 1h, 4h and 1w candles for, e.g. BTCUSDT,ETHUSDT; "
-        "default none.",
+        description="Pairs with 15m, 1h, 4h and 1w candles, e.g. BTCUSDT,ETHUSDT; default none.",
     )
 
     quality_jump_ratio: Annotated[float, Field(ge=1.1, le=100)] = Field(
@@ -230,9 +229,7 @@ class Settings(BaseSettings):
     @classmethod
     def _not_both(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if both := [name for name in value if name in info.data.get("symbols", ())]:
-            raise ValueError(
-                f"contains {both[0]}, which is also in AUTONAMA_SYMBOLS; remove it from one of them"
-            )
+            raise ValueError(f"contains {both[0]}, also in AUTONAMA_SYMBOLS; remove it from one")
         return value
 
     @field_validator("database_url", "dagster_database_url")
@@ -323,9 +320,7 @@ def setting_files() -> list[SettingFile]:
     if extra := os.environ.get("AUTONAMA_SETTINGS_FILE"):
         path = user_path(extra)
         if not path.is_file():
-            raise InputError(
-                f"AUTONAMA_SETTINGS_FILE={extra}: no such file; create it or unset the variable"
-            )
+            raise InputError(f"AUTONAMA_SETTINGS_FILE={extra}: no such file; create it or unset it")
         found.insert(0, read_file(path))
     return found
 
