@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Errors only: what pip warns of (its own version, a cache, an index) is not about this project.
+# Errors only: pip's warnings (its own version, a cache, an index) are not about this project.
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 
 .PHONY: help setup demo test lint types audit check bench docs lock clean purge
@@ -14,7 +14,7 @@ help: ## Show this list
 setup: $(STAMP) .env ## Install into .venv and write .env
 
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is required: make setup PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "the venv module is missing: install your system's python3-venv package"; exit 1; }
 	@echo "installing into $(VENV): about 160 packages, a few minutes"
 	@$(PYTHON) -m venv $(VENV)
@@ -32,7 +32,7 @@ demo: $(STAMP) ## Scan a synthetic market, offline
 test: $(STAMP) ## Run the tests, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(STAMP) ## Check style and the direction of imports
+lint: $(STAMP) ## Check style and import direction
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -40,28 +40,28 @@ lint: $(STAMP) ## Check style and the direction of imports
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
 
-audit: $(STAMP) ## Compare the locks with known vulnerabilities
-	$(BIN)/python .ci/audit.py || [ $$? -eq 3 ] # 3: the service could not be asked, and it says so
+audit: $(STAMP) ## Check the lock files for known vulnerabilities
+	$(BIN)/python .ci/audit.py || [ $$? -eq 3 ] # 3: the service could not be reached, and it says so
 
 check: lint types audit test ## All of the above, as CI does
 
-bench: $(STAMP) ## Measure; one JSON line each
+bench: $(STAMP) ## Run the benchmarks; one JSON line each
 	$(BIN)/python -m bench
 
 docs: $(STAMP) ## Write the generated pages of docs/
 	$(BIN)/python -m autonama_dagster.docs
 	$(BIN)/python .ci/licences.py
 
-lock: ## Resolve requirements.lock anew (needs uv)
+lock: ## Resolve the lock files again (needs uv)
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --fork-strategy fewest --no-strip-extras --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
 	uv pip compile -q deploy/requirements.in -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url $$(sed -nE 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements.lock) -o deploy/requirements.lock
 
-clean: ## Remove .venv and caches; data, results and .env stay
+clean: ## Remove .venv and caches; keep data, results and .env
 	rm -rf $(VENV) build dist *.egg-info .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-purge: $(STAMP) ## Delete the databases too, the demo's included; asks for YES=1
-	@test "$(YES)" = 1 || { echo "this deletes every candle and table of .autonama, and of the demo: make purge YES=1"; exit 1; }
+purge: $(STAMP) ## Delete the databases too, including the demo's; needs YES=1
+	@test "$(YES)" = 1 || { echo "this deletes all candles and tables in .autonama, including the demo's; to confirm: make purge YES=1"; exit 1; }
 	@for home in "$(CURDIR)" "$(CURDIR)"/.autonama/demo*; do \
 		test ! -d "$$home" || $(BIN)/autonama --home "$$home" db drop --embedded --yes || exit 1; done
 	rm -rf .autonama

@@ -1,5 +1,5 @@
-# Run once by the Postgres image, when its volume is empty: a user who owns two databases and is no
-# superuser, with the same password. It is read by the server's machine, so it is in no argument.
+# Run once by the Postgres image, when its volume is empty: creates a user with the same password who
+# owns the two databases and is not a superuser. psql reads the password, so no argument shows it.
 psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username="$POSTGRES_USER" --dbname=postgres <<'SQL'
 \set password `cat "$POSTGRES_PASSWORD_FILE"`
 CREATE ROLE autonama LOGIN PASSWORD :'password';
