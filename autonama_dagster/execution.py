@@ -131,4 +131,4 @@ def _failure(result: dg.ExecuteInProcessResult, title: str) -> BaseException:
             text = " ".join(error.message.split())
             text = text.removeprefix(f"{errors.__name__}.{error.cls_name}: ")
             return kind(f"{title}: {text} (run {result.run_id})")
-    return AutonamaError(f"{title} failed (run {result.run_id}); see it in `autonama up`")
+    return AutonamaError(f"{title} failed (run {result.run_id}); for details run `autonama up`")

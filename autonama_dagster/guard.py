@@ -57,7 +57,7 @@ class Guard:
         if len(hosts) > 1 or not all(map(self._is_ours, hosts)):  # only old programs send none
             return (
                 f"Host {', '.join(hosts)[:100]}: not a name of this server; "
-                "if it should be, set AUTONAMA_UI_URL"
+                "to allow it, set AUTONAMA_UI_URL"
             )
         if is_read:
             return None
@@ -66,7 +66,7 @@ class Guard:
         is_same = all(self._is_same(origin, host) for origin in origins for host in hosts or [""])
         if is_same and _OWN_SITE.issuperset(sites):
             return None
-        return "only pages of this server may change anything here"
+        return "only this server's own pages may make changes"
 
     def _is_ours(self, host: str) -> bool:
         if (found := _HOST.fullmatch(host)) is None:

@@ -26,17 +26,17 @@ def pair_name(value: object) -> str:
         If it is no name; the message holds it in ASCII.
     """
     if not isinstance(value, str) or not value:
-        raise ValueError(f"a name wanted, got {value!a:.{_SHOWN}}")
+        raise ValueError(f"expected a name, got {value!a:.{_SHOWN}}")
     if value.isascii() and value.isalnum() and value.isupper() and len(value) <= LONGEST:
         return value
     if len(value) > LONGEST:
         raise ValueError(f"{value!a:.{_SHOWN}} is longer than {LONGEST} characters")
     if any(not _is_letter_or_digit(character) for character in value):
-        raise ValueError(f"{value!a:.{_SHOWN}} is not made of letters and digits alone")
+        raise ValueError(f"{value!a:.{_SHOWN}} may only contain letters and digits")
     if value != unicodedata.normalize("NFKC", value):
-        raise ValueError(f"{value!a:.{_SHOWN}} has look-alikes of other characters")
+        raise ValueError(f"{value!a:.{_SHOWN}} contains look-alike characters")
     if value != value.upper():
-        raise ValueError(f"{value!a:.{_SHOWN}} is not in capitals")
+        raise ValueError(f"{value!a:.{_SHOWN}} is not in upper case")
     return value
 
 

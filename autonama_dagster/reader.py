@@ -82,7 +82,7 @@ def _symbols(of: Table, symbols: str | Iterable[str] | None) -> tuple[str, ...] 
     if symbols is None:
         return None
     if not {"symbol", *_PAIR} & set(of.columns):
-        raise InputError(f"symbols: table {of.name} is not by symbol; leave them out")
+        raise InputError(f"symbols: table {of.name} has no symbols; remove the argument")
     return parse_symbols(symbols if isinstance(symbols, str) else ",".join(symbols))
 
 
@@ -90,7 +90,7 @@ def _day(of: Table, what: str, day: str | date | None) -> date | None:
     if day is None:
         return None
     if "date" not in of.columns:
-        raise InputError(f"{what}: table {of.name} is not by day; leave it out")
+        raise InputError(f"{what}: table {of.name} has no days; remove the argument")
     if isinstance(day, datetime):
         day = day.date()
     return parse_day(str(day), what)

@@ -21,18 +21,22 @@ PLACES = (
     (
         "AUTONAMA_HOME",
         "the checkout",
-        "Folder that holds `.env`, the data and the results; option `--home` sets it too.",
+        "Folder of `.env`, the data and the results; the option `--home` overrides it.",
     ),
-    ("AUTONAMA_SETTINGS_FILE", "", "A further file of `NAME=value` lines; `.env` wins over it."),
+    (
+        "AUTONAMA_SETTINGS_FILE",
+        "",
+        "An additional file of `NAME=value` lines; `.env` takes precedence.",
+    ),
     (
         "AUTONAMA_POSTGRES_BIN",
         "",
-        "Folder of the Postgres programs to use in place of the wheel's.",
+        "Folder of the Postgres programs to use instead of the bundled ones.",
     ),
     (
         "AUTONAMA_READER_PASSWORD",
         "a random one",
-        "Password of the role that `autonama db reader` makes.",
+        "Password of the role that `autonama db reader` creates.",
     ),
 )
 NOT_OURS = {

@@ -107,8 +107,8 @@ def _each(
             yield from _results([pool.submit(there, part) for part in parts])
     except (BrokenProcessPool, EOFError, ConnectionError):
         raise AutonamaError(
-            "a process was lost (killed, or out of memory): verify again, with --date day by day "
-            "if memory is short"
+            "a process died (killed, or out of memory): verify again, with --date day by day "
+            "if memory is low"
         ) from None
 
 

@@ -67,11 +67,11 @@ class Pictures:
         if (found := _parsed(path)) is None:
             return _line(
                 HTTPStatus.NOT_FOUND,
-                f"nothing is here: metrics are at {METRICS_PATH}, the picture of a signal at "
+                f"not found: metrics are at {METRICS_PATH}, the picture of a signal at "
                 "/explain/BTCUSDT/2023-12-29.png",
             )
         if not self._lock.acquire(timeout=PATIENCE_S):
-            return _line(HTTPStatus.SERVICE_UNAVAILABLE, "other pictures are drawn; ask again")
+            return _line(HTTPStatus.SERVICE_UNAVAILABLE, "busy with other pictures; try again")
         try:
             return self._draw(*found)
         except InputError as error:
@@ -80,13 +80,13 @@ class Pictures:
             _log.warning("%s: %s", path, error)  # it may name the database, so for the log alone
             return _line(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "the database does not answer; `autonama status` says more",
+                "cannot reach the database; run `autonama status` for details",
             )
         except Exception:  # noqa: BLE001  # a reader gets one line, whatever it is
             _log.exception("cannot draw %s", path)
             return _line(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
-                "the picture cannot be drawn; the log of this server says why",
+                "cannot draw the picture; see this server's log",
             )
         finally:
             self._lock.release()
@@ -199,7 +199,7 @@ def application(settings: Settings, guard: Guard | None = None) -> "WSGIApplicat
             path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
             answer = pictures.answer(path)
         else:
-            answer = _line(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are answered")
+            answer = _line(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are allowed")
         headers = [
             ("Content-Type", answer.content_type),
             ("Content-Length", str(len(answer.body))),

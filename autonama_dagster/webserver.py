@@ -43,14 +43,14 @@ def _refused_type(scope: "Scope") -> str | None:
     types = {value.partition(";")[0].strip().lower() for value in given}
     if len(types) == 1 and types <= JSON_TYPES:
         return None
-    return f"a POST to {GRAPHQL} has the content type application/json"
+    return f"a POST to {GRAPHQL} needs the content type application/json"
 
 
 def _refused_query(scope: "Scope") -> str | None:
     fields = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     if all(map(_only_reads, fields.get("query", []))):
         return None
-    return "by GET only queries are answered: send a mutation by POST"
+    return "GET only allows queries: send mutations by POST"
 
 
 def _only_reads(document: str) -> bool:

@@ -70,7 +70,7 @@ def what_if(
         The exchange does not know a symbol, or the parameters do not go together.
     """
     params = channel_params(settings)
-    on_step("rank the universe" if symbols is None else "look the symbols up")
+    on_step("rank the universe" if symbols is None else "look up the symbols")
     universe, failed = _universe(settings, day, symbols, exchange, warehouse)
     members = universe.loc[universe["is_member"], "symbol"].tolist()
     on_step(f"candles of {len(members)} symbols")
@@ -128,8 +128,7 @@ def _universe(
     known = {s.symbol for s in exchange.symbols()} | set(stored["symbol"])
     if unknown := [s for s in symbols if s not in known]:
         raise InputError(
-            f"{', '.join(unknown)}: no USDT spot pair of this name on the exchange; "
-            "names look like BTCUSDT"
+            f"{', '.join(unknown)}: not a USDT spot pair on the exchange; names look like BTCUSDT"
         )
     # The ranking of a stored day belongs to what a signal is made of, and to its hash.
     rows = stored.set_index("symbol")[["rank", "input_hash"]].reindex(list(symbols))
@@ -250,7 +249,7 @@ def what_if_interval(
     """
     grid = INTERVALS[interval]
     params = channel_params(settings)
-    on_step("look the symbols up")
+    on_step("look up the symbols")
     universe, _ = _universe(settings, day, symbols, exchange, warehouse)
     step = grid.last_step(day)
     on_step(f"{interval} candles of {len(symbols)} symbols")

@@ -187,8 +187,8 @@ class Workers:
 
 def _lost() -> AutonamaError:
     return AutonamaError(
-        "a worker process was lost (killed, or out of memory): run the same command again to go "
-        "on, with fewer days per run if memory is short"
+        "a worker process died (killed, or out of memory): run the same command again to "
+        "continue, with fewer days per run if memory is low"
     )
 
 

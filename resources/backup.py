@@ -146,8 +146,8 @@ def restore(
         manifest = checked(archive, file)
         if not manifest.has_checksums:
             on_progress(
-                f"{file.name} was made by Autonama {manifest.autonama}, before backups had "
-                "checksums: whether it was changed since cannot be told"
+                f"{file.name} was made by Autonama {manifest.autonama}, whose backups have no "
+                "checksums: changes to it cannot be detected"
             )
         for name, url in urls.items():
             check_client("psql", url)
@@ -155,7 +155,8 @@ def restore(
                 _check_user(url)
             if not overwrite and (found := _filled(name, url)):
                 raise InputError(
-                    f"{redacted(url)} holds {_TITLES[name]} with rows ({', '.join(found[:3])}): "
+                    f"{redacted(url)} already has rows in {_TITLES[name]} "
+                    f"({', '.join(found[:3])}): "
                     "restore into an empty database, or add --force to replace what is there"
                 )
         for name in (PROJECT, DAGSTER):
@@ -236,12 +237,12 @@ def _load(name: str, url: str, member: IO[bytes]) -> None:
             with contextlib.suppress(BrokenPipeError):
                 writer.stdin.write(b"BEGIN;\n" + _preparation(name).encode())
                 if not _script(member, writer.stdin, read):
-                    raise DatabaseError(f"the backup cannot be read: {_said(read)}")
+                    raise DatabaseError(f"cannot read the backup: {_said(read)}")
                 writer.stdin.write(b"COMMIT;\n")
                 writer.stdin.close()
             if writer.wait() != 0:
                 raise DatabaseError(
-                    f"cannot restore into {redacted(url)}, which is as before: {_said(said)}"
+                    f"cannot restore into {redacted(url)}, which is unchanged: {_said(said)}"
                 )
 
 
@@ -294,7 +295,7 @@ def _check_user(url: str) -> None:
         reason = "is a superuser" if role == user else f"is a member of {role}"
         raise InputError(
             f"the user {user!r} of {redacted(url)} {reason}: a crafted backup could start programs "
-            "on the server; restore as a user that only owns the database, or add --trusted if "
+            "on the server; restore as a user who only owns the database, or add --trusted if "
             "nobody else could have changed the file"
         )
 
@@ -347,7 +348,7 @@ def _compare(name: str, url: str, expected: Counts) -> None:
         found = _counts(name, connection)
     if wrong := [t for t in expected if found.get(t) != expected[t]]:
         raise DatabaseError(
-            f"{redacted(url)} was restored with other rows than the backup says in "
+            f"{redacted(url)} does not match the backup after the restore in "
             f"{', '.join(t if t.isprintable() else ascii(t) for t in wrong)}: "
             "stop what writes to it, then restore again with --force"
         )

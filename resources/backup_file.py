@@ -115,15 +115,15 @@ def checked(archive: zipfile.ZipFile, file: Path) -> Manifest:
     try:
         manifest = _MANIFEST.validate_json(archive.read(MANIFEST), strict=True)
     except _UNREADABLE:  # a ValidationError is a ValueError
-        raise _no_backup(file, "its manifest is none") from None
+        raise _no_backup(file, "invalid manifest") from None
     if manifest.format > FORMAT or manifest.revision > newest_revision():
         raise InputError(
             f"{file} was made by Autonama {manifest.autonama} (migration {manifest.revision}) and "
-            f"this one knows {newest_revision()}: update Autonama"
+            f"this version only knows up to {newest_revision()}: update Autonama"
         )
     for name, member in DUMPS.items():
         if name not in manifest.rows or (manifest.has_checksums and name not in _parts(manifest)):
-            raise _no_backup(file, f"its manifest says nothing of {member}")
+            raise _no_backup(file, f"its manifest does not list {member}")
         if not _is_whole(archive, member, _parts(manifest).get(name)):
             raise InputError(f"{file} is damaged ({member}): use another backup")
     return manifest
@@ -137,12 +137,12 @@ def _check_layout(archive: zipfile.ZipFile, file: Path) -> None:
     """Refuse other parts than ours, and such as could grow when they are read."""
     found = archive.infolist()
     if sorted(m.filename for m in found) != sorted([MANIFEST, *DUMPS.values()]):
-        raise _no_backup(file, "it has other parts")
+        raise _no_backup(file, "unexpected parts")
     for member in found:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise _no_backup(file, f"{member.filename} is compressed")
     if sum(m.file_size for m in found) > file.stat().st_size:
-        raise _no_backup(file, "its parts are larger than itself")
+        raise _no_backup(file, "its parts are larger than the file")
     if archive.getinfo(MANIFEST).file_size > _MANIFEST_BYTES:
         raise _no_backup(file, f"its manifest has more than {_MANIFEST_BYTES:,} bytes")
 
@@ -161,7 +161,7 @@ def _is_whole(archive: zipfile.ZipFile, member: str, expected: Part | None) -> b
 
 
 def _no_backup(file: Path, reason: str) -> InputError:
-    return InputError(f"{file} is no backup of Autonama ({reason}): choose another file")
+    return InputError(f"{file} is not an Autonama backup ({reason}): choose another file")
 
 
 class _SmallReads(io.FileIO):
@@ -169,7 +169,7 @@ class _SmallReads(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > CHUNK:
-            raise zipfile.BadZipFile("a part of it declares more than it can have")
+            raise zipfile.BadZipFile("a part declares an impossible size")
         return super().read(CHUNK if size is None or size < 0 else size)
 
 
@@ -202,7 +202,7 @@ def appearing(file: Path) -> Iterator[IO[bytes]]:
                     "another name"
                 ) from None
             if os.fstat(target.fileno()).st_uid != os.geteuid():
-                raise InputError(f"{partial} is another user's: choose another folder")
+                raise InputError(f"{partial} belongs to another user: choose another folder")
             try:
                 os.fchmod(target.fileno(), 0o600)
                 target.truncate()

@@ -121,8 +121,9 @@ def refuse_mixture(stored: str | None, frame: pd.DataFrame) -> None:
         return
     held = f"the database holds candles of source {stored}, " if stored else ""
     raise InputError(
-        f"{held}the exchange gives {' and '.join(given)}: made-up and real candles must not meet; "
-        "use another AUTONAMA_HOME or DATABASE_URL, or correct AUTONAMA_EXCHANGE_URL"
+        f"{held}the exchange sends {' and '.join(given)}: synthetic and real candles must "
+        "not be mixed; "
+        "use another AUTONAMA_HOME or DATABASE_URL, or fix AUTONAMA_EXCHANGE_URL"
     )
 
 
@@ -170,7 +171,7 @@ def _logged(
         return [row(first, last, str(answer))]
     if not is_late:
         return [row(first, last)]
-    late = row(last, last, f"{symbol}: no candle of {last} yet: it is asked for again")
+    late = row(last, last, f"{symbol}: no candle for {last} yet: it will be requested again")
     return [row(first, last - DAY), late] if first < last else [late]
 
 

@@ -157,8 +157,9 @@ def prepare(connection: Any, url: str) -> None:
 def _check(url: str, encoding: str, version: int) -> None:
     if encoding != "UTF8":
         raise DatabaseError(
-            f"database {redacted(libpq_url(url))} has encoding {encoding}, and names may have any "
-            "character: use one of encoding UTF8, made by CREATE DATABASE name ENCODING 'UTF8' "
+            f"database {redacted(libpq_url(url))} has encoding {encoding}, which cannot "
+            "store every "
+            "name: use a database created with CREATE DATABASE name ENCODING 'UTF8' "
             "TEMPLATE template0"
         )
     if version < OLDEST_SERVER:
@@ -188,7 +189,7 @@ def _check_pooler(connection: Any, url: str, pid: int) -> None:
         other.close()
     if is_shared:
         raise DatabaseError(
-            f"{redacted(libpq_url(url))} is a pooler that shares servers between transactions, "
-            "where no lock of a run can be held: name the server itself, or set "
+            f"{redacted(libpq_url(url))} is a pooler in transaction mode, "
+            "where a run cannot hold its lock: set DATABASE_URL to the server itself, or set "
             "pool_mode=session for this database"
         )

@@ -187,7 +187,7 @@ class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
         def holders() -> str:
             runs = alive(self.postgres_url, list(self._claimants(concurrency_key) - {run_id}))
             names = [f"run {run} ({program})" for run, program in runs.items()]
-            text = f"the pool {concurrency_key}: {' and '.join(names) or 'another run'} holds it"
+            text = f"the pool {concurrency_key}, held by {' and '.join(names) or 'another run'}"
             run = self._instance.get_run_by_id(run_id)
             self._instance.report_engine_event(f"waiting for {text}", run, step_key=step_key)
             return text

@@ -50,50 +50,50 @@ _CONNECTING: Final = ("53300", "57P03", "3D000", "28")  # libpq tells these by t
 # The first that fits. {user}, {database} are quoted names, {table} is of the text.
 _CAUSES: Final = (
     _Cause(
-        "has no free connection: {reason}",
+        "has no free connections: {reason}",
         ("53300",),
         r"connections for role",
         "end programs that hold connections, or: ALTER ROLE {user} CONNECTION LIMIT -1",
     ),
     _Cause(
-        "has no free connection: {reason}",
+        "has no free connections: {reason}",
         ("53300",),
         r"connections for database",
         "end programs that hold connections, or: ALTER DATABASE {database} CONNECTION LIMIT -1",
     ),
     _Cause(
-        "has no free connection: {reason}",
+        "has no free connections: {reason}",
         ("53300",),
         r"too many clients|remaining connection slots|too many connections",
-        "end programs that hold connections, or raise max_connections of the server",
+        "end programs that hold connections, or raise the server's max_connections",
     ),
-    _Cause("has no room in shared memory: {reason}", ("53100",), r"shared memory segment"),
+    _Cause("is out of shared memory: {reason}", ("53100",), r"shared memory segment"),
     _Cause(
         "has a full disk: {reason}",
         ("53100", "58030"),
         r"No space left on device|disk full|quota exceeded",
-        "make space on the disk of the server, then run again",
+        "free space on the server's disk, then run again",
     ),
     _Cause(
-        "has no room for more locks: {reason}",
+        "is out of lock slots: {reason}",
         ("53200",),
         r"out of shared memory",
-        "raise max_locks_per_transaction of the server and restart it",
+        "raise the server's max_locks_per_transaction and restart it",
     ),
     _Cause("is out of memory: {reason}", ("53200",), r"out of memory"),
     _Cause("is short of resources: {reason}", ("53",)),
     _Cause(
-        "is not up yet, or going down: {reason}",
+        "is starting up or shutting down: {reason}",
         ("57P03",),
         r"the database system is|not yet accepting connections|not accepting connections",
         "run again when it is up",
     ),
     _Cause(
-        "did not give a lock in time: {reason}",
+        "did not grant a lock in time: {reason}",
         ("55P03",),
         None,
     ),
-    _Cause("was not done within the time limit: {reason}", ("57014",), r"timeout|user request"),
+    _Cause("exceeded the time limit: {reason}", ("57014",), r"timeout|user request"),
     _Cause(
         "does not exist: {reason}",
         ("3D000",),
@@ -104,7 +104,7 @@ _CAUSES: Final = (
         "refuses the login: {reason}",
         ("28",),
         r"authentication failed|no password supplied|role \".*\" does not exist|certificate",
-        "put the right user and password into DATABASE_URL",
+        "fix the user and password in DATABASE_URL",
     ),
     _Cause(
         "refuses the login: {reason}",
@@ -117,51 +117,54 @@ _CAUSES: Final = (
         r"read-only",
     ),
     _Cause(
-        "hides rows from its user by row security: {reason}",
+        "hides rows by row-level security: {reason}",
         ("42501",),
         r"row-level security policy for table",
         f"ALTER TABLE {SCHEMA}.{{table}} DISABLE ROW LEVEL SECURITY",
     ),
     _Cause(
-        "does not let its user do that: {reason}",
+        "denies its user permission: {reason}",
         ("42501",),
         r"permission denied for schema",
         "as its owner: GRANT USAGE, CREATE ON SCHEMA {object} TO {user}",
     ),
     _Cause(
-        "does not let its user do that: {reason}",
+        "denies its user permission: {reason}",
         ("42501",),
         r"permission denied for (table|view)",
         f"as its owner: GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO {{user}}",
     ),
     _Cause(
-        "does not let its user do that: {reason}",
+        "denies its user permission: {reason}",
         ("42501",),
         r"permission denied for database|temporary tables in database",
         "as its owner: GRANT CREATE, TEMPORARY ON DATABASE {database} TO {user}",
     ),
     _Cause(
-        "does not let its user do that: {reason}",
+        "denies its user permission: {reason}",
         ("42501",),
         r"must be owner",
         "connect as the owner of the tables",
     ),
-    _Cause("does not let its user do that: {reason}", ("42501",)),
+    _Cause("denies its user permission: {reason}", ("42501",)),
     _Cause("cannot store a character: {reason}", ("22021", "22P05"), None),
     _Cause(
-        "ended a transaction in favour of another: {reason}", ("40001", "40P01"), None, "run again"
+        "aborted a transaction because of a conflict: {reason}",
+        ("40001", "40P01"),
+        None,
+        "run again",
     ),
     _Cause("has damaged files: {reason}", ("XX001", "XX002", "58"), None),
     _Cause(
-        "is out of reach: {reason}",
+        "cannot be reached: {reason}",
         (),
         r"could not translate host|failed to resolve host|Name or service not known",
-        "correct the host in DATABASE_URL",
+        "fix the host in DATABASE_URL",
     ),
 )
 _LOST: Final = ("08", "57")
 _OF_THE_DRIVER: Final = {"ProgrammingError", "DataError", "NotSupportedError", "ArgumentError"}
-_START: Final = "start it, or correct DATABASE_URL (unset: the embedded server)"
+_START: Final = "start it, or fix DATABASE_URL (unset it for the embedded server)"
 
 
 def database_error(url: str | None, error: BaseException) -> DatabaseError:
@@ -176,7 +179,7 @@ def database_error(url: str | None, error: BaseException) -> DatabaseError:
             return _line(url, cause.says.format(reason=reason), hint, state)
     is_lost = not state and type(error).__name__ not in _OF_THE_DRIVER
     if is_lost or state.startswith(_LOST):
-        return _line(url, f"is out of reach: {reason}", _START, state)
+        return _line(url, f"cannot be reached: {reason}", _START, state)
     return _line(url, f"failed: {reason}", None, state)
 
 

@@ -98,7 +98,7 @@ def dagster_sibling(url: str) -> str:
     """
     database = conninfo_to_dict(libpq_url(url)).get("dbname")
     if not database:
-        raise InputError(f"DATABASE_URL {redacted(url)} names no database: add /NAME to it")
+        raise InputError(f"DATABASE_URL {redacted(url)} has no database: add /NAME to it")
     return f"{database}_dagster"
 
 
@@ -145,8 +145,8 @@ def _check_hosts(parts: re.Match[str]) -> None:
     for text in (parts["hosts"] or "", *hosts):
         if "," in text:
             raise InputError(
-                f"the database URL names several hosts ({text}): name one, which may be an "
-                "address that moves to the server in charge"
+                f"the database URL has several hosts ({text}): use one, e.g. a virtual "
+                "address that follows the primary"
             )
 
 

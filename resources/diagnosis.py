@@ -49,7 +49,7 @@ def explained(url: str, error: BaseException) -> AutonamaError:
             if faults:
                 return SchemaError(faults[0])
     if state.startswith(("22", "23")) and state not in {"22021", "22P05"}:
-        return SchemaError(f"the database refuses the rows: {reason_of(error)}")
+        return SchemaError(f"the database rejected the rows: {reason_of(error)}")
     told = database_error(url, error)
     if found is None:
         return told
@@ -67,7 +67,8 @@ def lock_holder(url: str) -> str | None:
     table, pid, user, program, state, seconds = row
     who = f"{user}, {program}" if program else user
     return (
-        f"{table} is locked by process {pid} ({who}, {state}, for {seconds} s): let it end, or "
+        f"{table} is locked by process {pid} ({who}, {state}, for {seconds} s): wait for "
+        "it, or run "
         f"SELECT pg_terminate_backend({pid})"
     )
 
@@ -82,7 +83,7 @@ def read_only_cause(connection: psycopg.Connection[Any]) -> str | None:
         return None
     is_standby, is_read_only, source, user, database = row
     if is_standby:
-        return "it is a standby: name the primary in DATABASE_URL"
+        return "it is a standby: set DATABASE_URL to the primary"
     if not is_read_only:
         return None
     role, name = sql.Identifier(user).as_string(), sql.Identifier(database).as_string()
@@ -94,7 +95,7 @@ def read_only_cause(connection: psycopg.Connection[Any]) -> str | None:
     if source in whose:
         return f"{whose[source]} RESET default_transaction_read_only; COMMIT"
     if source == "client":
-        return "take default_transaction_read_only out of DATABASE_URL"
+        return "remove default_transaction_read_only from DATABASE_URL"
     return (
         "as a superuser: ALTER SYSTEM SET default_transaction_read_only = off, then "
         "SELECT pg_reload_conf()"

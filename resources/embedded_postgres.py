@@ -107,7 +107,7 @@ class EmbeddedPostgres:
         if sys.platform != "linux":
             raise DatabaseError(
                 f"the embedded Postgres server runs on Linux only, not on {sys.platform}: "
-                "set DATABASE_URL to a server of yours"
+                "set DATABASE_URL to your own server"
             )
         self._project_dir = project_dir.resolve()
         path_hash = hashlib.sha256(os.fsencode(self._project_dir)).hexdigest()[:16]
@@ -256,9 +256,10 @@ class EmbeddedPostgres:
         uid, _ = self._server_account()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
             raise DatabaseError(
-                f"{self._socket_dir} should be a directory of user {uid} with mode 700, and is of "
+                f"{self._socket_dir} should be a directory of user {uid} with mode 700, but "
+                "belongs to "
                 f"user {found.st_uid} with mode {stat.filemode(found.st_mode)}: "
-                "have it removed, then start again"
+                "remove it, then start again"
             )
 
     # Making and starting
@@ -266,7 +267,7 @@ class EmbeddedPostgres:
     def _make_home(self) -> None:
         """Make the directory of data, log and locks; root keeps it, so no link can be planted."""
         if not self._project_dir.is_dir():
-            raise DatabaseError(f"there is no project directory {self._project_dir}")
+            raise DatabaseError(f"the project folder does not exist: {self._project_dir}")
         if os.geteuid() == 0:
             # Modes are set whatever the umask: the server's account has to pass through.
             if not _ROOT_STATE.exists():
@@ -294,9 +295,9 @@ class EmbeddedPostgres:
         major = (self.data_dir / "PG_VERSION").read_text().strip()
         if major != version.partition(".")[0]:
             raise DatabaseError(
-                f"{self.data_dir} was made by PostgreSQL {major} and the installed server is "
-                f"{version}: move it away to start empty, or point {PROGRAMS_VARIABLE} to the "
-                f"programs of a PostgreSQL {major}"
+                f"{self.data_dir} was made by PostgreSQL {major} but the installed server is "
+                f"{version}: move it away to start empty, or set {PROGRAMS_VARIABLE} to the "
+                f"programs of PostgreSQL {major}"
             )
         self._make_server_dir(self._socket_dir)
         self._check_socket_dir()
@@ -361,7 +362,7 @@ class EmbeddedPostgres:
         if done.returncode != 0:
             said = self.log_file.read_bytes()[start_of_run:].decode(errors="replace")
             raise DatabaseError(
-                f"the embedded Postgres server does not start, {program.name} failed: "
+                f"the embedded Postgres server does not start: {program.name} failed: "
                 f"{last_meaningful_line(said)}; its log is {self.log_file}"
             )
 
@@ -377,7 +378,7 @@ class EmbeddedPostgres:
             if error.errno == errno.EPERM:  # not the program: the change of user
                 raise DatabaseError(
                     f"Postgres does not run as root, and root may not become user {uid} here: "
-                    "work as an ordinary user, or set DATABASE_URL"
+                    "use an ordinary user, or set DATABASE_URL"
                 ) from error
             if PROGRAMS_VARIABLE in os.environ:
                 raise
@@ -435,7 +436,9 @@ class EmbeddedPostgres:
             return lock.is_locked
 
         def holder() -> str:
-            return f"the start of the embedded server: {holder_of(Path(lock.lock_file))} is at it"
+            return (
+                f"the embedded server, which is being started by {holder_of(Path(lock.lock_file))}"
+            )
 
         if not wait_until(is_ours, holder, patience=2 * _START_TIMEOUT_S):
             raise DatabaseError(f"{holder()}; end it, then run the same command again")
@@ -470,5 +473,5 @@ def _unprivileged_account() -> tuple[int, int]:
             return account.pw_uid, account.pw_gid
     raise DatabaseError(
         f"Postgres does not run as root and there is no user {' or '.join(_ROOT_ACCOUNTS)}: "
-        "add one, work as an ordinary user, or set DATABASE_URL"
+        "add one, use an ordinary user, or set DATABASE_URL"
     )

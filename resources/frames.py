@@ -40,7 +40,7 @@ def split(table: Table, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame
     if table.key and good.duplicated(list(table.key)).any():
         first = good.loc[good.duplicated(list(table.key)), list(table.key)].iloc[0]
         named = ", ".join(f"{k}={_plain(v)}" for k, v in first.items())
-        raise SchemaError(f"table {table.name}: {named} occurs twice; a key must be unique")
+        raise SchemaError(f"table {table.name}: {named} occurs twice, but keys must be unique")
     return good, _rejected(frame.loc[bad], [reasons[i] for i in bad])
 
 

@@ -127,12 +127,12 @@ def read_clock(settings: Settings) -> Clock:
     if settings.exchange == "archive":
         from resources.exchange.archive import PUBLICATION_LAG  # noqa: PLC0415  (pandas)
 
-        note = "the archive has no clock: this machine's, less the time until a day is published"
+        note = "the archive has no clock: this machine's clock, minus the publication delay"
         return Clock(wall - PUBLICATION_LAG, "archive", note)
     try:
         return Clock(feel_pulse(settings).now, "exchange")
     except NoPulseError as error:
-        return Clock(wall, "wall clock", f"the exchange cannot be reached: {error}")
+        return Clock(wall, "wall clock", f"cannot get the exchange's time: {error}")
 
 
 def dagster_facts(databases: Databases, wall: datetime) -> DagsterFacts:
@@ -170,8 +170,8 @@ def _schema_faults(connection: Connection[Row], has: Sequence[str]) -> Iterator[
     newest = newest_revision()
     if list(has) != [newest]:
         yield (
-            f"the tables are at migration {', '.join(has)} and this version makes {newest}: "
-            "run `autonama db start`, which brings them there or says why it cannot"
+            f"the tables are at migration {', '.join(has)} but this version needs {newest}: "
+            "run `autonama db start`, which upgrades them or says why it cannot"
         )
         return
     yield from faults(connection)
@@ -189,11 +189,11 @@ def disk_problems(settings: Settings) -> Iterator[str]:
         free = space.f_bavail * space.f_frsize
         if free < LOW_BYTES:
             yield (
-                f"{free / 2**20:,.0f} MiB are left on the disk of {there}, and a scan may need "
-                f"{LOW_BYTES / 2**20:,.0f}: make space there"
+                f"{free / 2**20:,.0f} MiB are free on the disk of {there}, and a scan may need "
+                f"{LOW_BYTES / 2**20:,.0f}: free some"
             )
         elif space.f_files and space.f_favail < LOW_FILES:
-            yield f"{space.f_favail:,} files are left on the disk of {there}: delete some there"
+            yield f"{space.f_favail:,} inodes are free on the disk of {there}: delete files there"
 
 
 def free_bytes(settings: Settings) -> int:
@@ -214,9 +214,9 @@ def problems(
     """What is stale or failing: each line names it and says what to do."""
     yield from tables.faults
     if tables.unreadable is not None:
-        yield f"the tables cannot be read: {tables.unreadable}"
+        yield f"cannot read the tables: {tables.unreadable}"
     if dagster.unreadable is not None:
-        yield f"runs are unknown: {dagster.unreadable}"
+        yield f"cannot read Dagster's runs: {dagster.unreadable}"
     if tables.unreadable is None and not tables.faults:
         yield from _table_problems(clock, tables)
     yield from _run_problems(dagster, wall)
@@ -243,18 +243,19 @@ def _table_problems(clock: Clock, tables: TableFacts) -> Iterator[str]:
         )
     for lacking in tables.lacking:
         yield (
-            f"{lacking.count} rows of members are gone from {lacking.table}, the latest of "
+            f"{lacking.count} rows of members are missing from {lacking.table}, the latest of "
             f"{lacking.symbol} on {lacking.day}: run `autonama backfill --from {lacking.first} "
             f"--to {lacking.day} --again`"
         )
     if tables.failed_fetches:
         yield (
             f"{len(tables.failed_fetches)} symbols could not be fetched for {tables.day}: "
-            f"{listed(tables.failed_fetches)}; scan again, or `autonama retire` what is gone"
+            f"{listed(tables.failed_fetches)}; run `autonama scan`, or `autonama retire` "
+            "delisted symbols"
         )
     if unasked := [s for s in tables.unanswered if s not in tables.failed_fetches]:
         yield (
-            f"{len(unasked)} registered symbols were not asked for on {tables.day}: "
+            f"{len(unasked)} registered symbols were not requested for {tables.day}: "
             f"{listed(unasked)}; run `autonama scan --date {tables.day}`"
         )
 
@@ -263,10 +264,11 @@ def _run_problems(dagster: DagsterFacts, wall: datetime) -> Iterator[str]:
     for stalled in dagster.stalled:
         when = f"{stalled.heard:%Y-%m-%d %H:%M} UTC"
         yield (
-            f"a run of {stalled.job} has lost its process, last heard {when}: run `autonama scan`, "
-            "which ends it and does it again"
+            f"a run of {stalled.job} lost its process, last seen {when}: run `autonama scan`, "
+            "which ends it and runs it again"
             if stalled.is_lost
-            else f"a run of {stalled.job} says nothing since {when}: see run {stalled.run_id} in "
+            else f"a run of {stalled.job} has shown no activity since {when}: see run "
+            f"{stalled.run_id} in "
             "`autonama up`"
         )
     for run in dagster.last_by_job:

@@ -235,17 +235,17 @@ def failures(about: str, who: str, setting: str, limits: Limits) -> "Iterator[No
     try:
         yield
     except _AnswerTooLongError:
-        raise BadAnswerError(f"{about}{who} answers more than {limits.size:,} bytes") from None
+        raise BadAnswerError(
+            f"{about}the response from {who} is larger than {limits.size:,} bytes"
+        ) from None
     except _AnswerTooSlowError:
         raise SlowAnswerError(
-            f"{about}the answer of {who} takes more than {limits.seconds:g} s: {check}"
+            f"{about}the response from {who} took longer than {limits.seconds:g} s: {check}"
         ) from None
     except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
-        raise BadAnswerError(f"{about}the answer of {who} breaks off") from None
+        raise BadAnswerError(f"{about}the response from {who} was cut off") from None
     except (requests.Timeout, requests.ConnectionError) as error:
-        raise OutageError(
-            f"{about}{who} does not answer ({type(error).__name__}): {check}"
-        ) from None
+        raise OutageError(f"{about}cannot reach {who} ({type(error).__name__}): {check}") from None
     except requests.RequestException as error:
         kind = type(error.__cause__ or error).__name__
-        raise ExchangeError(f"{about}{who} cannot be asked ({kind}): {check}") from None
+        raise ExchangeError(f"{about}cannot send a request to {who} ({kind}): {check}") from None

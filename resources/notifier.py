@@ -59,10 +59,10 @@ def _post_once(url: str, body: bytes) -> None:
 def _unreachable(error: Exception) -> str:
     # The text of the library's errors holds the address.
     return (
-        f"the webhook is out of reach ({type(error).__name__}): check AUTONAMA_ALERT_WEBHOOK and "
+        f"cannot reach the webhook ({type(error).__name__}): check AUTONAMA_ALERT_WEBHOOK and "
         "the network"
     )
 
 
 def _refused(status: int) -> str:
-    return f"the webhook answered HTTP {status}: check AUTONAMA_ALERT_WEBHOOK"
+    return f"the webhook returned HTTP {status}: check AUTONAMA_ALERT_WEBHOOK"

@@ -31,7 +31,7 @@ def program(name: str) -> Path:
     found = find_programs() / name
     if not found.is_file():
         raise DatabaseError(
-            f"{found.parent} has no program {name}: point {PROGRAMS_VARIABLE} to the folder of a "
+            f"{found.parent} has no program {name}: set {PROGRAMS_VARIABLE} to the folder of a "
             "complete PostgreSQL installation"
         )
     return found
@@ -49,7 +49,7 @@ def connection_of(url: str) -> tuple[str, dict[str, str]]:
     if _UNSPEAKABLE in parameters:
         raise InputError(
             f"{redacted(url)}: {_UNSPEAKABLE} would show in the arguments of a program; "
-            "use a key without a password, readable by you alone"
+            "use a key without a password that only you can read"
         )
     environment = {k: v for k, v in os.environ.items() if k != "PGPASSWORD"}
     password = parameters.pop("password", None)
@@ -75,7 +75,7 @@ def check_client(name: str, url: str) -> str:
     if int(client[1]) < server // 10_000:
         raise DatabaseError(
             f"{name} is of PostgreSQL {client[0]} and the server of {redacted(url)} of "
-            f"{server // 10_000}: point {PROGRAMS_VARIABLE} to the programs of a PostgreSQL "
+            f"{server // 10_000}: set {PROGRAMS_VARIABLE} to the programs of PostgreSQL "
             f"{server // 10_000}"
         )
     return f"{server // 10_000}.{server % 10_000}"

@@ -34,8 +34,8 @@ def lease(home: Path, data_dir: Path) -> Iterator[int]:
 
         if not wait_until(is_ours, whom, patience=_LEASE_TIMEOUT_S):
             raise DatabaseError(
-                f"{data_dir} is in use by a Postgres server that is out of reach from "
-                "here, of another container perhaps: stop that one, or set DATABASE_URL"
+                f"{data_dir} is in use by a Postgres server that cannot be reached from "
+                "here, perhaps in another container: stop it, or set DATABASE_URL"
             )
         yield file.fileno()
 

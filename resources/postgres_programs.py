@@ -27,8 +27,8 @@ def find_programs() -> Path:
     if chosen := os.environ.get(PROGRAMS_VARIABLE):
         if not Path(chosen, "postgres").is_file():
             raise InputError(
-                f"{PROGRAMS_VARIABLE}={chosen} has no program postgres: name the folder that "
-                "holds initdb, pg_ctl, postgres and psql"
+                f"{PROGRAMS_VARIABLE}={chosen} has no program postgres: use the folder that "
+                "contains initdb, pg_ctl, postgres and psql"
             )
         return Path(chosen)
     for package, folder in _WHEELS:
@@ -101,7 +101,7 @@ def last_meaningful_line(output: str) -> str:
     """The last error in what a program wrote, or else its last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [found[0] for line in lines if (found := _ERROR_LINE.search(line))]
-    return one_line((errors or lines or ["it said nothing"])[-1])
+    return one_line((errors or lines or ["no output"])[-1])
 
 
 def one_line(text: str) -> str:

@@ -56,7 +56,7 @@ def check_scope(
     row: Any = cursor.fetchone()
     found, *rest = row
     if found != sent.num_rows:
-        raise _lost(cursor, of, f"{sent.num_rows} rows were sent and {found} are there")
+        raise _lost(cursor, of, f"{sent.num_rows} rows were sent but {found} are stored")
     hashes = _text_sums(cursor, sent, texts)
     for number, (name, (_, expected)) in enumerate(sums.items()):
         filled, total = rest[2 * number], rest[2 * number + 1]
@@ -65,7 +65,7 @@ def check_scope(
             total == hashes[name] if name in hashes else _agree(total, expected, column)
         )
         if found and not is_same:
-            raise _lost(cursor, of, f"column {name} of {found} rows is not as it was sent")
+            raise _lost(cursor, of, f"column {name} of {found} rows differs from what was sent")
 
 
 def check_staged(cursor: dbapi.Cursor, of: Table, stage: str, columns: Sequence[str]) -> None:
@@ -85,9 +85,9 @@ def check_staged(cursor: dbapi.Cursor, of: Table, stage: str, columns: Sequence[
     )
     sent, missing, different = cursor.fetchone() or (0, 0, 0)
     if missing:
-        raise _lost(cursor, of, f"{sent} rows were sent and {sent - missing} are there")
+        raise _lost(cursor, of, f"{sent} rows were sent but {sent - missing} are stored")
     if different:
-        raise _lost(cursor, of, f"{different} of {sent} rows are not as they were sent")
+        raise _lost(cursor, of, f"{different} of {sent} rows differ from what was sent")
 
 
 def check_none(
@@ -168,9 +168,9 @@ def _lost(cursor: dbapi.Cursor, of: Table, what: str) -> DatabaseError:
     name = f"{SCHEMA}.{of.name}"
     cursor.execute(_MEDDLERS, (name,))
     found = cursor.fetchall()
-    why = "; nothing is written"
+    why = "; nothing was written"
     if found:
         mend = ", ".join(m for _, m in found)
-        why = f"; nothing is written, {' or '.join(w for w, _ in found)} is to blame: "
+        why = f"; nothing was written, {' or '.join(w for w, _ in found)} is the cause: "
         why += f"ALTER TABLE {name} {mend}"
-    return DatabaseError(f"{name} does not hold what was written: {what}{why}")
+    return DatabaseError(f"{name} does not contain what was written: {what}{why}")

@@ -69,7 +69,8 @@ def ensure_reader(
     """
     if not _NAME.fullmatch(name) or name.startswith("pg_"):
         raise InputError(
-            f"--name {name!r}: use lower-case letters, digits and _, at most 63, not pg_..."
+            f"--name {name!r}: use at most 63 lower-case letters, digits and _, not "
+            "starting with pg_"
         )
     try:
         with _maker(url, server) as connection:
@@ -86,8 +87,8 @@ def ensure_reader(
                 )
     except psycopg.Error as error:
         raise DatabaseError(
-            f"cannot make role {name} on {redacted(url)}: {one_line(str(error))}; use a user with "
-            "CREATEROLE that owns the tables"
+            f"cannot create role {name} on {redacted(url)}: {one_line(str(error))}; use a "
+            "user who has CREATEROLE and owns the tables"
         ) from None
     if server is not None:
         _demand_password(server, url, name)
@@ -114,7 +115,8 @@ def _make(connection: Connection, name: str, password: str) -> None:
     found = connection.execute(query, (_MARK, name)).fetchone()
     if found is not None and not found[0]:
         raise InputError(
-            f"--name {name}: another role has this name and would lose its rights; choose another"
+            f"--name {name}: a role of this name exists and would lose its rights; choose "
+            "another name"
         )
     role = sql.Identifier(name)
     if found is None:
@@ -179,7 +181,8 @@ def _demand_password(server: EmbeddedPostgres, url: str, name: str) -> None:
     whom = "the embedded server, which loads its rules"
     if not wait_until(lambda: _loaded_at(url) != loaded, lambda: whom, patience=_RELOAD_TIMEOUT_S):
         raise DatabaseError(
-            f"the embedded server does not load {file}: autonama db stop, then autonama db start"
+            f"the embedded server does not load {file}: run `autonama db stop`, then "
+            "`autonama db start`"
         )
 
 

@@ -49,8 +49,7 @@ def find_databases(settings: Settings) -> Databases:
         server = embedded_server()
         if server.pid() is None:
             raise DatabaseError(
-                f"the embedded server of {project_dir()} is not running; "
-                "start it: autonama db start"
+                f"the embedded server of {project_dir()} is not running: run `autonama db start`"
             )
         project, dagster = server.url(DATABASE), server.url(DAGSTER_DATABASE)
     return Databases(project, libpq_url(own.get_secret_value()) if own else dagster)

@@ -115,7 +115,7 @@ def _check_ours(connection: Connection, url: str) -> None:
     if row is None or not row[0]:
         raise InputError(
             f"schema {SCHEMA} of {redacted(libpq_url(url))} was not made by Autonama: drop it "
-            "yourself if you want it gone"
+            "yourself if you no longer need it"
         )
 
 

@@ -26,7 +26,7 @@ class HealthByLock(RunLauncher):
         """RUNNING while the run's lock is held, or the run has hardly begun; else FAILED."""
         record = self._instance.get_run_record_by_id(run.run_id)
         if record is not None and lost(self._instance, [record]):
-            return CheckRunHealthResult(WorkerStatus.FAILED, "the run's process was lost")
+            return CheckRunHealthResult(WorkerStatus.FAILED, "the run's process died")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 

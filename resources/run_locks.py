@@ -116,7 +116,7 @@ def free_the_dead(instance: DagsterInstance, run_ids: Collection[str]) -> None:
 
 
 def _end(instance: DagsterInstance, run: DagsterRun) -> None:
-    instance.report_run_failed(run, "the run's process was lost")
+    instance.report_run_failed(run, "the run's process died")
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
@@ -206,7 +206,9 @@ class ServiceLock:
         if connection.execute(query, (self._name,)).fetchone() != (True,):
             holder = alive(self._url, [self._name]).get(self._name, "it")
             connection.close()
-            raise AutonamaError(f"{holder} runs on this database: use that one, or stop it first")
+            raise AutonamaError(
+                f"{holder} is already running on this database: use that one, or stop it first"
+            )
         self._connection = connection
 
 
@@ -214,7 +216,7 @@ def _lock(connection: psycopg.Connection, run_id: str) -> None:
     query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
     wait_until(
         lambda: connection.execute(query, (run_id,)).fetchone() == (True,),
-        lambda: f"run {run_id}, which another process executes",
+        lambda: f"run {run_id}, executed by another process",
     )
 
 

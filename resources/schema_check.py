@@ -83,7 +83,7 @@ def faults(connection: Connection[Row]) -> list[str]:
 
 def _faults(of: Table, found: dict[str, _Column] | None, key: tuple[str, ...]) -> Iterator[str]:
     if found is None:
-        yield "the table is gone; restore a backup: autonama db restore FILE --force"
+        yield "the table is missing; restore a backup: autonama db restore FILE --force"
         return
     alter = f"ALTER TABLE {SCHEMA}.{of.name}"
     expected = {name: _expected(of, name) for name in of.columns}
@@ -101,11 +101,11 @@ def _faults(of: Table, found: dict[str, _Column] | None, key: tuple[str, ...]) -
         yield f"it has no column {name}; {mend}"
     for name, column in strangers.items():
         if column.is_required and not (column.has_default or column.is_generated):
-            yield f'column "{name}" is not ours and needs a value; {alter} DROP COLUMN "{name}"'
+            yield f'column "{name}" is unknown and needs a value; {alter} DROP COLUMN "{name}"'
     if of.key and key != of.key:
         drop = f"{alter} DROP CONSTRAINT {of.name}_pkey; " if key else ""
         yield (
-            f"its primary key is {', '.join(key) or 'gone'}; {drop}{alter} ADD PRIMARY KEY "
+            f"its primary key is {', '.join(key) or 'missing'}; {drop}{alter} ADD PRIMARY KEY "
             f"({', '.join(of.key)})"
         )
 
@@ -120,9 +120,9 @@ def _difference(name: str, expected: _Column, found: _Column) -> tuple[str, str]
     if found.is_generated:
         return f"{name} is generated", f"{name} DROP EXPRESSION"
     if found.is_required and not expected.is_required:
-        return f"{name} refuses NULL", f"{name} DROP NOT NULL"
+        return f"{name} does not allow NULL", f"{name} DROP NOT NULL"
     if expected.is_required and not found.is_required:
-        return f"{name} takes NULL", f"{name} SET NOT NULL"
+        return f"{name} allows NULL", f"{name} SET NOT NULL"
     return None
 
 

@@ -95,7 +95,7 @@ def rows_of(of: Table, scope: Scope, as_of: datetime | None) -> tuple[str, list[
         return f"{qualified(of)}{where}", values
     if of.name not in REVISIONS:
         raise InputError(
-            f"table {of.name} does not keep what it held: only {', '.join(REVISIONS)} do; "
+            f"table {of.name} does not keep earlier versions: only {', '.join(REVISIONS)} do; "
             "leave the moment out"
         )
     values.append(as_of)

@@ -60,7 +60,7 @@ def _check_owner(connection: sa.Connection, url: str) -> None:
     if "alembic_version" not in tables:
         if taken := sorted({*tables, *found.get_view_names(SCHEMA)} & {*TABLES, *VIEWS}):
             raise DatabaseError(
-                f"{where} holds {', '.join(taken)} of another program, such as the scripts that "
+                f"{where} has {', '.join(taken)} from another program, such as the scripts that "
                 f"Autonama replaces: {elsewhere}"
             )
         return
@@ -72,8 +72,8 @@ def _check_owner(connection: sa.Connection, url: str) -> None:
         return
     if len(rows) == 1 and rows[0].isdecimal() and rows[0] > newest_revision():
         raise DatabaseError(
-            f"{where} is at migration {rows[0]} and this version of Autonama knows "
-            f"{newest_revision()}: use the newer version that made it"
+            f"{where} is at migration {rows[0]} but this version of Autonama only knows up to "
+            f"{newest_revision()}: use the newer version that created it"
         )
     raise DatabaseError(
         f"{where} is at migration {', '.join(map(str, rows)) or 'none'}, which is not Autonama's: "

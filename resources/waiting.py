@@ -219,7 +219,7 @@ def _sentence(found: list[tuple[str, int, str, str, str | None, str | None]]) ->
         doing = f", {state}" if state else ""
         doing += f": {query}" if query else ""
         names.append(f"{program} (server process {pid}, user {user}{doing})")
-    return f"{found[0][0] or 'a lock'}: {' and '.join(names)} holds it"
+    return f"{found[0][0] or 'a lock'}, held by {' and '.join(names)}"
 
 
 _watcher: Final = _Watcher()

@@ -186,5 +186,5 @@ def test_no_other_page_frames_ours(ui):
 def test_a_refusal_is_one_line_that_says_why(ui):
     _, body = sent(ui, host="evil.example")
     assert body["body"].decode() == (
-        "Host evil.example: not a name of this server; if it should be, set AUTONAMA_UI_URL\n"
+        "Host evil.example: not a name of this server; to allow it, set AUTONAMA_UI_URL\n"
     )

@@ -68,7 +68,7 @@ def test_letters_and_digits_of_any_script(name):
 )
 def test_nothing_else(name):
     with pytest.raises(
-        ValueError, match=r"name wanted|longer than|letters and digits|look-alikes|capitals"
+        ValueError, match=r"expected a name|longer than|letters and digits|look-alike|upper case"
     ) as raised:
         pair_name(name)
     assert str(raised.value).isascii()

@@ -127,5 +127,5 @@ def test_real_candles_are_refused_in_a_synthetic_database(opened, tmp_path):
             exchange=opened.exchanges[-1],
             warehouse=opened.warehouse,
         )
-        with pytest.raises(InputError, match="made-up and real candles must not meet"):
+        with pytest.raises(InputError, match="synthetic and real candles must not be mixed"):
             scanner.scan(date(2024, 3, 1))

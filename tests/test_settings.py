@@ -44,9 +44,9 @@ def test_every_threshold_of_the_ledger_is_its_own_setting(monkeypatch):
         ("AUTONAMA_START_DATE", "soon", "AUTONAMA_START_DATE=soon: input should be a valid date"),
         ("AUTONAMA_START_DATE", "2016-01-01", "earlier than any candle"),
         ("AUTONAMA_EXCHANGE_URL", "localhost", "AUTONAMA_EXCHANGE_URL: string should match"),
-        ("AUTONAMA_SYMBOLS", "BTC/USDT", "'BTC/USDT' is not made of letters and digits alone"),
+        ("AUTONAMA_SYMBOLS", "BTC/USDT", "'BTC/USDT' may only contain letters and digits"),
         ("AUTONAMA_EXCLUDE", "A" * 33, "is longer than 32 characters"),
-        ("AUTONAMA_INTRADAY_SYMBOLS", "../x", "'../X' is not made of letters"),
+        ("AUTONAMA_INTRADAY_SYMBOLS", "../x", "'../X' may only contain letters"),
         ("DATABASE_URL", "mysql://u:secret@h/d", "DATABASE_URL: is not a postgresql:// URL"),
     ],
 )

@@ -316,7 +316,7 @@ def die(_part, **_):
 def test_a_lost_process_is_said_in_one_line(stored, monkeypatch):
     monkeypatch.setattr("autonama_dagster.verification._verify_there", die)
     parts = parts_of(stored.project.warehouse, START, DAY) * 2
-    with pytest.raises(AutonamaError, match=r"a process was lost .* verify again"):
+    with pytest.raises(AutonamaError, match=r"a process died .* verify again"):
         verify(parts, stored.project.settings, stored.project.warehouse)
 
 

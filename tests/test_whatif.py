@@ -120,14 +120,14 @@ def test_bad_candles_are_kept_out_and_counted(opened, exchange):
 def test_real_candles_are_not_mixed_with_stored_made_up_ones(opened, monkeypatch):
     universe = opened.warehouse.read("universe").set_index("rank")["symbol"]
     monkeypatch.setattr(opened.warehouse, "any_source", lambda: "binance")
-    with pytest.raises(InputError, match="made-up and real candles must not meet"):
+    with pytest.raises(InputError, match="synthetic and real candles must not be mixed"):
         ask(opened, [universe[1], universe[21]])
 
 
 @pytest.mark.parametrize(
     ("symbols", "changes", "message"),
     [
-        (["BTCUSDT", "NOPE"], {}, "NOPE: no USDT spot pair of this name"),
+        (["BTCUSDT", "NOPE"], {}, "NOPE: not a USDT spot pair"),
         (["BTCUSDT"], {"degree": 10, "lookback": 100}, "degree 10 needs 363 or more"),
     ],
 )

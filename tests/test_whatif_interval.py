@@ -164,7 +164,7 @@ def test_intervals_differ_in_their_parameters_hash(ask):
 
 
 def test_an_unknown_pair_costs_no_candles(ask, server):
-    with pytest.raises(InputError, match="NOPE: no USDT spot pair"):
+    with pytest.raises(InputError, match="NOPE: not a USDT spot pair"):
         ask("1h", symbols=("BTCUSDT", "NOPE"))
     assert klines(server) == []
 

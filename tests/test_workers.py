@@ -92,7 +92,7 @@ def test_a_lost_process_is_said_and_an_error_of_a_step_too(opened):
         pids = [w.process.pid for w in made._workers if w.is_busy]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        with pytest.raises(AutonamaError, match=r"a worker process was lost .* run the same comm"):
+        with pytest.raises(AutonamaError, match=r"a worker process died .* run the same comm"):
             made.finish()
     assert [p for p in pids if psutil.pid_exists(p)] == []
 

@@ -90,10 +90,10 @@ def reader(name: str) -> None:
 
 
 @click.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--embedded", is_flag=True, help="The embedded server, even if DATABASE_URL is set.")
 def drop(yes: bool, embedded: bool) -> None:
-    """Delete the project's database for good: candles, all tables, Dagster's runs and events.
+    """Permanently delete the project's database: candles, all tables, Dagster's runs and events.
 
     Of the embedded server everything goes: it is stopped, and its data, log and socket are deleted.
     On the server of DATABASE_URL the schema trading and Dagster's tables go; the databases
@@ -111,13 +111,13 @@ def drop(yes: bool, embedded: bool) -> None:
     if not removal.lines:
         click.echo("there is no database")
         return
-    click.echo("This deletes for good:", err=True)
+    click.echo("This permanently deletes:", err=True)
     for line in removal.lines:
         click.echo(f"  {line}", err=True)
     if not yes:
         click.echo("Back up first: autonama db backup FILE", err=True)
         if not sys.stdin.isatty():
-            raise InputError("nothing was deleted: add --yes where nobody can be asked")
+            raise InputError("nothing was deleted: add --yes to delete without asking")
         click.confirm("Delete it?", abort=True, err=True)
     remove(removal)
     click.echo("deleted")

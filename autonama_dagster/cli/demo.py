@@ -29,8 +29,8 @@ DEMO_SEED = 7
 def demo(seed: int) -> None:
     """Scan a synthetic market: the top 100 pairs over 720 days, with charts.
 
-    Everything lies in .autonama/demo, with a database of its own: made-up candles never meet real
-    ones.
+    Everything is stored in .autonama/demo, which has its own database: synthetic and real candles
+    never mix.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def demo(seed: int) -> None:
     _prepare(home)
     console = screen(stderr=True)
     console.say((SYNTHETIC_NOTE, "bold yellow"))
-    console.say(f"everything lies in {home}")
+    console.say(f"everything is stored in {home}")
     with ReplayServer(SyntheticMarket(seed)) as server:
         os.environ["AUTONAMA_EXCHANGE_URL"] = server.url
         settings = load_settings()
@@ -57,7 +57,7 @@ def demo(seed: int) -> None:
         ("total", f"{sum(result.seconds.values()):.1f} s"),
         ("next", f"{command} show alerts --signal BUY"),
         ("", f"{command} up"),
-        ("server", f"the demo's database server goes on; {command} db stop ends it"),
+        ("server", f"the demo's database server keeps running; stop it with: {command} db stop"),
         ("remove", f"{command} db drop, then rm -r {_quoted(home)}"),
     ):
         out.say(f"{label:8} {value}")

@@ -22,16 +22,15 @@ _MIB = 1024**2
 @click.command()
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 def status(form: str) -> int:
-    """Say what is fresh, what is missing, what ran last, and what it takes on the disk.
+    """Show what is up to date, what is missing, the latest runs, and the disk usage.
 
-    It looks and changes nothing; a stopped embedded server stays stopped.
+    Changes nothing; a stopped embedded server stays stopped.
 
-    The exit code is 0 when all is well, and 1 when something is stale or failing: the latest
-    closed day is not complete an hour after midnight UTC, a day in between is missing, a symbol
-    could not be fetched, a member's row is gone, tables were changed by hand or are locked, a run
-    stalls, the last run of a job failed within 24 hours, the disk is nearly full, or the database
-    does not answer. Quarantined candles, failed checks and a stopped daemon are told and change
-    nothing.
+    The exit code is 0 if all is well, and 1 if there is a problem: the latest closed day is not
+    complete an hour after midnight UTC, an earlier day is missing, a symbol could not be fetched, a
+    member's row is missing, tables were changed by hand or are locked, a run stalls, the last run
+    of a job failed within 24 hours, the disk is nearly full, or the database does not answer.
+    Quarantined candles, failed checks and a stopped daemon are reported but are no problem.
 
     \b
     Examples:
@@ -92,7 +91,7 @@ def _print_verdict(console: "Screen", health: "Health") -> None:
     for note in health.notes:
         console.say(("note", "yellow"), f"     {note}")
     clock, latest = health.clock, health.tables.latest_summary
-    behind = "none is complete"
+    behind = "no day is complete"
     if latest is not None:
         days = (clock.latest_closed - latest).days
         behind = f"complete to {latest}, {days} behind" if days else "complete"
@@ -115,7 +114,7 @@ def _print_tables(console: "Screen", health: "Health") -> None:
             Column("days behind", [_behind(t.complete_day, closed) for t in full], is_number=True),
             Column("~rows", [f"{t.rows:,}" for t in full], is_number=True),
             Column("MiB", [f"{t.bytes / _MIB:,.1f}" for t in full], is_number=True),
-            Column("of it indexes", [f"{t.index_bytes / _MIB:,.1f}" for t in full], is_number=True),
+            Column("indexes", [f"{t.index_bytes / _MIB:,.1f}" for t in full], is_number=True),
         )
         print_table(console, columns, None, "use --format json")
     if empty := [t.name for t in health.tables.tables if t not in full]:
@@ -154,17 +153,17 @@ def _print_rest(console: "Screen", health: "Health") -> None:
         f"{disk.folder}, free {_size(disk.free_bytes)}"
     )
     heard = (
-        f"last heard {dagster.heartbeat:%Y-%m-%d %H:%M:%S} UTC"
+        f"last seen {dagster.heartbeat:%Y-%m-%d %H:%M:%S} UTC"
         if dagster.heartbeat
-        else "never heard"
+        else "never seen"
     )
     alive = "alive" if dagster.is_daemon_alive else f"not running, {heard}"
     switches = ", ".join(f"{a.name} {'on' if a.is_on else 'off'}" for a in dagster.automations)
-    console.print(f"daemon: {alive}; {switches or 'no schedule or sensor was started yet'}")
+    console.print(f"daemon: {alive}; {switches or 'no schedule or sensor has been started'}")
     ticks = f"next tick: {health.next_tick:%Y-%m-%d %H:%M} UTC"
     schedules = [a for a in dagster.automations if a.kind == "schedule"]
     if not dagster.is_daemon_alive or not any(a.is_on for a in schedules):
-        ticks += ", if `autonama up` runs then"
+        ticks += ", if `autonama up` is running"
     console.print(ticks)
 
 

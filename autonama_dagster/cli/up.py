@@ -30,7 +30,7 @@ EXAMPLES = """\b
 Examples:
   autonama up
   autonama up --port 3001 --metrics-port 9465
-  autonama up --no-automation      the UI alone asks for nothing by itself
+  autonama up --no-automation      the UI only, without scheduled scans
 """
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds for runs and servers to end by themselves, then at SIGTERM; what is left is killed. All
@@ -46,14 +46,16 @@ RESTART_WINDOW = 600.0
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
 @click.option("--metrics-port", type=click.IntRange(1, 65535), default=9464, show_default=True)
-@click.option("--allow-remote", is_flag=True, help="Let other machines open the UI.")
+@click.option("--allow-remote", is_flag=True, help="Allow access from other machines.")
 @click.option(
-    "--automation/--no-automation", default=True, help="Scan every day by itself (default: yes)."
+    "--automation/--no-automation",
+    default=True,
+    help="Scan every day automatically (default: yes).",
 )
 def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: bool) -> None:
-    """Open the Dagster UI with its daemon: scans every day at 00:05 UTC, catches up missed days.
+    """Run the Dagster UI and its daemon: scan every day at 00:05 UTC, catch up on missed days.
 
-    Ctrl-C or SIGTERM stops all of it. One `up` runs at a time for a database.
+    Ctrl-C or SIGTERM stops everything. Only one `up` can run per database.
     """
     check_host(host, allow_remote=allow_remote)
     dagster_home()  # a new home is made
@@ -77,7 +79,7 @@ def serve(
     url = address(host, port)
     say = partial(notice, settings.log_format)
     say(f"metrics: {web.metrics_url}", url=web.metrics_url)
-    say("Dagster starts; the UI answers in a moment")
+    say("starting Dagster; the UI will be ready in a moment")
     links = {"ui_url": url, "pictures_url": address(host, metrics_port)}
     environment = {
         **{env_name(f): v for f, v in links.items() if f not in settings.model_fields_set},
@@ -166,7 +168,7 @@ def server_keeper(settings: Settings, say: Callable[..., None]) -> Callable[[], 
     def keep() -> None:
         if server.pid() is None:
             server.start()
-            say("the embedded database had ended; it is started again", level="warning")
+            say("the embedded database stopped; restarting it", level="warning")
 
     return keep
 
@@ -218,10 +220,10 @@ def watch(
         ends = [t for t in ends if time.monotonic() - t < RESTART_WINDOW] + [time.monotonic()]
         if len(ends) > RESTARTS:
             raise AutonamaError(
-                f"Dagster ended by itself {len(ends)} times, last with code {code}: see its lines "
-                "above, correct the cause and start it again"
+                f"Dagster stopped {len(ends)} times, last with code {code}: see its output "
+                "above, fix the cause and start it again"
             )
-        text = f"Dagster ended by itself with code {code}; it is started again"
+        text = f"Dagster stopped with code {code}; restarting it"
         say(text, level="warning", code=code)
     say("stopped")
 

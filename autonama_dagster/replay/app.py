@@ -223,9 +223,9 @@ async def _json_object(request: Request) -> dict[str, Any]:
     try:
         payload = await request.json()
     except ValueError as error:
-        raise InputError(f"the request's body is no JSON: {error}") from error
+        raise InputError(f"the request body is not JSON: {error}") from error
     if not isinstance(payload, dict):
-        raise InputError("the request's body is no JSON object")
+        raise InputError("the request body is not a JSON object")
     return payload
 
 

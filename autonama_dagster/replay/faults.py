@@ -42,23 +42,23 @@ KINDS: Mapping[str, Kind] = {
     "reset": Kind("the connection ends in the middle of the body"),
     "drip": Kind("one byte a second"),
     "bomb": Kind("100 MB of spaces, compressed to 100 kB"),
-    "redirect": Kind("another address is said to answer"),
-    "absurd-headers": Kind("a used weight of 5,000 digits, and other headers that are no numbers"),
+    "redirect": Kind("a redirect to another address"),
+    "absurd-headers": Kind("a used weight of 5,000 digits, and other headers that are not numbers"),
     "truncated": Kind("JSON cut in half"),
-    "garbage": Kind("bytes that are no text"),
+    "garbage": Kind("bytes that are not text"),
     "html": Kind("an HTML page with status 200"),
     "empty-list": Kind("[] instead of the answer"),
     "duplicate-rows": Kind("every candle twice", paths=KLINES),
     "shuffled-rows": Kind("candles out of order", ("seed",), KLINES),
     "missing-days": Kind("no candle from `date` for `days` days", ("date", "days"), KLINES),
     "late-candle": Kind(
-        "no candle after the last but one closed: for the first `requests` of a symbol, or until"
+        "the latest closed candle is missing  for the first `requests` of a symbol, or until"
         " `minutes` after its close",
         ("requests", "minutes"),
         KLINES,
     ),
     "bad-values": Kind(
-        "nonsense (`value`) in the candle of `date`, or in the last one", ("value", "date"), KLINES
+        "an invalid `value` in the candle of `date`, or in the last one", ("value", "date"), KLINES
     ),
     "revised-candle": Kind(
         "the candle of `date`, or the last one, closes at its high", ("date",), KLINES
@@ -119,7 +119,7 @@ class Fault:
         if self.every < 1 or not 0 <= self.probability <= 1 or not math.isfinite(self.seconds):
             raise InputError(
                 f"fault {kind}: every={self.every}, probability={self.probability},"
-                f" seconds={self.seconds} cannot be: every is 1 or more, probability 0 to 1"
+                f" seconds={self.seconds} is invalid: every is 1 or more, probability 0 to 1"
             )
         if self.value not in BAD_VALUES:
             raise InputError(
@@ -146,7 +146,7 @@ class Fault:
         for option in filter(None, options.split(",")):
             key, equals, value = (part.strip() for part in option.partition("="))
             if key not in valid or not equals:
-                raise InputError(f"fault {text!r}: {option!r} is none of {'=, '.join(valid)}=")
+                raise InputError(f"fault {text!r}: {option!r} is not one of {'=, '.join(valid)}=")
             try:
                 values[key] = _CONVERTERS[key](value)
             except ValueError as error:

@@ -48,11 +48,11 @@ class RecordedMarket:
             try:
                 self._symbols.append(pair_name(path.name.removesuffix(SUFFIX)))
             except ValueError as error:
-                logger.warning("%s: left out: %s", folder, error)
+                logger.warning("%s: ignored: %s", folder, error)
         self._symbols.sort()
         if not self._symbols:
             raise InputError(
-                f"no daily candles in {folder}: give the folder that holds 1d/<SYMBOL>{SUFFIX}"
+                f"no daily candles in {folder}: use the folder with 1d/<SYMBOL>{SUFFIX}"
             )
         stored = {name for name in STEP_MS if (folder / name).is_dir()}
         self.intervals = tuple(name for name in STEP_MS if AGGREGATED.get(name, name) in stored)
@@ -76,7 +76,7 @@ class RecordedMarket:
         except (zlib.error, ValueError) as error:
             raise InputError(f"{path} is not a readable {SUFFIX} of candles: {error}") from error
         if header != HEADER:
-            raise InputError(f"{path} does not begin with the columns {HEADER.decode()}")
+            raise InputError(f"{path} does not start with the columns {HEADER.decode()}")
         step_ms = STEP_MS[interval]
         previous = -1
         for open_time in opens:

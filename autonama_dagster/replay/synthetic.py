@@ -166,9 +166,9 @@ class SyntheticMarket:
 
     def __init__(self, seed: int, *, last_day: dt.date = LAST_DAY) -> None:
         if seed < 0:
-            raise InputError(f"the synthetic market's seed is {seed}: give 0 or more")
+            raise InputError(f"the synthetic market's seed is {seed}: use 0 or more")
         if last_day < EPOCH:
-            raise InputError(f"the synthetic market begins on {EPOCH}, after {last_day}")
+            raise InputError(f"the synthetic market starts on {EPOCH}, after {last_day}")
         self._seed = seed
         self._days = _day_number(last_day) + 1
         self._assets = {asset.name + QUOTE: asset for asset in read_assets(seed)}

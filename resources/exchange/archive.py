@@ -101,7 +101,9 @@ class ArchiveExchange:
         try:
             return plausible(self._clock()) - PUBLICATION_LAG
         except ValueError as error:
-            raise ExchangeError(f"the clock of this machine is wrong ({error}): set it") from None
+            raise ExchangeError(
+                f"the clock of this machine is wrong ({error}): set the clock"
+            ) from None
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class LocalStore:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / "data" / "spot").is_dir():
-            raise InputError(f"{folder} is no mirror of the archive: it holds no data/spot folder")
+            raise InputError(f"{folder} is not a mirror of the archive: it has no data/spot folder")
         self._folder = folder
 
     def read(self, path: str, stop: threading.Event) -> bytes | None:  # noqa: ARG002
@@ -91,7 +91,7 @@ class LocalStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ExchangeError(f"{path} of the archive cannot be read: {error}") from None
+            raise ExchangeError(f"cannot read {path} of the archive: {error}") from None
 
     def folders(self, prefix: str, stop: threading.Event) -> list[str]:  # noqa: ARG002
         """Names of the folders in the folder `prefix`; none where it does not exist."""
@@ -131,7 +131,8 @@ class HttpStore:
                 break
             marker = following
         raise BadAnswerError(
-            f"{self._host} lists {prefix} without end: set {_SETTING} to the archive or a mirror"
+            f"the listing of {prefix} by {self._host} never ends: set {_SETTING} to the "
+            "archive or a mirror"
         )
 
     def close(self) -> None:
@@ -151,7 +152,7 @@ class HttpStore:
             return response.content
         if status == HTTPStatus.NOT_FOUND:
             return None
-        answer = f"{about}: {who} answers HTTP {status}"
+        answer = f"{about}: {who} returned HTTP {status}"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
             raise OutageError(f"{answer}: try again later")
         raise ExchangeError(f"{answer}: check {_SETTING}")
@@ -220,22 +221,24 @@ def read_candles(
     name = path.rpartition("/")[2]
     checksum = (store.read(f"{path}.CHECKSUM", stop) or b"").split()
     if not checksum:
-        raise BadAnswerError(f"{symbol}: {name}.CHECKSUM is missing: fetch it again")
+        raise BadAnswerError(f"{symbol}: {name}.CHECKSUM is missing: try again later")
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256.encode() != checksum[0].lower():
-        raise BadAnswerError(f"{symbol}: {name} does not match its CHECKSUM: fetch it again")
+        raise BadAnswerError(f"{symbol}: {name} does not match its CHECKSUM: try again later")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             held = archive.namelist()
             if held != [f"{name.removesuffix('.zip')}.csv"]:
-                raise ValueError(f"it holds {', '.join(held)!a:.80}")
+                raise ValueError(f"it contains {', '.join(held)!a:.80}")
             text = _unpacked(archive).decode("ascii")
         rows = [raw_kline(row) for row in _rows_without_header(text)]
         interval, first, end = _named(name, symbol)
         check_rows(rows, interval, to_ms(midnight(first)), to_ms(midnight(end)))
         return CandleFile(path, sha256, rows)
     except _UNREADABLE as error:
-        raise BadAnswerError(f"{symbol}: {name} cannot be read ({error}): fetch it again") from None
+        raise BadAnswerError(
+            f"{symbol}: {name} cannot be read ({error}): try again later"
+        ) from None
 
 
 def _unpacked(archive: zipfile.ZipFile) -> bytes:

@@ -85,7 +85,7 @@ class KlinesRequest:
                 f"interval {self.interval!r} is unknown: use one of {', '.join(INTERVALS)}"
             )
         if self.start.tzinfo is None or self.end.tzinfo is None:
-            raise InputError(f"{self.symbol}: the range of a request needs aware times in UTC")
+            raise InputError(f"{self.symbol}: the times of a range need a time zone: use UTC")
         if self.start >= self.end:
             raise InputError(
                 f"{self.symbol}: the range {self.start} to {self.end} is empty: "
@@ -270,7 +270,7 @@ def from_ms(milliseconds: int) -> datetime:
 def warn_left_out(entries: Sequence[str]) -> None:
     """Say that a list of pairs holds what cannot be used."""
     logger.warning(
-        "%d of the listed pairs left out: %s",
+        "%d of the listed pairs ignored: %s",
         len(entries),
         "; ".join(entries[:_ENTRIES_SHOWN]) + ("; ..." if len(entries) > _ENTRIES_SHOWN else ""),
     )
@@ -288,7 +288,9 @@ def plausible(time: datetime) -> datetime:
     """
     if time.date() >= FIRST_CANDLE and time < _LAST_TIME:
         return time
-    raise ValueError(f"{time:%Y-%m-%d %H:%M} cannot be the time: milliseconds since 1970 wanted")
+    raise ValueError(
+        f"{time:%Y-%m-%d %H:%M} cannot be the current time: expected milliseconds since 1970"
+    )
 
 
 def check_rows(
@@ -310,15 +312,15 @@ def check_rows(
         The answer is another question's.
     """
     if most is not None and len(rows) > most:
-        raise ValueError(f"{len(rows)} candles where {most} at most were asked for")
+        raise ValueError(f"{len(rows)} candles, at most {most} were requested")
     step_ms = INTERVALS[interval] // _MS
     lengths = {row.close_time - row.open_time + 1 for row in rows}
     if of_others := lengths & _LENGTHS_MS - {step_ms}:
         length = timedelta(milliseconds=min(of_others))
-        raise ValueError(f"candles of {length} hours where {interval} was asked for")
+        raise ValueError(f"candles of {length} hours, {interval} was requested")
     for time in (f(row.open_time for row in rows) for f in (min, max) if rows):
         if time < start_ms or (end_ms is not None and time >= end_ms):
-            raise ValueError(f"a candle of {from_ms(time):%Y-%m-%d %H:%M}, which was not asked for")
+            raise ValueError(f"a candle of {from_ms(time):%Y-%m-%d %H:%M}, which was not requested")
 
 
 def closed_rows(

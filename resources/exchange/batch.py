@@ -96,7 +96,7 @@ def fetch_many(
 def check_one_a_symbol(requests: Sequence[KlinesRequest]) -> None:
     """Raise ValueError if two requests name the same symbol: answers are kept by symbol."""
     if len({request.symbol for request in requests}) != len(requests):
-        raise ValueError("a batch holds one request a symbol: split it")
+        raise ValueError("a batch has one request per symbol: split it")
 
 
 class _Tally:
@@ -132,5 +132,5 @@ class _Tally:
     def close(self) -> None:
         if self._garbage == self._total > 1:
             raise UnusableAnswersError(
-                f"every one of {self._total} answers was unusable, the last: {self._last_garbage}"
+                f"all {self._total} responses were unusable, the last: {self._last_garbage}"
             )

@@ -320,7 +320,7 @@ def _listed(entries: object) -> _Listed:
         If there is no list, or nothing in it can be used.
     """
     if not isinstance(entries, list):
-        raise TypeError(f"a list of pairs wanted, got {type(entries).__name__}")
+        raise TypeError(f"expected a list of pairs, got {type(entries).__name__}")
     pairs: dict[str, SymbolInfo] = {}
     trading: set[str] = set()
     left_out = []
@@ -336,7 +336,7 @@ def _listed(entries: object) -> _Listed:
         elif is_trading:
             trading.add(pair.symbol)
     if left_out and not pairs:
-        raise ValueError(f"no entry of the list of pairs can be used: {left_out[0]}")
+        raise ValueError(f"no usable entry in the list of pairs: {left_out[0]}")
     return _Listed([*pairs.values()], frozenset(trading), tuple(left_out))
 
 
@@ -349,11 +349,11 @@ def _in_words(entry: object, error: Exception) -> str:
 
 def _rows(body: object) -> list[RawKline]:
     if not isinstance(body, list):
-        raise TypeError(f"a list of candles wanted, got {type(body).__name__}")
+        raise TypeError(f"expected a list of candles, got {type(body).__name__}")
     return [raw_kline(row) for row in body]
 
 
 def _time(value: object) -> datetime:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"a whole number wanted, got {value!r:.40}")
+        raise TypeError(f"expected a whole number, got {value!r:.40}")
     return plausible(from_ms(value))

@@ -41,7 +41,7 @@ _MINUTE: Final = timedelta(minutes=1)
 _LONGEST_QUOTE: Final = 160
 _SETTING: Final = "AUTONAMA_EXCHANGE_URL"
 _HINTS: Final[dict[int, str]] = {
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "put a login for the proxy into its URL",
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "put the proxy's login into its URL",
     HTTPStatus.FORBIDDEN: "this address is blocked: wait, or set AUTONAMA_EXCHANGE_URL",
     HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: (
         "restricted location: set AUTONAMA_EXCHANGE_TLD=us or AUTONAMA_EXCHANGE_URL"
@@ -173,12 +173,14 @@ class BinanceClient:
             return read(body, headers)
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             text = _quote(f"{error}")
-            raise BadAnswerError(f"{about}: {self._who} answers nonsense ({text})") from None
+            raise BadAnswerError(
+                f"{about}: {self._who} sent an unusable response ({text})"
+            ) from None
 
     def _refuse(self, response: requests.Response, about: str) -> NoReturn:
         """Raise what an HTTP error means: wait, try again, this symbol, or the whole exchange."""
         status, said = response.status_code, _quote(_message(response))
-        answer = f"{about}: {self._who} answers HTTP {status}{said and f' ({said})'}"
+        answer = f"{about}: {self._who} returned HTTP {status}{said and f' ({said})'}"
         if status == HTTPStatus.IM_A_TEAPOT:
             self._ban(response, said)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -193,8 +195,7 @@ class BinanceClient:
             raise OutageError(f"{answer}: try again later")
         if response.is_redirect:
             raise ExchangeError(
-                f"{answer}, a redirect, which is not followed: set {_SETTING} to the address "
-                "that answers"
+                f"{answer}, a redirect, which is not followed: set {_SETTING} to the final address"
             )
         if status == HTTPStatus.BAD_REQUEST:
             raise SymbolFetchError(f"{answer}: check the symbol")
@@ -206,7 +207,7 @@ class BinanceClient:
             until = now + silence
         elif found := _BANNED_UNTIL.search(said):
             until = min(from_ms(int(found[1])), now + LONGEST_SILENCE)
-        when = f"until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "without saying how long"
+        when = f"until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "for an unknown time"
         message = (
             f"{self.host} banned this address {when} (HTTP 418): wait, "
             "then lower AUTONAMA_EXCHANGE_WEIGHT_PER_MINUTE"

@@ -130,7 +130,7 @@ class CombinedExchange:
             file = self._archive.read(path, part.symbol, stop)
             rows = closed_rows(file.rows if file else (), part, now)
         except BadAnswerError as error:
-            logger.warning("%s; until then the month comes from %s", error, self._rest.name)
+            logger.warning("%s; the month is taken from %s", error, self._rest.name)
             return None
         except ExchangeError as error:
             self._leave_aside(error)
@@ -178,7 +178,7 @@ class CombinedExchange:
     def _leave_aside(self, error: ExchangeError) -> None:
         with self._leaving:
             if not self._is_aside:
-                logger.warning("%s; from now on candles come from %s alone", error, self._rest.name)
+                logger.warning("%s; using %s only from now on", error, self._rest.name)
             self._is_aside = True
 
 

@@ -72,11 +72,11 @@ def feel_pulse(settings: Settings, *, seconds: float = 3.0) -> Pulse:
     except ExchangeError as error:
         raise NoPulseError(str(error)) from None
     if answer.status_code != HTTPStatus.OK:
-        raise NoPulseError(f"{who} answers HTTP {answer.status_code}", _silence(answer))
+        raise NoPulseError(f"{who} returned HTTP {answer.status_code}", _silence(answer))
     try:
         now = datetime.fromtimestamp(int(answer.json()["serverTime"]) / 1000, UTC)
     except (ValueError, TypeError, LookupError, OverflowError, OSError, RecursionError):
-        raise NoPulseError(f"{who} answers nonsense") from None
+        raise NoPulseError(f"{who} sent an unusable response") from None
     return Pulse(now, whole_number(answer.headers, "X-MBX-USED-WEIGHT-1M"))
 
 

@@ -222,5 +222,5 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
     charts = folder / "results" / "charts" / "2024-03-10"
     assert f"picture  {charts / 'scan.png'}\n" in ended.out
     assert f"charts   1 symbols in {charts}\n" in ended.out
-    assert f"server goes on; autonama --home {folder} db stop ends it" in ended.out
+    assert f"server keeps running; stop it with: autonama --home {folder} db stop" in ended.out
     assert len(list((folder / "results").glob("backtest_results_*"))) == 2

@@ -89,7 +89,7 @@ def test_a_dump_starts_no_program(run, kept, empty, postgres, tmp_path, written,
     file = assembled(tmp_path / "evil.backup", parts)
     ended = run("db", "restore", "--force", file)
     assert ended.code == 1
-    assert "which is as before" in ended.err
+    assert "which is unchanged" in ended.err
     assert "permission denied to COPY to or from an external program" in ended.err
     assert not written.exists()
     assert is_empty(postgres, empty)
@@ -168,7 +168,7 @@ def test_a_backup_of_the_version_before_is_taken_and_said_to_be_unchecked(run, k
     parts = {**kept, MANIFEST: json.dumps(manifest).encode()}
     ended = run("db", "restore", assembled(tmp_path / "old.backup", parts))
     assert ended.code == 0, ended.err
-    assert "old.backup was made by Autonama 0.1.0, before backups had checksums" in ended.err
+    assert "old.backup was made by Autonama 0.1.0, whose backups have no checksums" in ended.err
 
 
 HOSTILE = {
@@ -188,7 +188,10 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_manifest_that_is_none_is_refused(kept, tmp_path, kind):
     file = assembled(tmp_path / "a.backup", HOSTILE[kind](kept))
-    with opened(file) as archive, pytest.raises(InputError, match="is no backup") as error:
+    with (
+        opened(file) as archive,
+        pytest.raises(InputError, match="is not an Autonama backup") as error,
+    ):
         checked(archive, file)
     assert str(error.value).isprintable()
 
@@ -207,7 +210,7 @@ def test_a_directory_that_would_fill_the_memory_is_not_read(tmp_path):
         target.truncate(size)  # of holes
         target.seek(size)
         target.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, size, 0, 0))
-    with pytest.raises(InputError, match="is no backup"), opened(file):
+    with pytest.raises(InputError, match="is not an Autonama backup"), opened(file):
         pass
 
 

@@ -72,8 +72,8 @@ def test_candles_as_of_a_moment_are_those_that_were_known():
         ({"name": "signals", "last": "2999-01-01"}, InputError, "last 2999-01-01: is in the"),
         ({"name": "signals", "as_of": "2024-01-01"}, InputError, "table signals does not keep"),
         ({"name": "ohlcv_1d", "as_of": "x"}, InputError, "as_of x: not a time"),
-        ({"name": "analysis_summary", "symbols": ["A"]}, InputError, "is not by symbol; leave"),
-        ({"name": "fetch_log", "first": "2024-01-01"}, InputError, "is not by day; leave it out"),
+        ({"name": "analysis_summary", "symbols": ["A"]}, InputError, "has no symbols; remove"),
+        ({"name": "fetch_log", "first": "2024-01-01"}, InputError, "has no days; remove"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(arguments, error, message):

@@ -295,7 +295,7 @@ def debugged(patch, *arguments):
     with pytest.raises(DatabaseError) as caught:
         main()
     text = "".join(traceback.format_exception(caught.value))
-    assert "is out of reach" in text
+    assert "cannot be reached" in text
     return text
 
 
@@ -314,7 +314,7 @@ def test_secrets_of_a_config_file_reach_nothing(run, day, home, tmp_path):
         patch.delenv("DATABASE_URL")
         outputs.append(run("scan", "--config", broken))
         assert outputs[-1].code == 1
-        assert "postgres:***@127.0.0.1:1/autonama is out of reach" in outputs[-1].err
+        assert "postgres:***@127.0.0.1:1/autonama cannot be reached" in outputs[-1].err
         outputs.append(debugged(patch, "scan", "--config", str(broken), "--debug"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", f"postgresql://u:{PLANTED_PASSWORD}@127.0.0.1:1/x")

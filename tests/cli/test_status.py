@@ -36,8 +36,8 @@ def test_a_day_that_is_complete(run):
         assert re.search(rf"^{name} ", ended.out, re.MULTILINE), name
     assert "symbols_job" in ended.out
     assert "2024-03-10|" in ended.out
-    assert "daemon: not running, never heard" in ended.out
-    assert "00:05 UTC, if `autonama up` runs then" in ended.out
+    assert "daemon: not running, never seen" in ended.out
+    assert "00:05 UTC, if `autonama up` is running" in ended.out
 
 
 @pytest.mark.usefixtures("day")
@@ -97,7 +97,7 @@ def test_without_the_exchange_it_says_so(run, monkeypatch):
     monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", "http://127.0.0.1:9")
     ended = run("status")
     assert ended.code == 1  # by the wall clock that day is long ago
-    assert "note     the exchange cannot be reached: 127.0.0.1:9 does not answer" in ended.out
+    assert "note     cannot get the exchange's time: cannot reach 127.0.0.1:9" in ended.out
     assert "(wall clock, " in ended.out
 
 
@@ -115,7 +115,7 @@ def test_the_next_morning_it_is_stale(run, exchange):
 def test_a_stopped_server_is_one_line_and_stays_stopped(run, home):
     ended = run("status")
     assert ended.code == 1
-    assert "not running; start it: autonama db start" in ended.error
+    assert "not running: run `autonama db start`" in ended.error
     as_json = run("status", "--format", "json")
     assert as_json.code == 1
     assert json.loads(as_json.out)["is_healthy"] is False

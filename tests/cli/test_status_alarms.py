@@ -64,7 +64,7 @@ def test_a_lock_that_somebody_holds(run, morning, monkeypatch, table):
         pid = holder.info.backend_pid
         (line,) = problems(run("status"))
         assert measured(morning.settings)["problems"] == 1
-        assert line.startswith("the tables cannot be read: database postgresql://")
+        assert line.startswith("cannot read the tables: database postgresql://")
         assert f"{table} is locked by process {pid} (autonama, holder, idle in transaction" in line
         execute(morning.url, re.search(r"(SELECT pg_terminate_backend\(\d+\))$", line)[1])
         holder.close()
@@ -77,7 +77,7 @@ def test_what_status_waits_at_most():
 
 @pytest.mark.parametrize(
     ("free", "files", "says"),
-    [(6 << 20, 10**6, "6 MiB are left on the disk of"), (1 << 40, 7, "7 files are left on the")],
+    [(6 << 20, 10**6, "6 MiB are free on the disk of"), (1 << 40, 7, "7 inodes are free on the")],
 )
 def test_a_disk_that_is_nearly_full(run, morning, monkeypatch, free, files, says):
     real = os.statvfs(morning.environment["AUTONAMA_HOME"])
@@ -105,7 +105,9 @@ def test_rows_of_members_that_are_gone(run, morning):
     assert measured(morning.settings)["problems"] == len(tables)
     for name, line in zip(tables, lines, strict=True):
         symbol = whose.get(name, one)
-        assert line.startswith(f"1 rows of members are gone from {name}, the latest of {symbol} on")
+        assert line.startswith(
+            f"1 rows of members are missing from {name}, the latest of {symbol} on"
+        )
     (command,) = {re.search(r"run `autonama (.*)`$", line)[1] for line in lines}
     mended = run(*shlex.split(command))
     assert mended.code == 0, mended
@@ -128,7 +130,7 @@ def running(morning):
 def test_a_run_without_a_process(run, running, morning):
     url, run_id = running
     (line,) = problems(run("status"))
-    assert "has lost its process, last heard" in line
+    assert "lost its process, last seen" in line
     assert measured(morning.settings)["problems"] == 1
     with held(url, run_id):
         assert problems(run("status")) == []
@@ -144,5 +146,5 @@ def test_a_run_that_is_silent(run, running):
         execute(url, later.format(1), (run_id,))
         (line,) = problems(run("status"))
         execute(url, later.format(-1), (run_id,))
-    assert "says nothing since" in line
+    assert "has shown no activity since" in line
     assert line.endswith(f"see run {run_id} in `autonama up`")

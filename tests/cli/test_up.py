@@ -271,7 +271,7 @@ def test_it_serves_automates_comes_back_and_leaves_nothing_behind(start):
     until(lambda: up.process.pid and first.pid not in {p.pid for p in up.family()}, up.process)
     until(lambda: up.automation() if up.family() else None, up.process)
     assert up.leader().pid != first.pid
-    assert "it is started again" in up.log.read_text()
+    assert "restarting it" in up.log.read_text()
     assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
     up.stop(signal.SIGTERM)
@@ -349,7 +349,7 @@ def test_without_automation_it_fills_what_the_ui_asks_for_and_stops_in_the_middl
     own = [line for line in lines if "message" in line and "run_id" not in line]
     said = [line["message"].partition(":")[0] for line in own]
     assert [text for text in said if not text.startswith("waiting for Dagster")] == [
-        "metrics", "Dagster starts; the UI answers in a moment", "Dagster UI", "stopped",
+        "metrics", "starting Dagster; the UI will be ready in a moment", "Dagster UI", "stopped",
     ]  # fmt: skip
     assert own[2]["url"] == f"http://127.0.0.1:{up.port}"
     assert all(line["level"] == "info" and line["time"] for line in own)

@@ -119,7 +119,7 @@ def test_who_waits_too_long_is_told_so(server, monkeypatch):
     answer = get(server, PICTURE)
     go_on.set()
     first.join()
-    assert (answer.status_code, answer.text) == (503, "other pictures are drawn; ask again\n")
+    assert (answer.status_code, answer.text) == (503, "busy with other pictures; try again\n")
 
 
 @pytest.mark.parametrize(
@@ -129,18 +129,18 @@ def test_who_waits_too_long_is_told_so(server, monkeypatch):
         ("/explain/BTCUSDT/2024-03-01.png", "no signal of BTCUSDT on 2024-03-01 is stored"),
         ("/explain/%E5%B8%81USDT/2024-03-10.png", "no signal of 币USDT is stored"),
         ("/explain/../2024-03-10.png", "no signal of .. is stored"),
-        ("/explain/BTCUSDT/2024-02-30.png", "nothing is here"),
-        ("/explain/BTCUSDT/2024-03-10", "nothing is here"),
-        ("/explain/BTCUSDT/2024-03-10.png/", "nothing is here"),
-        ("/explain/../../x", "nothing is here"),
-        ("/explain/..%2f..%2fetc%2fpasswd", "nothing is here"),
-        ("/explain/BTCUSDT%27%20OR%20true/2024-03-10.png", "nothing is here"),
-        ("/explain/BTCUSDT%00/2024-03-10.png", "nothing is here"),
-        ("/explain/%FF/2024-03-10.png", "nothing is here"),
-        (f"/explain/{'A' * 51}/2024-03-10.png", "nothing is here"),
-        ("/metrics/x", "nothing is here"),
-        ("/favicon.ico", "nothing is here"),
-        ("/", "nothing is here"),
+        ("/explain/BTCUSDT/2024-02-30.png", "not found: metrics are at"),
+        ("/explain/BTCUSDT/2024-03-10", "not found: metrics are at"),
+        ("/explain/BTCUSDT/2024-03-10.png/", "not found: metrics are at"),
+        ("/explain/../../x", "not found: metrics are at"),
+        ("/explain/..%2f..%2fetc%2fpasswd", "not found: metrics are at"),
+        ("/explain/BTCUSDT%27%20OR%20true/2024-03-10.png", "not found: metrics are at"),
+        ("/explain/BTCUSDT%00/2024-03-10.png", "not found: metrics are at"),
+        ("/explain/%FF/2024-03-10.png", "not found: metrics are at"),
+        (f"/explain/{'A' * 51}/2024-03-10.png", "not found: metrics are at"),
+        ("/metrics/x", "not found: metrics are at"),
+        ("/favicon.ico", "not found: metrics are at"),
+        ("/", "not found: metrics are at"),
     ],
 )
 def test_what_is_not_there_is_one_line(server, path, says):
@@ -178,7 +178,7 @@ def test_a_lost_database_is_one_line_and_starts_nothing(url, home, caplog):
         answer = get(server, PICTURE)
         metrics = get(server, "/metrics").text
     assert answer.status_code == 503
-    assert answer.text == "the database does not answer; `autonama status` says more\n"
+    assert answer.text == "cannot reach the database; run `autonama status` for details\n"
     assert "autonama_up 0" in metrics
     assert PICTURE in caplog.text
     assert "hidden" not in caplog.text
@@ -200,7 +200,7 @@ def test_a_defect_is_logged_and_not_shown(server, monkeypatch, caplog):
     monkeypatch.setattr(receipt_picture, "draw_receipt", broken)
     answer = get(server, PICTURE)
     assert answer.status_code == 500
-    assert answer.text == "the picture cannot be drawn; the log of this server says why\n"
+    assert answer.text == "cannot draw the picture; see this server's log\n"
     assert "the secret of the drawing" in caplog.text
     assert "Traceback" in caplog.text
 

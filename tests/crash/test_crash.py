@@ -80,7 +80,7 @@ def test_a_backfill_killed_with_its_worker_and_its_server_goes_on(disturbed, exc
         assert code == -9
         code, said = kill_when_said(disturbed, "fetch candles  [", "worker", "backfill", *RANGE)
         assert code == 1
-        assert said.splitlines()[-1].startswith("autonama: backfill: a worker process was lost")
+        assert said.splitlines()[-1].startswith("autonama: backfill: a worker process died")
         assert "Traceback" not in said
         code, said = kill_when_said(disturbed, "fetch candles  [", "postmaster", "backfill", *RANGE)
         # The next run may have started the server again.

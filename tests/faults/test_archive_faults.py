@@ -80,7 +80,7 @@ def test_checksum_mismatch(stage, december):
         checksum = path.with_name(f"{path.name}.CHECKSUM")
         checksum.write_text(checksum.read_text()[::-1])
 
-    costs_one_symbol(stage, december, damaged, "does not match its CHECKSUM: fetch it again")
+    costs_one_symbol(stage, december, damaged, "does not match its CHECKSUM: try again later")
 
 
 def test_a_month_that_was_cut_short(stage, december):

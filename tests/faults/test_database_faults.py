@@ -47,7 +47,9 @@ def test_postgres_restarted_mid_write(own_server, server, opened, tmp_path, monk
                 own_server.start()
 
         monkeypatch.setattr(writes, "replace_rows", replace_and_restart)
-        stage.fails(r"candles to alerts.*: database .* is out of reach: .*start it", DatabaseError)
+        stage.fails(
+            r"candles to alerts.*: database .* cannot be reached: .*start it", DatabaseError
+        )
         assert stage.warehouse.read("signals").empty
         stage.scan()
         stage.check_complete("fetch_log")
@@ -61,7 +63,7 @@ def test_postgres_down_at_start(own_server, server, opened, tmp_path):
     own = EmbeddedPostgres(own_server._project_dir)
     own.ensure_database = lambda _: None  # the project meets the server as it is
     with (
-        pytest.raises(DatabaseError, match=r"is out of reach: .*start it, or correct") as raised,
+        pytest.raises(DatabaseError, match=r"cannot be reached: .*start it, or fix") as raised,
         opened_on(own, server, opened, tmp_path),
     ):
         pass
@@ -108,7 +110,7 @@ def test_disk_full(server, opened, own_server, small_disk, tmp_path):
     as_users_own(own_server)
     with opened_on(own_server, server, opened, tmp_path) as stage:
         fill(small_disk)
-        stage.fails("No space left on device|out of reach|the database failed", AutonamaError)
+        stage.fails("No space left on device|cannot be reached|the database failed", AutonamaError)
         small_disk.unlink()
         own_server.start()
         assert stage.holds_nothing()
@@ -127,7 +129,9 @@ def test_connections_exhausted(own_server, server, opened, tmp_path):
         with suppress(psycopg.OperationalError):  # too many clients already
             while True:
                 held.enter_context(psycopg.connect(own_server.url("postgres")))
-        stage.fails("(too many clients|connection slots).*raise max_connections", DatabaseError)
+        stage.fails(
+            "(too many clients|connection slots).*raise the server's max_connections", DatabaseError
+        )
         held.close()
         assert stage.holds_nothing()
         stage.scan()

@@ -41,9 +41,9 @@ def test_a_fault_is_read_from_text():
     ("text", "message"),
     [
         ("teapot", "unknown fault 'teapot': use one of 429, 418, "),
-        ("500:symbl=X", "'symbl=X' is none of symbol=, interval=, path=, every=, "),
-        ("500:date=2020-01-01", "'date=2020-01-01' is none of "),
-        ("500:count", "'count' is none of "),
+        ("500:symbl=X", "'symbl=X' is not one of symbol=, interval=, path=, every=, "),
+        ("500:date=2020-01-01", "'date=2020-01-01' is not one of "),
+        ("500:count", "'count' is not one of "),
         ("500:count=two", "cannot read count='two'"),
         ("500:every=0", "every is 1 or more"),
         ("500:probability=2", "probability 0 to 1"),

@@ -41,7 +41,7 @@ def test_a_folder_without_daily_candles_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "header", "message"),
     [
-        ([LINE], "time,price", "does not begin with the columns open_time,"),
+        ([LINE], "time,price", "does not start with the columns open_time,"),
         ([LINE, LINE], COLUMNS, "open time 86400000 is out of order"),
         ([LINE.replace("86400000", "86400001", 1)], COLUMNS, "not on the 1d grid"),
         (["soon,1"], COLUMNS, "not a readable .csv.gz of candles"),

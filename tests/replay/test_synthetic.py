@@ -224,7 +224,7 @@ def test_assets_are_all_different():
 
 
 def test_an_unusable_seed_or_end_is_named():
-    with pytest.raises(InputError, match="seed is -1: give 0 or more"):
+    with pytest.raises(InputError, match="seed is -1: use 0 or more"):
         SyntheticMarket(-1)
-    with pytest.raises(InputError, match="begins on 2019-01-01, after 2018-12-31"):
+    with pytest.raises(InputError, match="starts on 2019-01-01, after 2018-12-31"):
         SyntheticMarket(1, last_day=dt.date(2018, 12, 31))

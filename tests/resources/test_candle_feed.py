@@ -101,7 +101,7 @@ def test_made_up_and_real_candles_never_meet(stored, given, refused):
     if not refused:
         refuse_mixture(stored, frame)
         return
-    with pytest.raises(InputError, match="must not meet"):
+    with pytest.raises(InputError, match="must not be mixed"):
         refuse_mixture(stored, frame)
 
 
@@ -124,5 +124,6 @@ def test_of_a_single_day_the_day_before_tells_who_trades():
     assert fetched.frame.empty
     assert fetched.log["outcome"].tolist() == ["failed", "empty", "empty"]
     assert (
-        fetched.log["message"].iloc[0] == "LATE: no candle of 2024-01-03 yet: it is asked for again"
+        fetched.log["message"].iloc[0]
+        == "LATE: no candle for 2024-01-03 yet: it will be requested again"
     )

@@ -46,7 +46,9 @@ OLD = "CREATE SCHEMA trading; CREATE TABLE trading.{} (id serial PRIMARY KEY, sy
 @pytest.mark.parametrize("name", ["alerts", "analysis_summary", "ohlc_data"])
 def test_the_tables_of_the_old_scripts_are_named_and_can_be_renamed(bare, name):
     run(bare, OLD.format(name), f"INSERT INTO trading.{name} (symbol) VALUES ('BTCUSDT')")
-    with pytest.raises(DatabaseError, match=rf"holds {name} of another program, such as") as raised:
+    with pytest.raises(
+        DatabaseError, match=rf"holds {name} from another program, such as"
+    ) as raised:
         migrate(bare)
     assert "\n" not in str(raised.value)
     follow(bare, raised.value)
@@ -148,7 +150,7 @@ def test_a_standby_is_told():
         def fetchone(self):
             return (True, False, "default", "me", "d")
 
-    assert read_only_cause(Standby()) == "it is a standby: name the primary in DATABASE_URL"
+    assert read_only_cause(Standby()) == "it is a standby: set DATABASE_URL to the primary"
 
 
 def test_the_migrations_make_what_the_registry_says(database):
@@ -166,9 +168,9 @@ def test_the_migrations_make_what_the_registry_says(database):
         ("DROP COLUMN potential_return", "it has no column potential_return"),
         ("ALTER COLUMN potential_return TYPE numeric", "column potential_return is numeric and"),
         ("ALTER COLUMN symbol TYPE varchar(4)", r"column symbol is character varying\(4\) and"),
-        ("ALTER COLUMN potential_return SET NOT NULL", "column potential_return refuses NULL"),
-        ("ALTER COLUMN status DROP NOT NULL", "column status takes NULL"),
-        ("ADD COLUMN mine int NOT NULL", 'column "mine" is not ours and needs a value'),
+        ("ALTER COLUMN potential_return SET NOT NULL", "potential_return does not allow NULL"),
+        ("ALTER COLUMN status DROP NOT NULL", "column status allows NULL"),
+        ("ADD COLUMN mine int NOT NULL", 'column "mine" is unknown and needs a value'),
         ("DROP CONSTRAINT alerts_pkey", "its primary key is gone"),
         ("DROP CONSTRAINT alerts_pkey, ADD PRIMARY KEY (symbol)", "its primary key is symbol; "),
         ("DROP COLUMN risk_level, ADD COLUMN risk_level text GENERATED ALWAYS AS ('LOW') STORED",
@@ -192,7 +194,7 @@ def test_a_table_that_is_gone_is_named(database):
     run(database, "DROP TABLE trading.signals CASCADE")
     with psycopg.connect(database) as connection:
         (fault,) = faults(connection)
-    assert fault.startswith("trading.signals was changed by hand: the table is gone; restore a")
+    assert fault.startswith("trading.signals was changed by hand: the table is missing; restore a")
 
 
 @pytest.mark.parametrize(

@@ -63,19 +63,19 @@ def nothing(_):
 @pytest.mark.parametrize(
     ("cause", "action", "says"),
     [
-        ("ALTER ROLE weak CONNECTION LIMIT 0", nothing, "has no free connection: too many"),
-        ("ALTER DATABASE {d} CONNECTION LIMIT 0", nothing, "has no free connection: too many"),
-        ("SELECT 1", write, "does not let its user do that: permission denied for schema trading"),
+        ("ALTER ROLE weak CONNECTION LIMIT 0", nothing, "has no free connections: too many"),
+        ("ALTER DATABASE {d} CONNECTION LIMIT 0", nothing, "has no free connections: too many"),
+        ("SELECT 1", write, "denies its user permission: permission denied for schema trading"),
         ("GRANT USAGE ON SCHEMA trading TO weak", write, "permission denied for table quarantine"),
         ("REVOKE TEMPORARY ON DATABASE {d} FROM PUBLIC",
          lambda c: c.execute("CREATE TEMPORARY TABLE t (a int)"),
-         "does not let its user do that: permission denied to create temporary tables"),
+         "denies its user permission: permission denied to create temporary tables"),
         ("SELECT 1", lambda c: c.execute("CREATE SCHEMA IF NOT EXISTS mine"),
          "permission denied for database"),
         (SECURED,
          lambda c: c.execute("INSERT INTO trading.quarantine VALUES "
                              "('t', 's', '2024-01-01', 'why', '{}', 'r', now())"),
-         "hides rows from its user by row security"),
+         "hides rows by row-level security"),
     ],
 )  # fmt: skip
 def test_a_right_or_a_limit_is_named_with_the_sql_that_gives_it(
@@ -107,7 +107,7 @@ def test_a_database_that_is_not_there_can_be_made_by_the_hint(postgres):
 
 def test_an_unknown_user_is_told_to_log_in_as_another(database):
     told = attempt(database.replace("autonama@", "nobody_at_all@"), nothing)
-    assert 'refuses the login: role "nobody_at_all" does not exist; put the right user' in str(told)
+    assert 'refuses the login: role "nobody_at_all" does not exist; fix the user' in str(told)
     assert attempt(database, nothing) is None
 
 
@@ -119,7 +119,7 @@ def test_who_holds_a_lock_is_named_and_can_be_ended(database):
         pid = holder.info.backend_pid
         with pytest.raises(
             DatabaseError,
-            match=rf"did not give a lock in time: .*; signals is locked by process {pid} "
+            match=rf"did not grant a lock in time: .*; signals is locked by process {pid} "
             r"\(autonama, someone, idle in transaction, for \d+ s\): let it end, or SELECT pg_",
         ) as raised:
             reader.read("signals")
@@ -134,7 +134,7 @@ def test_who_holds_a_lock_is_named_and_can_be_ended(database):
 def test_a_reader_gives_up_a_query_in_time(database):
     reader = Warehouse(lambda: database, reads=True)
     reader._settings = {"statement_timeout": "100ms"}
-    with pytest.raises(DatabaseError, match="was not done within the time limit: canceling"):
+    with pytest.raises(DatabaseError, match="exceeded the time limit: canceling"):
         reader.query("SELECT pg_sleep(60)::text AS a")
     reader.close()
 
@@ -177,35 +177,35 @@ class Raised(Exception):  # noqa: N818
     ("text", "state", "says", "hint"),
     [
         ("connection to server at 'h', port 9 failed: Connection refused\n\tIs it running?", None,
-         "is out of reach: ", "start it, or correct"),
+         "cannot be reached: ", "start it, or fix"),
         ("failed to resolve host 'nowhere': [Errno -2] Name or service not known", None,
-         "is out of reach: failed to resolve host", "correct the host in DATABASE_URL"),
-        ("connection timeout expired", None, "is out of reach: ", "start it, or correct"),
+         "cannot be reached: failed to resolve host", "fix the host in DATABASE_URL"),
+        ("connection timeout expired", None, "cannot be reached: ", "start it, or fix"),
         ("x failed: FATAL:  the database system is starting up", None,
-         "is not up yet, or going down: the database system is", "run again when it is up"),
-        ("x failed: FATAL:  sorry, too many clients already", None, "has no free connection: sorry",
-         "or raise max_connections"),
+         "is starting up or shutting down: the database system is", "run again when it is up"),
+        ("x failed: FATAL:  sorry, too many clients already", None, "no free connections: sorry",
+         "or raise the server's max_connections"),
         ("FATAL:  remaining connection slots are reserved for roles with SUPERUSER", None,
-         "has no free connection: remaining", "or raise max_connections"),
+         "has no free connections: remaining", "or raise the server's max_connections"),
         ('x failed: FATAL:  password authentication failed for user "u"', None,
-         "refuses the login: password authentication failed", "put the right user and password"),
+         "refuses the login: password authentication failed", "fix the user and password"),
         ('x failed: FATAL:  no pg_hba.conf entry for host "::1"', None, "refuses the login", None),
-        ("terminating connection due to administrator command", "57P01", "is out of reach",
+        ("terminating connection due to administrator command", "57P01", "cannot be reached",
          "start"),
         ("could not extend file 'base/1': No space left on device", "53100", "has a full disk: ",
-         "make space on the disk"),
+         "free space on the server's disk"),
         ("could not write file 'base/1': No space left on device", "58030", "has a full disk",
          "make"),
         ("could not resize shared memory segment '/P': No space left on device", "53100",
-         "has no room in shared memory", None),
-        ("out of shared memory", "53200", "has no room for more locks",
+         "is out of shared memory", None),
+        ("out of shared memory", "53200", "is out of lock slots",
          "max_locks_per_transaction"),
         ("out of memory", "53200", "is out of memory: ", None),
-        ("deadlock detected", "40P01", "in favour of another: deadlock detected", "run again"),
+        ("deadlock detected", "40P01", "because of a conflict: deadlock detected", "run again"),
         ("could not read blocks 0..0", "XX001", "has damaged files", None),
         ("character with byte sequence 0xe2", "22P05", "cannot store a character", None),
         ("anything else", "0A000", "failed: anything else", None),
-        ("", None, "is out of reach: Raised", "start it"),
+        ("", None, "cannot be reached: Raised", "start it"),
     ],
 )  # fmt: skip
 def test_each_cause_has_its_line(text, state, says, hint):

@@ -128,7 +128,7 @@ def test_a_url_we_cannot_use_is_an_input_error_without_its_secret(url, says):
     ],
 )
 def test_one_host_is_named(url):
-    with pytest.raises(InputError, match=r"names several hosts \((h1|a).*\): name one") as raised:
+    with pytest.raises(InputError, match=r"has several hosts \((h1|a).*\): use one") as raised:
         libpq_url(url)
     assert "hunter2" not in str(raised.value)
 

@@ -255,7 +255,7 @@ def test_data_held_by_a_server_out_of_sight_is_left_alone(server, monkeypatch):
     monkeypatch.setattr(postgres_guard, "_LEASE_TIMEOUT_S", 0.0)
     monkeypatch.setattr(EmbeddedPostgres, "_postmaster", lambda _self: None)
     monkeypatch.setattr(embedded_postgres, "end_orphans", lambda _name: None)
-    assert "is in use by a Postgres server that is out of reach" in failure_of(server.start)
+    assert "is in use by a Postgres server that cannot be reached" in failure_of(server.start)
     monkeypatch.undo()
     assert ask(server, "SELECT 1") == (1,)
 
@@ -336,7 +336,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 def test_a_missing_project_is_named(tmp_path):
     project = tmp_path / "absent"
     message = failure_of(EmbeddedPostgres(project).start)
-    assert message == f"there is no project directory {project}"
+    assert message == f"the project folder does not exist: {project}"
 
 
 def test_another_platform_is_told_to_bring_its_own_server(monkeypatch, tmp_path):

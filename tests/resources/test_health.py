@@ -71,7 +71,7 @@ def test_symbols_that_failed_and_symbols_that_were_forgotten():
     names = tuple("ABCDEFG")
     failed, unasked = told(replace(WELL, failed_fetches=("A", "B"), unanswered=names))
     assert failed.startswith("2 symbols could not be fetched for 2024-03-10: A, B; ")
-    assert "5 registered symbols were not asked for on 2024-03-10: C, D, E, F, G;" in unasked
+    assert "5 registered symbols were not requested for 2024-03-10: C, D, E, F, G;" in unasked
 
 
 def test_the_last_run_of_a_job_failed_today():
@@ -115,7 +115,7 @@ def test_ranges_and_lists_are_short():
 
 
 def test_a_stopped_embedded_server_is_told_and_not_started(home):
-    with pytest.raises(DatabaseError, match="not running; start it: autonama db start"):
+    with pytest.raises(DatabaseError, match="not running: run `autonama db start`"):
         gather(load_settings())
     assert list(home.iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_where_dagsters_database_is(own, dagster):
 
 
 def test_a_url_without_a_database():
-    with pytest.raises(InputError, match=r"u:\*\*\*@h.* names no database"):
+    with pytest.raises(InputError, match=r"u:\*\*\*@h.* has no database"):
         find_databases(load_settings(DATABASE_URL="postgresql://u:p@h"))
 
 
@@ -152,7 +152,7 @@ def test_a_database_that_is_not_there(database):
     databases = find_databases(settings)
     found = dagster_facts(databases, NOW)
     assert "does not exist" in found.unreadable
-    assert told(dagster=found)[0].startswith("runs are unknown: database postgresql://")
+    assert told(dagster=found)[0].startswith("cannot read Dagster's runs: database postgresql://")
     with pytest.raises(DatabaseError, match="does not exist"):
         gather(load_settings(DATABASE_URL=databases.dagster))
 
@@ -160,7 +160,7 @@ def test_a_database_that_is_not_there(database):
 def test_without_the_exchange_this_machines_clock_is_used():
     clock = read_clock(load_settings(exchange_url="http://127.0.0.1:9"))
     assert clock.source == "wall clock"
-    assert clock.note.startswith("the exchange cannot be reached: 127.0.0.1:9 does not answer")
+    assert clock.note.startswith("cannot get the exchange's time: cannot reach 127.0.0.1:9")
     assert abs(clock.now - datetime.now(UTC)) < timedelta(minutes=1)
 
 

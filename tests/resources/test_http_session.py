@@ -88,7 +88,7 @@ def test_a_longer_answer_is_garbage(answer):
 def test_an_answer_that_drips_ends_at_its_deadline_and_is_hung_up_on(answer):
     with answering(answer, drip=0.02) as server:
         begun = time.monotonic()
-        with pytest.raises(SlowAnswerError, match=r"takes more than 0.3 s: check the connection"):
+        with pytest.raises(SlowAnswerError, match=r"took longer than 0.3 s: check the connection"):
             get(server.url, Limits(1 << 20, 0.3))
         assert time.monotonic() - begun < 5
         assert server.ended.wait(10), "the connection is still open"
@@ -164,7 +164,7 @@ def test_text_is_utf_8_whatever_is_said(charset):
 def test_too_many_or_too_long_headers_are_an_outage(head):
     with (
         answering(OK + head.encode() + b"Content-Length: 2\r\n\r\n[]") as server,
-        pytest.raises(OutageError, match="does not answer"),
+        pytest.raises(OutageError, match="cannot reach"),
     ):
         get(server.url)
 
@@ -172,7 +172,7 @@ def test_too_many_or_too_long_headers_are_an_outage(head):
 def test_an_answer_that_breaks_off_is_garbage():
     with (
         answering(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab\r\nzz\r\n") as server,
-        pytest.raises(BadAnswerError, match="breaks off"),
+        pytest.raises(BadAnswerError, match="was cut off"),
     ):
         get(server.url)
 
@@ -205,7 +205,7 @@ def test_other_hosts_are_asked_through_the_proxy_unless_it_is_excluded(monkeypat
         assert get("http://exchange.invalid/prices").json() == []
         assert proxy.heads[0].startswith(b"GET http://exchange.invalid/prices HTTP/1.1")
         monkeypatch.setenv("NO_PROXY", "exchange.invalid")
-        with pytest.raises(OutageError, match=r"prices: exchange.invalid does not answer"):
+        with pytest.raises(OutageError, match=r"prices: cannot reach exchange.invalid"):
             get("http://exchange.invalid/prices")
 
 
@@ -222,7 +222,7 @@ def test_a_proxy_that_fails_is_named_without_its_password(monkeypatch, variable,
     monkeypatch.setenv(variable, proxy)
     with pytest.raises(OutageError) as error:
         get("http://1.2.3.4/prices")
-    assert f"1.2.3.4 through the proxy {named} does not answer" in str(error.value)
+    assert f"cannot reach 1.2.3.4 through the proxy {named} (" in str(error.value)
     assert "check the proxy, the connection and THE_URL" in str(error.value)
     assert "hush" not in str(error.value)
 
@@ -238,7 +238,7 @@ def test_a_proxy_that_cannot_be_meant_is_named(monkeypatch, proxy):
 
 def test_certificates_that_do_not_exist(monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file")
-    with pytest.raises(ExchangeError, match=r"1.2.3.4 cannot be asked"):
+    with pytest.raises(ExchangeError, match=r"cannot send a request to 1.2.3.4"):
         get("https://1.2.3.4/prices")
 
 

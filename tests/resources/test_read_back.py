@@ -49,13 +49,13 @@ def write_bands(warehouse, close=10.0):
 @pytest.mark.parametrize(
     ("does", "says"),
     [
-        ("RETURN NULL;", "4 rows were sent and 2 are there"),
-        ("NEW.symbol = ''CCC''; RETURN NEW;", "4 rows were sent and 2 are there"),
-        ("NEW.close = NEW.close * 1.0001; RETURN NEW;", "column close of 4 rows is not as"),
-        ("NEW.z_score = NULL; RETURN NEW;", "column z_score of 4 rows is not as"),
-        ("NEW.status = ''KO''; RETURN NEW;", "column status of 4 rows is not as"),
-        ("NEW.n_obs = 719; RETURN NEW;", "column n_obs of 4 rows is not as"),
-        ("NEW.date = NEW.date + 100; RETURN NEW;", "4 rows were sent and 2 are there"),
+        ("RETURN NULL;", "4 rows were sent but 2 are stored"),
+        ("NEW.symbol = ''CCC''; RETURN NEW;", "4 rows were sent but 2 are stored"),
+        ("NEW.close = NEW.close * 1.0001; RETURN NEW;", "column close of 4 rows differs"),
+        ("NEW.z_score = NULL; RETURN NEW;", "column z_score of 4 rows differs"),
+        ("NEW.status = ''KO''; RETURN NEW;", "column status of 4 rows differs"),
+        ("NEW.n_obs = 719; RETURN NEW;", "column n_obs of 4 rows differs"),
+        ("NEW.date = NEW.date + 100; RETURN NEW;", "4 rows were sent but 2 are stored"),
         ("NEW.window_start = NEW.window_start + 1; RETURN NEW;", "column window_start of 4 rows"),
         ("NEW.computed_at = now(); RETURN NEW;", "column computed_at of 4 rows"),
         ("NEW.run_id = ''mine''; RETURN NEW;", "column run_id of 4 rows"),
@@ -67,8 +67,8 @@ def test_a_trigger_that_meddles_with_a_row_is_named(warehouse, database, does, s
     with pytest.raises(DatabaseError) as raised:
         write_bands(warehouse)
     told = str(raised.value)
-    assert told.startswith(f"trading.regression_bands does not hold what was written: {says}")
-    assert told.endswith("trigger meddle is to blame: ALTER TABLE trading.regression_bands "
+    assert told.startswith(f"trading.regression_bands does not contain what was written: {says}")
+    assert told.endswith("trigger meddle is the cause: ALTER TABLE trading.regression_bands "
                          "DISABLE TRIGGER meddle")  # fmt: skip
     assert warehouse.read("regression_bands")["close"].tolist() == [9.0] * 4
     mended(database, told)
@@ -80,7 +80,7 @@ def test_a_trigger_that_meddles_with_a_row_is_named(warehouse, database, does, s
     [
         ("NEW.input_hash = repeat(''f'', 64); RETURN NEW;", "column input_hash of 4000 rows"),
         ("NEW.status = ''KO''; RETURN NEW;", "column status of 4000 rows"),
-        ("RETURN NULL;", "4000 rows were sent and 3999 are there"),
+        ("RETURN NULL;", "4000 rows were sent but 3999 are stored"),
     ],
 )
 def test_a_row_among_thousands_is_noticed(warehouse, database, does, says):
@@ -125,7 +125,7 @@ def test_a_revision_that_is_lost_or_changed_is_noticed(warehouse, database, does
     warehouse.write("ohlcv_1d", Batch(candles(["AAA", "BBB"], DAYS)), SCOPE, STAMPS)
     meddle(database, "ohlcv_1d_revisions", does)
     new = Batch(candles(["AAA", "BBB"], DAYS, 11.0))
-    says = r"ohlcv_1d_revisions does not hold what was written: 2 replaced candles are missing"
+    says = r"ohlcv_1d_revisions does not contain what was written: 2 replaced candles are missing"
     with pytest.raises(DatabaseError, match=says) as raised:
         warehouse.write("ohlcv_1d", new, SCOPE, STAMPS)
     assert warehouse.read("ohlcv_1d")["close"].eq(10.0).all()
@@ -176,7 +176,7 @@ def test_a_rule_that_swallows_a_row_is_named(warehouse, database):
     warehouse.write("ohlcv_1d", Batch(candles(["AAA"], DAYS)), SCOPE, STAMPS)  # so that it merges
     run(database, "CREATE RULE eat AS ON INSERT TO trading.ohlcv_1d_revisions DO INSTEAD NOTHING")
     new = Batch(candles(["AAA"], DAYS, 11.0))
-    with pytest.raises(DatabaseError, match="rule eat is to blame") as raised:
+    with pytest.raises(DatabaseError, match="rule eat is the cause") as raised:
         warehouse.write("ohlcv_1d", new, SCOPE, STAMPS)
     mended(database, raised.value)
     warehouse.write("ohlcv_1d", new, SCOPE, STAMPS)
@@ -195,7 +195,7 @@ def test_row_security_that_hides_a_row_is_named(warehouse, database, postgres):
         warehouse.write("ohlcv_1d", Batch(candles(["AAA", "BBB"], DAYS)), SCOPE, STAMPS)
         weak = type(warehouse)(lambda: database.replace("autonama@", "guarded@"))
         new = Batch(candles(["AAA", "BBB"], DAYS, 11.0))
-        with pytest.raises(DatabaseError, match="row security is to blame") as raised:
+        with pytest.raises(DatabaseError, match="row security is the cause") as raised:
             weak.write("ohlcv_1d", new, SCOPE, STAMPS)
         mended(database, raised.value)
         weak.write("ohlcv_1d", new, SCOPE, STAMPS)

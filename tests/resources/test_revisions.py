@@ -171,6 +171,6 @@ def test_candles_as_of_a_moment(warehouse):
 
 @pytest.mark.parametrize("other", ["signals", "ohlcv_4h", "ohlcv_1d_revisions"])
 def test_other_tables_do_not_say_what_they_held(warehouse, other):
-    with pytest.raises(InputError, match=f"table {other} does not keep what it held") as caught:
+    with pytest.raises(InputError, match=f"table {other} does not keep earlier versions") as caught:
         warehouse.read(other, as_of=NOW.to_pydatetime())
     assert "\n" not in str(caught.value)

@@ -77,7 +77,7 @@ def test_a_run_whose_process_was_killed_has_failed(instance, begun, worker, monk
         pass
     assert watch(instance) == dg.DagsterRunStatus.FAILURE
     (failure,) = instance.all_logs(begun, of_type=dg.DagsterEventType.RUN_FAILURE)
-    assert "the run's process was lost" in failure.message
+    assert "the run's process died" in failure.message
 
 
 def test_a_run_that_has_hardly_begun_may_have_no_lock_yet(instance, begun):

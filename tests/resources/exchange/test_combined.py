@@ -217,7 +217,7 @@ def test_a_damaged_file_costs_a_call_and_a_warning(combine, connect, mirror, cap
     (warning,) = warnings(caplog)
     assert says in warning
     assert "BTCUSDT" in warning
-    assert warning.endswith("the month comes from binance")
+    assert warning.endswith("the month is taken from binance")
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_an_archive_that_is_down_is_left_aside_with_one_warning(
     assert asked(market) == [(FIRST, END)]
     (warning,) = warnings(caplog)
     assert f"HTTP {status}" in warning
-    assert warning.endswith("from now on candles come from binance alone")
+    assert warning.endswith("using binance only from now on")
     calls = len(archive_server.calls)
     exchange.klines_many(both())
     assert not exchange.knows_delisted
@@ -372,5 +372,5 @@ class TestAsSettingsNameIt:
 
     def test_a_folder_that_is_no_mirror_is_named_at_once(self, tmp_path):
         settings = load_settings(exchange="binance+archive", archive_location=str(tmp_path))
-        with pytest.raises(InputError, match="no mirror of the archive"):
+        with pytest.raises(InputError, match="not a mirror of the archive"):
             build_exchange(settings)

@@ -132,7 +132,7 @@ def test_order_of_the_answer_is_the_order_of_the_question(memo):
 
 def test_one_request_a_symbol(memo):
     ask(memo, 9, 0)
-    with pytest.raises(ValueError, match="one request a symbol"):
+    with pytest.raises(ValueError, match="one request per symbol"):
         ask_many(memo, 5, 0, ["BTCUSDT", "BTCUSDT"])
 
 
