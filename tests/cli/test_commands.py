@@ -160,7 +160,7 @@ def test_settings_mark_what_differs_and_say_where_it_was_set(run, home, monkeypa
     monkeypatch.setenv("AUTONAMA_KSTD", "2.5")
     out = run("settings").out
     assert "* AUTONAMA_KSTD=2.5\n    from environment, default 2.0. Half-width" in out
-    assert "  AUTONAMA_LOOKBACK=720\n    default. Calendar days" in out
+    assert "  AUTONAMA_LOOKBACK=720\n    default. Length of the window" in out
     assert "  AUTONAMA_DEGREE=4\n" in out
     words = " ".join(out.split())
     assert f"AUTONAMA_DEGREE=4 from {home / '.env'}. Degree" in words

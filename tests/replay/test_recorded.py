@@ -34,7 +34,7 @@ def test_a_recorded_quote_volume_is_served_as_it_is(tmp_path):
 
 
 def test_a_folder_without_daily_candles_is_named(tmp_path):
-    with pytest.raises(InputError, match=f"no daily candles in {tmp_path}: give the folder"):
+    with pytest.raises(InputError, match=f"no daily candles in {tmp_path}: use the folder"):
         RecordedMarket(tmp_path)
 
 

@@ -120,7 +120,7 @@ def test_who_holds_a_lock_is_named_and_can_be_ended(database):
         with pytest.raises(
             DatabaseError,
             match=rf"did not grant a lock in time: .*; signals is locked by process {pid} "
-            r"\(autonama, someone, idle in transaction, for \d+ s\): let it end, or SELECT pg_",
+            r"\(autonama, someone, idle in transaction, for \d+ s\): wait for it, or run SELECT pg_",
         ) as raised:
             reader.read("signals")
         run(database, sql_of(raised.value))
@@ -159,7 +159,7 @@ def test_a_column_that_was_renamed_under_a_reader_is_named(database, warehouse):
 
 def test_rows_that_a_constraint_refuses_are_told(database, warehouse):
     run(database, "ALTER TABLE trading.regression_bands ADD CHECK (close < 5)")
-    with pytest.raises(SchemaError, match=r"refuses the rows: new row .* violates"):
+    with pytest.raises(SchemaError, match=r"rejected the rows: new row .* violates"):
         warehouse.write(
             "regression_bands", Batch(bands(["AAA"], ["2024-01-01"])), Scope(("AAA",)), STAMPS
         )
@@ -195,7 +195,7 @@ class Raised(Exception):  # noqa: N818
         ("could not extend file 'base/1': No space left on device", "53100", "has a full disk: ",
          "free space on the server's disk"),
         ("could not write file 'base/1': No space left on device", "58030", "has a full disk",
-         "make"),
+         "free space"),
         ("could not resize shared memory segment '/P': No space left on device", "53100",
          "is out of shared memory", None),
         ("out of shared memory", "53200", "is out of lock slots",

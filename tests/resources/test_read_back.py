@@ -112,7 +112,9 @@ def test_a_merged_candle_that_is_lost_or_changed_is_noticed(warehouse, database,
     warehouse.write("ohlcv_1d", Batch(candles(["AAA", "BBB"], days)), SCOPE, STAMPS)
     meddle(database, "ohlcv_1d", does, event=event)
     new = Batch(candles(["AAA", "BBB"], DAYS, 11.0))
-    with pytest.raises(DatabaseError, match=r"ohlcv_1d does not hold .* trigger meddle") as raised:
+    with pytest.raises(
+        DatabaseError, match=r"ohlcv_1d does not contain .* trigger meddle"
+    ) as raised:
         warehouse.write("ohlcv_1d", new, SCOPE, STAMPS)
     assert warehouse.read("ohlcv_1d")["close"].eq(10.0).all()
     mended(database, raised.value)
@@ -165,7 +167,7 @@ def fetches():
 def test_what_is_written_beside_the_rows_is_read_back_too(warehouse, database, table):
     meddle(database, table, "RETURN NULL;")
     batch = Batch(candles(["AAA", "BBB"], DAYS[:1]), rejected(), fetches())
-    with pytest.raises(DatabaseError, match=rf"trading.{table} does not hold") as raised:
+    with pytest.raises(DatabaseError, match=rf"trading.{table} does not contain") as raised:
         warehouse.write("ohlcv_1d", batch, SCOPE, STAMPS)
     assert warehouse.read("ohlcv_1d").empty
     mended(database, raised.value)
