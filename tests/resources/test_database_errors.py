@@ -120,7 +120,7 @@ def test_who_holds_a_lock_is_named_and_can_be_ended(database):
         with pytest.raises(
             DatabaseError,
             match=rf"did not grant a lock in time: .*; signals is locked by process {pid} "
-            r"\(autonama, someone, idle in transaction, for \d+ s\): wait for it, or run SELECT pg_",
+            r"\(autonama, someone, idle in transaction, for \d+ s\): wait for it, or run SELECT ",
         ) as raised:
             reader.read("signals")
         run(database, sql_of(raised.value))
