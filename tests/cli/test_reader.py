@@ -37,7 +37,7 @@ def test_the_pages_run_from_top_to_bottom():
     assert set(names["latest"]["signal"]) <= {"BUY", "SELL", "HOLD"}
     assert names["closes"].columns.tolist() == ["BTCUSDT", "ETHUSDT"]
     assert len(names["closes"]) > 700
-    assert len(names["beside"]) == 6
+    assert len(names["joined"]) == 6
     assert len(names["pairs"]) == 5
     assert isinstance(names["summary"]["top_buy_signals"].iloc[-1], list)
 
