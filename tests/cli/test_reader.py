@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_one_line(arguments, error, message):
 
 
 def test_a_stopped_server_stays_stopped_and_is_named(home):
-    with pytest.raises(DatabaseError, match=r"is not running; .*autonama db start"):
+    with pytest.raises(DatabaseError, match=r"is not running: .*autonama db start"):
         autonama_dagster.read("signals")
     assert not (home / ".autonama").exists()
 
