@@ -183,7 +183,7 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
     """
     first, last = read_days(config, settings)
     if unknown := [a for a in config["assets"] if a not in DAILY]:
-        raise InputError(f"asset {unknown[0]} is none of {', '.join(DAILY)}")
+        raise InputError(f"asset {unknown[0]} is unknown; known: {', '.join(DAILY)}")
     if (days := config.get("days_per_run")) is not None and days < 1:
         raise InputError(f"days per run {days}: use 1 or more")
     latest = last_closed_day(exchange.server_time())
@@ -191,7 +191,7 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
     for name, day in (("from", first), ("to", last)):
         if day > latest:
             raise InputError(
-                f"{name} {day}: this day has not closed; the latest closed is {latest}"
+                f"{name} {day}: this day has not closed yet; the latest closed day is {latest}"
             )
     symbols = tuple(dict.fromkeys(s.strip().upper() for s in config["symbols"]))
     known = {s.symbol for s in exchange.symbols()} if symbols else set()

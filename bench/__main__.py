@@ -41,7 +41,7 @@ class Benchmark:
 BENCHMARKS = {
     "scan": Benchmark("scan", "cold scan and the next day's: seconds, peak memory"),
     "kernel": Benchmark("channel_kernel", "all channels against a numpy.polyfit loop"),
-    "chance": Benchmark("chance", "counts that chance would bring: ms per symbol-day and per day"),
+    "chance": Benchmark("chance", "counts expected by chance: ms per symbol-day and per day"),
     "write": Benchmark("write_indicators", "writing indicators against raw COPY"),
     "bookkeeping": Benchmark(
         "bookkeeping",

@@ -65,9 +65,9 @@ def test_impossible_days_are_refused_when_it_is_launched(job, exchange, wrong, s
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"to": "2023-12-30"}, "has not closed; the latest closed is 2023-12-29"),
-        ({"from": "2024-01-03"}, "has not closed; the latest closed is 2023-12-29"),
-        ({"assets": ["signal"]}, "asset signal is none of universe, "),
+        ({"to": "2023-12-30"}, "has not closed yet; the latest closed day is 2023-12-29"),
+        ({"from": "2024-01-03"}, "has not closed yet; the latest closed day is 2023-12-29"),
+        ({"assets": ["signal"]}, "asset signal is unknown; known: universe, "),
         ({"symbols": ["BTCUSDT", "NOPEUSDT"]}, "symbol NOPEUSDT is not a USDT spot pair"),
         ({"days_per_run": 0}, "days per run 0"),
     ],

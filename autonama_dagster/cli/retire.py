@@ -29,7 +29,9 @@ def retire(symbol: str) -> None:
     with open_instance() as instance:
         registered = instance.get_dynamic_partitions(SYMBOL_DIMENSION)
         if name not in registered:
-            known = f"{len(registered)} are: {', '.join(registered[:5])}, ..." if registered else ""
-            raise InputError(f"{name} is not registered; {known or 'no symbol is, scan first'}")
+            known = f"registered: {', '.join(registered[:5])}, ... ({len(registered)} in all)"
+            raise InputError(
+                f"{name} is not registered; {known if registered else 'run `autonama scan` first'}"
+            )
         instance.delete_dynamic_partition(SYMBOL_DIMENSION, name)
     click.echo(f"{name} is retired: its rows stay, but new days are not computed")

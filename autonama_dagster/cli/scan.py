@@ -313,7 +313,9 @@ def _day(wanted: date | None, exchange: Exchange, settings: Settings, *, stored:
     latest = last_closed_day(exchange.server_time())
     day = wanted or latest
     if day > latest:
-        raise InputError(f"--date {day}: this day has not closed; the latest closed is {latest}")
+        raise InputError(
+            f"--date {day}: this day has not closed yet; the latest closed day is {latest}"
+        )
     if stored and day < settings.start_date:
         raise InputError(
             f"--date {day}: is before the first partition; set AUTONAMA_START_DATE={day} or "

@@ -36,7 +36,7 @@ def test_it_fills_tells_its_runs_and_the_second_time_does_nothing(
     ("arguments", "says"),
     [
         (["--from", "2024-13-01"], "--from 2024-13-01: not a day"),
-        (["--from", "2024-03-10", "--assets", "signal"], "asset signal is none of"),
+        (["--from", "2024-03-10", "--assets", "signal"], "asset signal is unknown"),
         (["--from", "2024-03-10", "--symbols", "NOPE"], "symbol NOPE is not a USDT spot pair"),
         (["--from", "2024-03-10", "--days-per-run", "0"], "days per run 0"),
     ],

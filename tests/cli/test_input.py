@@ -77,7 +77,7 @@ NOWHERE = "postgresql://reader:planted-password@127.0.0.1:1/x"
         ("backfill --from 2025-02-02 --symbols ,", "--symbols is empty"),
         ("backfill --from 2025-02-02 --assets ,", "--assets is empty"),
         ("backfill --from 2025-02-02 --to 2025-02-01", "from 2025-02-02 is after to 2025-02-01"),
-        ("backfill --from 2025-02-01 --assets nope", "asset nope is none of universe"),
+        ("backfill --from 2025-02-01 --assets nope", "asset nope is unknown; known: universe"),
     ],
 )
 def test_a_wrong_argument_is_one_line_that_says_what_to_do(run, arguments, message):
@@ -133,7 +133,7 @@ def test_a_day_that_cannot_be_is_refused_before_anything_is_asked(run, arguments
 def test_days_the_exchange_has_not_closed_and_days_before_the_start_are_refused(run):
     later = run("scan", "--date", "2024-03-11")
     assert later.code == 2
-    assert "this day has not closed; the latest closed is 2024-03-10" in later.err
+    assert "this day has not closed yet; the latest closed day is 2024-03-10" in later.err
     early = run("scan", "--date", "2024-03-08")
     assert early.code == 2
     assert "set AUTONAMA_START_DATE=2024-03-08" in early.err

@@ -169,7 +169,7 @@ def test_head_has_the_headers_alone(server):
 def test_other_methods_are_refused(server, method):
     status, headers, content = sent(server, method, PICTURE)
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
-    assert content == b"only GET and HEAD are answered\n"
+    assert content == b"only GET and HEAD are allowed\n"
 
 
 @pytest.mark.parametrize("url", [None, "postgresql://u:hidden@127.0.0.1:9/nothing"])

@@ -85,8 +85,11 @@ def test_the_listener_before_is_told_again_afterwards(told):
 @pytest.mark.parametrize(
     ("taken", "what"),
     [
-        ("LOCK TABLE trading.universe IN ACCESS EXCLUSIVE MODE", "table trading.universe: "),
-        ("SELECT pg_advisory_xact_lock(hashtext('trading.universe'))", "a write lock: "),
+        (
+            "LOCK TABLE trading.universe IN ACCESS EXCLUSIVE MODE",
+            "table trading.universe, held by ",
+        ),
+        ("SELECT pg_advisory_xact_lock(hashtext('trading.universe'))", "a write lock, held by "),
     ],
 )
 def test_a_statement_that_waits_for_a_lock_says_who_holds_it(database, taken, what):
