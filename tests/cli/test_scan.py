@@ -85,7 +85,7 @@ def test_counts_stand_beside_what_chance_would_bring(run):
         assert said in " ".join(ended.out.split())
     assert summary["chance_analysis"]["n_members"] == 6
     high, linked = (summary[f"expected_{n}"] for n in ("high_correlations", "linked_pairs"))
-    assert f"chance would bring {high:.1f} high correlations and {linked:.1f} linked" in ended.out
+    assert f"independent: {high:.1f} high correlations, {linked:.1f} linked pairs" in ended.out
     assert f"expected_buy_signals: {summary['expected_buy_signals']}" in run("show", "summary").out
 
 

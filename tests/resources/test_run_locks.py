@@ -87,7 +87,9 @@ def test_a_service_runs_once_and_says_where_until_it_is_killed(database):
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout.readline() == b"held\n"
-        where = f"autonama up at http://127.0.0.1:3001, process {process.pid} runs on this database"
+        where = (
+            f"autonama up at http://127.0.0.1:3001, process {process.pid} is already running on "
+        )
         with pytest.raises(AutonamaError, match=re.escape(where)):
             ServiceLock(database, "autonama up", "elsewhere").__enter__()
         process.kill()
