@@ -14,7 +14,7 @@ from assets.input_hashes import summary_hash
 from assets.pictures import inline_png
 from assets.stage import run_scope, stage, with_provenance
 from assets.symbol_charts import charted, draw_symbol_charts, links, write_picture
-from assets.upstream import refuse_missing, require_days
+from assets.upstream import Keys, keys_of, refuse_missing, require_days
 from autonama_dagster.analytics.correlation import summary as summarise_pairs
 from autonama_dagster.analytics.summary import analysis_summary as build
 from autonama_dagster.analytics.summary import members
@@ -37,7 +37,7 @@ class SummaryConfig(dg.Config):
     "summary",
     ANALYSIS_SUMMARY,
     "date",
-    deps=("signals", "regression_bands", "ohlcv_1d"),
+    deps=("universe", "signals", "regression_bands", "ohlcv_1d"),
     inputs=("correlation_matrix",),
 )
 def analysis_summary(
@@ -50,21 +50,24 @@ def analysis_summary(
 ) -> pd.DataFrame:
     """One row per day: counts over the members, the strongest signals, the correlations."""
     scope = run_scope(context)
-    days = set(correlation_matrix["date"].dt.date)
-    require_days("analysis_summary", scope, "correlation_matrix", days)
+    alone = _lone_members(warehouse, scope)
+    paired = {*correlation_matrix["date"].dt.date, *(day for _, day in alone)}
+    require_days("analysis_summary", scope, "correlation_matrix", paired)
     signals = warehouse.read("signals", Scope(first=scope.first, last=scope.last))
     ranked = members(signals)
     by_day = dict(iter(ranked.groupby("date")))
-    _require_members(warehouse, correlation_matrix, by_day)
-    chances = expected_counts(warehouse, settings, ranked, correlation_matrix["date"].unique())
+    pairs_by_day = dict(iter(correlation_matrix.groupby("date")))
+    _require_members(warehouse, pairs_by_day, alone, ranked)
+    days = pd.date_range(scope.first, scope.last)
+    chances = expected_counts(warehouse, settings, ranked, days)
     rows = []
-    for day, pairs in correlation_matrix.groupby("date"):
+    for day in days:
         of_day = by_day.get(day, ranked.iloc[:0])
-        moment = pd.Timestamp(str(day))
-        row = build(of_day, summarise_pairs(pairs), day_number(moment), chances[moment])
+        pairs = pairs_by_day.get(day, correlation_matrix.iloc[:0])
+        row = build(of_day, summarise_pairs(pairs), day_number(day), chances[day])
         rows.append(row.assign(input_hash=summary_hash(of_day, pairs)))
     frame = pd.concat(rows, ignore_index=True)
-    latest = frame["date"].iloc[-1]
+    latest = days[-1]
     of_latest = by_day.get(latest, ranked.iloc[:0])
     shown = {row["date"].date().isoformat(): _figures(row) for row in frame.to_dict("records")}
     shown[latest.date().isoformat()] |= _pictures(
@@ -74,20 +77,28 @@ def analysis_summary(
     return with_provenance(frame, "analysis_summary", settings)
 
 
+def _lone_members(warehouse: Warehouse, scope: Scope) -> Keys:
+    """Members of days that have no other member, and so no pair."""
+    names = ("symbol", "date", "is_member")
+    universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last), names)
+    chosen = universe[universe["is_member"]]
+    return keys_of(chosen[~chosen["date"].duplicated(keep=False)])
+
+
 def _require_members(
-    warehouse: Warehouse, pairs: pd.DataFrame, by_day: Mapping[Any, pd.DataFrame]
+    warehouse: Warehouse,
+    pairs_by_day: Mapping[Any, pd.DataFrame],
+    alone: Keys,
+    ranked: pd.DataFrame,
 ) -> None:
-    """Refuse days whose pairs have a member of which the signals do not know that it is one."""
-    missing = set()
-    for day, of_day in pairs.groupby("date"):
-        moment = pd.Timestamp(str(day))
-        known = set(by_day[moment]["symbol"]) if moment in by_day else set()
-        missing |= {(symbol, moment.date()) for symbol in _paired(of_day) - known}
+    """Refuse days with a member of which the signals do not know that it is one."""
+    wanted = {
+        (symbol, day.date())
+        for day, pairs in pairs_by_day.items()
+        for symbol in (*pairs["symbol_a"].unique(), *pairs["symbol_b"].unique())
+    }
+    missing = (wanted | alone) - keys_of(ranked)
     refuse_missing(warehouse, "analysis_summary", {"signals": missing})
-
-
-def _paired(pairs: pd.DataFrame) -> set[str]:
-    return {*pairs["symbol_a"].unique(), *pairs["symbol_b"].unique()}
 
 
 def _figures(row: Mapping[Any, Any]) -> dict[str, Any]:

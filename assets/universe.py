@@ -38,6 +38,9 @@ def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: da
         return
     of_day = frame[frame["date"] == pd.Timestamp(missing[0])]
     n_copied = int((of_day["exclusion_reason"] == "copied").sum())
+    n_excluded = int(
+        ((of_day["exclusion_reason"] == "excluded") & (of_day["quote_volume"] > 0)).sum()
+    )
     why = "the exchange has no candles for that day; choose a later day"
     if fetched.failed:
         why = f"{len(fetched.failed)} pairs could not be fetched; first error: {fetched.refusal}"
@@ -46,6 +49,8 @@ def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: da
             f"{n_copied} pairs have identical candles, so the exchange answers for the wrong pair; "
             "check AUTONAMA_EXCHANGE_URL"
         )
+    elif n_excluded:
+        why = f"AUTONAMA_EXCLUDE names the {n_excluded} pairs that traded; take one out"
     raise ExchangeError(f"no pair can be ranked on {missing[0]}: {why}")
 
 

@@ -52,11 +52,11 @@ def require_rows(
     ):
         return
     wanted = {(symbol, day) for symbol in symbols for day in days}
-    untraded = _keys(leader[leader["status"] == NO_DATA])
+    untraded = keys_of(leader[leader["status"] == NO_DATA])
     missing = {
         name: found
         for name, rows in upstream.items()
-        if (found := wanted - _keys(rows) - (untraded if name == WHERE_TRADED else set()))
+        if (found := wanted - keys_of(rows) - (untraded if name == WHERE_TRADED else set()))
     }
     refuse_missing(warehouse, asset, missing)
 
@@ -97,5 +97,6 @@ def require_days(asset: str, scope: Scope, upstream: str, stored: Collection[dat
         )
 
 
-def _keys(rows: pd.DataFrame) -> Keys:
+def keys_of(rows: pd.DataFrame) -> Keys:
+    """Symbol and day of each row."""
     return set(zip(rows["symbol"].tolist(), rows["date"].dt.date.tolist(), strict=True))

@@ -8,10 +8,16 @@ _LABELS: Final = {
     "current_price": "close",
     "potential_return": "potential return %",
     "avg_potential_return": "mean potential return %",
-    "price_change_24h": "change 24h %",
+    "price_change_24h": "return 1d %",
     "volatility": "volatility 30d %",
     "volume_ratio": "volume ratio 20",
     "universe_rank": "rank",
+    "n_obs": "observations",
+    "data_points": "observations",
+    "total_assets_analyzed": "analysed",
+    "n_pairs": "pairs",
+    "n_high": "high correlations",
+    "n_linked": "linked pairs",
     "slope_pct_per_day": "slope % per day",
 }
 

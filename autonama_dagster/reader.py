@@ -60,7 +60,7 @@ def read(
     SchemaError
         Unknown table or column.
     DatabaseError
-        The database is out of reach, or the embedded server is stopped: `autonama db start`.
+        The database cannot be reached, or the embedded server is stopped: `autonama db start`.
     """
     of = table(name)
     names = _symbols(of, symbols)
@@ -83,7 +83,10 @@ def _symbols(of: Table, symbols: str | Iterable[str] | None) -> tuple[str, ...] 
         return None
     if not {"symbol", *_PAIR} & set(of.columns):
         raise InputError(f"symbols: table {of.name} has no symbols; remove the argument")
-    return parse_symbols(symbols if isinstance(symbols, str) else ",".join(symbols))
+    try:
+        return parse_symbols(symbols if isinstance(symbols, str) else ",".join(symbols))
+    except ValueError as error:
+        raise InputError(f"symbols: {error}; write it like BTCUSDT") from None
 
 
 def _day(of: Table, what: str, day: str | date | None) -> date | None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,13 @@ def latest_day(warehouse: Warehouse, symbol: str) -> date:
     """
     latest = warehouse.latest_day("signals", symbol)
     if latest is None:
-        raise InputError(f"no signal of {symbol} is stored: run `autonama scan` first")
+        newest = warehouse.latest_day("signals")
+        known = warehouse.read("signals", Scope(first=newest, last=newest), ("symbol",))["symbol"]
+        near = get_close_matches(symbol, known.tolist(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "see `autonama show signals`"
+        if newest is None:
+            hint = "run `autonama scan` first"
+        raise InputError(f"no signal of {symbol} is stored; {hint}")
     return latest
 
 

@@ -77,11 +77,10 @@ class Settings(BaseSettings):
     )
     symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Pairs that are always scanned, whatever their rank, e.g. "
-        "BTCUSDT,ETHUSDT; default none.",
+        description="Pairs that are always scanned, whatever their rank, e.g. BTCUSDT,ETHUSDT.",
     )
     exclude: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Pairs that are never members, e.g. PAXGUSDT; default none."
+        default=(), description="Pairs that are never members, e.g. PAXGUSDT."
     )
     lookback: Annotated[int, Field(ge=30, le=1000)] = Field(
         default=720, description="Length of the window in calendar days."
@@ -95,7 +94,7 @@ class Settings(BaseSettings):
     price_scale: PriceScale = Field(default="log", description="Scale of the fit: log or linear.")
     intraday_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Pairs with 15m, 1h, 4h and 1w candles, e.g. BTCUSDT,ETHUSDT; default none.",
+        description="Pairs with 15m, 1h, 4h and 1w candles, e.g. BTCUSDT,ETHUSDT.",
     )
 
     quality_jump_ratio: Annotated[float, Field(ge=1.1, le=100)] = Field(

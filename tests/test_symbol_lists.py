@@ -3,10 +3,11 @@
 from contextlib import closing
 from datetime import date
 
+import fault_support
 import pytest
 from projects import project
 
-from autonama_dagster.errors import AutonamaError
+from autonama_dagster.errors import AutonamaError, ExchangeError
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.results import stored_result
@@ -88,3 +89,39 @@ def test_a_pair_nobody_knows_is_one_line(opened, name):
     finally:
         opened.settings = known
     assert "\n" not in str(e.value)
+
+
+@pytest.fixture(scope="module")
+def alone(postgres, tmp_path_factory):
+    """A project whose lists leave one pair of three."""
+    settings = fault_support.SETTINGS | {"exclude": "ETHUSDT,SOLUSDT"}
+    market = fault_support.small_market(tmp_path_factory.mktemp("market"))
+    with (
+        ReplayServer(market, now=fault_support.NOW) as server,
+        project(tmp_path_factory.mktemp("alone"), postgres, server.url, **settings) as found,
+    ):
+        found.scanner().scan(fault_support.DAY)
+        yield found
+
+
+def test_one_member_has_no_pairs_and_a_summary(alone):
+    day = fault_support.DAY
+    result = stored_result(alone.warehouse, alone.settings, day)
+    assert result.signals["symbol"].tolist() == ["BTCUSDT"]
+    assert result.summary["total_assets_analyzed"] == 1
+    assert result.summary["correlation_analysis"]["n_pairs"] == 0
+    assert result.summary["expected_linked_pairs"] is None
+    assert alone.warehouse.read("correlation_matrix").empty
+    assert alone.scanner().scan(day) == []
+    found = verify(parts_of(alone.warehouse, day, day, ()), alone.settings, alone.warehouse)
+    assert {part.table: part.rows_of() for part in found if part.rows_of()} == {}
+
+
+def test_lists_that_leave_no_pair_are_named(alone):
+    none = {"exclude": ("BTCUSDT", "ETHUSDT", "SOLUSDT")}
+    alone.settings, before = alone.settings.model_copy(update=none), alone.settings
+    try:
+        with pytest.raises(ExchangeError, match="AUTONAMA_EXCLUDE names the 3 pairs that traded"):
+            alone.scanner().scan(fault_support.DAY)
+    finally:
+        alone.settings = before

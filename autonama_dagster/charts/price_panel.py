@@ -153,7 +153,7 @@ def _draw_own_channel(
     axes.plot(days, curves["fitted_price"], color=BUY, linewidth=1, alpha=0.55)
     return [
         Patch(facecolor=_CHANNEL, alpha=0.6, label="Own channel of each day"),
-        Line2D([], [], color=BUY, alpha=0.55, linewidth=1, label="Channel centre"),
+        Line2D([], [], color=BUY, alpha=0.55, linewidth=1, label="Fitted price"),
     ]
 
 
@@ -230,9 +230,9 @@ def _draw_marker(axes: Axes, last: int, heights: dict[str, _Floats], signal: str
 def _draw_tags(axes: Axes, scale: Scale, signal: Mapping[str, Any]) -> None:
     """The day's prices at the right edge."""
     wanted = {
-        "Upper": ("upper_band", BUY),
-        "Centre": ("fitted_price", BUY),
-        "Lower": ("lower_band", BUY),
+        "Upper band": ("upper_band", BUY),
+        "Fitted price": ("fitted_price", BUY),
+        "Lower band": ("lower_band", BUY),
         "Close": ("close", INK),
     }
     rows = []

@@ -16,6 +16,7 @@ from autonama_dagster.cli.symbols import one_symbol
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.escaping import file_name
+from autonama_dagster.labels import label
 from autonama_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _print(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> No
 
 
 def _print_signal(console: "Screen", receipt: "Receipt") -> None:
-    from autonama_dagster.cli.render import number, price, text  # noqa: PLC0415
+    from autonama_dagster.cli.render import column_of, number, price, text  # noqa: PLC0415
 
     signal, universe = receipt.rows["signals"], receipt.rows.get("universe")
     console.say(
@@ -226,7 +227,11 @@ def _print_signal(console: "Screen", receipt: "Receipt") -> None:
         ranked = f"{rank}, {'member' if universe['is_member'] else 'not a member'}"
     console.print(f"  universe: {ranked}")
     figures = receipt.rows.get("indicators", {})
-    told = [f"{k} {number(v, '{:.4g}')}" for k, v in figures.items() if isinstance(v, float)]
+    told = [
+        f"{label(name)} {column_of(name, [value]).cells[0]}"
+        for name, value in figures.items()
+        if isinstance(value, float)
+    ]
     console.print(f"  indicators: {', '.join(told) or 'no candle on the day'}")
 
 
@@ -236,17 +241,21 @@ def _print_window(console: "Screen", receipt: "Receipt") -> None:
         console.print("window: empty, or not fetched completely")
         return
     console.print(
-        f"window: {window.first} .. {window.last}, {window.candles} candles, "
-        f"{window.missing_days} days missing in {len(window.gaps)} gaps, "
-        f"{len(window.breaks)} breaks",
+        f"window: {window.first} .. {window.last}, {_count(window.candles, 'candle')}, "
+        f"{_count(window.missing_days, 'missing day')} in {_count(len(window.gaps), 'gap')}, "
+        f"{_count(len(window.breaks), 'break')}",
     )
     for gap in window.gaps:
-        console.print(f"  gap: {gap.first} .. {gap.last} ({gap.days} days)")
+        console.print(f"  gap: {gap.first} .. {gap.last} ({_count(gap.days, 'day')})")
     for found in window.breaks:
         why = f"open / previous close {found.ratio:.4g}"
         if not found.is_jump:
-            why = f"{found.missing_days} days missing before it"
+            why = f"{_count(found.missing_days, 'missing day')} before it"
         console.print(f"  break: {found.date}, {why}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _print_candles(console: "Screen", receipt: "Receipt") -> None:

@@ -135,9 +135,12 @@ def _run() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - all of them end as told
         if debug:
-            raise
+            from traceback import print_exc  # noqa: PLC0415
+
+            print_exc()
+            sys.exit(int(getattr(error, "exit_code", 1)))
         if number := signals.heard():  # what it interrupted says so in its own words
             _fail("stopped", 128 + number)
         _fail(_one_line(_text(error)), int(getattr(error, "exit_code", 1)))

@@ -28,6 +28,17 @@ _FORMS = {
     "pearson": "{:+.3f}",
     "spearman": "{:+.3f}",
     "residual_pearson": "{:+.3f}",
+    "mean_pearson": "{:+.3f}",
+    "median_pearson": "{:+.3f}",
+    **dict.fromkeys(
+        (
+            "expected_buy_signals",
+            "expected_sell_signals",
+            "expected_high_correlations",
+            "expected_linked_pairs",
+        ),
+        "{:.1f}",
+    ),
 }
 
 
@@ -109,13 +120,17 @@ def print_correlation(console: Screen, analysis: dict[str, Any], interval: str =
     """The short form of the day's correlations."""
     what = "daily log returns over 90 days" if interval == "1d" else f"90 {interval} log returns"
     console.say(f"Correlations of {what}, between members:")
-    for name, value in analysis.items():
-        if not isinstance(value, list | dict):
-            shown = f"{value:.3f}" if isinstance(value, float) else value
-            console.say(f"  {label(name)}: {shown}")
+    print_figures(console, analysis, "  ")
     for name, value in analysis.items():
         if isinstance(value, list) and value:
             print_records(console, value, label(name))
+
+
+def print_figures(console: Screen, figures: Mapping[str, Any], before: str = "") -> None:
+    """Each figure on a line of its own; lists and documents are left out."""
+    for name, value in figures.items():
+        if not isinstance(value, list | dict):
+            console.say(f"{before}{label(name)}: {column_of(name, [value]).cells[0]}")
 
 
 def print_records(
@@ -193,6 +208,8 @@ def _expected(count: float | None) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
     if isinstance(value, float):
         return price(value)
     if isinstance(value, list):

@@ -132,7 +132,7 @@ def show(
     elif of.name == "analysis_summary":
         print_summaries(console, frame)
     else:
-        print_rows(console, of, frame, what, _days(span))
+        print_rows(console, of, frame, what, _days(span), is_range=span[0] != span[1])
 
 
 def _check_options(
@@ -188,8 +188,8 @@ def _span(
         return first, last
     latest = warehouse.latest_day(of.name)
     if latest is None:
-        if of.name in _MAY_BE_EMPTY:
-            return first, last
+        if of.name in _MAY_BE_EMPTY or warehouse.latest_day("signals") is not None:
+            return first, last  # as pairs are, where a day has one member
         raise InputError(f"{of.name} is empty: run `autonama scan` first")
     if first is None and last is None:
         return latest, latest
@@ -244,8 +244,9 @@ def _check_known(
     """Say that a pair has no row, and which one may be meant."""
     if not missing:
         return
-    column = "symbol" if "symbol" in of.columns else "symbol_a"
-    known = sorted(set(warehouse.read(of.name, Scope(None, *span), (column,))[column]))
+    names = ("symbol",) if "symbol" in of.columns else ("symbol_a", "symbol_b")
+    rows = warehouse.read(of.name, Scope(None, *span), names)
+    known = sorted({symbol for name in names for symbol in rows[name]})
     near = get_close_matches(missing[0], known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InputError(

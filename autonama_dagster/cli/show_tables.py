@@ -6,6 +6,7 @@ from autonama_dagster.cli.render import (
     SIGNAL_COLUMNS,
     column_of,
     print_correlation,
+    print_figures,
     print_signals,
 )
 from autonama_dagster.cli.screen import Screen
@@ -27,9 +28,11 @@ _BEHIND = {
 }  # fmt: skip
 
 
-def print_rows(console: Screen, of: Table, frame: pd.DataFrame, what: str, days: str) -> None:
-    """Rows of a table under a title; `days` are those that it shows."""
-    is_many = "date" in frame and frame["date"].min() < frame["date"].max()
+def print_rows(
+    console: Screen, of: Table, frame: pd.DataFrame, what: str, days: str, *, is_range: bool
+) -> None:
+    """Rows of a table under a title; `days` are those that it shows, more than one in a range."""
+    is_many = "date" in frame and is_range
     title = f"{what.capitalize() if what in {'signals', 'alerts'} else what} of {days}"
     if of.name == "correlation_matrix":
         frame = frame.loc[frame["pearson"].abs().sort_values(ascending=False).index]
@@ -61,9 +64,7 @@ def print_summaries(console: Screen, frame: pd.DataFrame) -> None:
     """Each day's summary: its figures, then its correlations."""
     for i in range(len(frame)):
         found = plain_summary(frame.iloc[[i]])
-        for name, value in found.items():
-            if not isinstance(value, list | dict) and not name.endswith("_hash"):
-                console.say(f"{name}: {value}")
+        print_figures(console, {n: v for n, v in found.items() if n not in _BEHIND})
         print_correlation(console, found["correlation_analysis"])
 
 

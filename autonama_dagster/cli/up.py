@@ -58,6 +58,8 @@ def up(host: str, port: int, metrics_port: int, allow_remote: bool, automation: 
     Ctrl-C or SIGTERM stops everything. Only one `up` can run per database.
     """
     check_host(host, allow_remote=allow_remote)
+    if port == metrics_port:
+        raise InputError(f"--metrics-port {metrics_port}: --port is the same; choose another")
     dagster_home()  # a new home is made
     settings = load_settings()
     ready_url(settings)

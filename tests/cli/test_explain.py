@@ -50,7 +50,7 @@ def test_the_receipt_tells_the_indicators_and_a_file_with_its_checksum(run, day)
         (rsi,) = connection.execute(
             "SELECT rsi_14 FROM trading.indicators WHERE symbol = 'BTCUSDT' AND date = '2024-03-10'"
         ).fetchone()
-    assert f"rsi_14 {rsi:.4g}," in told
+    assert f"rsi 14 {rsi:.5g}," in told
     assert "BTCUSDT-1d-2024-02.zip" in told
     assert "sha256 ab12" in told
     assert all(candle["origin"] == origin for candle in found["candles"])
@@ -100,7 +100,8 @@ def test_a_changed_candle_is_named_and_the_exit_code_is_1(run, day):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["NOPEUSDT"], "no signal of NOPEUSDT is stored: run `autonama scan` first"),
+        (["X"], "no signal of X is stored; see `autonama show signals`"),
+        (["BTC"], "no signal of BTC is stored; did you mean BTCUSDT?"),
         (["BTCUSDT", "2024-03-01"], "no signal of BTCUSDT on 2024-03-01 is stored; the latest is"),
         (["BTCUSDT", "soon"], "soon"),
     ],

@@ -6,9 +6,6 @@ import socket
 import pytest
 import stamina
 
-from autonama_dagster.cli.main import main
-from autonama_dagster.errors import InputError
-
 NOWHERE = "postgresql://reader:planted-password@127.0.0.1:1/x"
 
 
@@ -283,10 +280,12 @@ def test_an_exchange_out_of_reach_is_exit_code_1_after_a_word_on_each_attempt(ru
     assert "Traceback" not in ended.err
 
 
-def test_debug_lets_the_same_error_through_with_its_traceback(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["autonama", "scan", "--date", "soon", "--debug"])
-    with pytest.raises(InputError, match="not a day"):
-        main()
+def test_debug_shows_the_same_error_with_its_traceback_and_no_command_of_the_terminal(run):
+    ended = run("scan", "--date", "so\x1b[2Jon", "--debug")
+    assert ended.code == 2
+    assert ended.err.startswith("Traceback")
+    assert "so\\x1b[2Jon: not a day" in ended.err.splitlines()[-1]
+    assert "\x1b" not in ended.err
 
 
 def test_an_unexpected_error_is_one_line_that_names_debug(run, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from scan_support import DAY, at, opened_daemon
 
 from autonama_dagster.cli.backfill import backfill
+from autonama_dagster.cli.main import autonama
 from autonama_dagster.cli.revisions import _stale_text, commands
 from autonama_dagster.schemas.revisions import REVISIONS
 from autonama_dagster.staleness import Stale
@@ -63,8 +64,9 @@ def test_the_text_names_the_change_the_stale_rows_and_ends_with_the_command(run,
             "correlation_matrix,analysis_summary --again"
         ),
     ]
+    parent = autonama.make_context("autonama", [])
     for line in lines[-2:]:
-        backfill.make_context("backfill", shlex.split(line)[2:])
+        backfill.make_context("backfill", shlex.split(line)[2:], parent=parent)
 
 
 def test_json_holds_changes_stale_rows_and_commands(run, closes):

@@ -58,7 +58,11 @@ def test_the_summary_and_the_correlations(run):
     summary = json.loads(run("show", "summary", "--format", "json").out)
     assert summary["total_assets_analyzed"] == 6
     assert summary["correlation_analysis"]["n_pairs"] == 15
-    assert "total_assets_analyzed: 6" in run("show", "summary").out
+    shown = run("show", "summary").out
+    assert "\nanalysed: 6\n" in shown
+    assert f"\n  mean pearson: {summary['correlation_analysis']['mean_pearson']:+.3f}\n" in shown
+    assert "_" not in shown
+    assert "created at" not in shown
     pairs = json.loads(run("show", "correlation", "--format", "json").out)
     assert len(pairs) == 15
     strongest = max(pairs, key=lambda p: abs(p["pearson"]))
@@ -131,6 +135,8 @@ def test_days_and_pairs_are_chosen(run, day):
     assert shown("--symbols", names, "--from", "2024-03-01", "--to", "2024-03-03") == few
     assert shown("--from", "2024-03-08") == {k for k in keys if k[1] >= "2024-03-08"}
     assert shown("--to", "2023-01-01") == {k for k in keys if k[1] <= "2023-01-01"}
+    one = run("show", "signals", "--from", "2024-03-09").out
+    assert "date" in one.split("──")[0].split(), "a range of which one day is stored"
     table = run("show", "ohlcv_1d", "--symbols", pairs[0], "--from", "2024-03-09").out
     assert "ohlcv_1d of 2024-03-09 .. 2024-03-10" in table
     assert "2024-03-09" in table.split("──")[-1]
@@ -142,6 +148,24 @@ def test_correlations_of_a_pair_are_those_on_either_side(run, day):
     rows = json.loads(run("show", "correlation", "--symbols", name, "--format", "json").out)
     assert len(rows) == 5
     assert all(name in (row["symbol_a"], row["symbol_b"]) for row in rows)
+    last = max(day.warehouse.read("signals")["symbol"])  # never the first of a pair
+    refused = run("show", "correlation", "--symbols", f"{last[:-1]}X").error
+    assert "not among the 6 pairs" in refused
+    assert f"did you mean {last}?" in refused
+
+
+def test_no_pairs_beside_signals_are_no_scan_that_is_missing(run, day):
+    warehouse, pairs = day.warehouse, "trading.correlation_matrix"
+    with warehouse.transaction() as cursor:
+        cursor.execute(f"CREATE TABLE kept AS SELECT * FROM {pairs}")
+        cursor.execute(f"DELETE FROM {pairs}")
+    try:
+        ended = run("show", "correlation")
+    finally:
+        with warehouse.transaction() as cursor:
+            cursor.execute(f"INSERT INTO {pairs} SELECT * FROM kept")
+            cursor.execute("DROP TABLE kept")
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "correlation is empty")
 
 
 @pytest.mark.parametrize("what", ["signals", "correlation", "universe"])

@@ -110,6 +110,12 @@ AUTOMATION = """
 """
 
 
+def test_the_metrics_need_a_port_of_their_own(run, home):
+    ended = run("up", "--metrics-port", "3000")
+    assert (ended.code, list(home.iterdir())) == (2, [])
+    assert ended.error == "autonama: --metrics-port 3000: --port is the same; choose another"
+
+
 def until(answer, process):
     """What `answer` gives as soon as it gives something."""
     deadline = time.monotonic() + PATIENCE
