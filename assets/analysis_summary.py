@@ -50,6 +50,7 @@ def analysis_summary(
 ) -> pd.DataFrame:
     """One row per day: counts over the members, the strongest signals, the correlations."""
     scope = run_scope(context)
+    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
     alone = _lone_members(warehouse, scope)
     paired = {*correlation_matrix["date"].dt.date, *(day for _, day in alone)}
     require_days("analysis_summary", scope, "correlation_matrix", paired)

@@ -251,7 +251,7 @@ def test_the_first_signal_ends_a_scan_whose_exchange_drips(run, day, exchange, a
         ended = run("scan", *arguments)
     finally:
         exchange.faults.replace()
-    assert (ended.code, ended.err.splitlines()[-1]) == (130, "autonama: stopped")
+    assert (ended.code, ended.err.splitlines()[-1]) == (128 + number, "autonama: stopped")
     assert time.monotonic() - pressed[0] < 30
     for failed in day.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])):
         day.instance.delete_run(failed.run_id)
