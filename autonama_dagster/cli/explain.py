@@ -228,7 +228,7 @@ def _print_signal(console: "Screen", receipt: "Receipt") -> None:
     console.print(f"  universe: {ranked}")
     figures = receipt.rows.get("indicators", {})
     told = [
-        f"{label(name)} {column_of(name, [value]).cells[0]}"
+        f"{label(name)} = {column_of(name, [value]).cells[0]}"
         for name, value in figures.items()
         if isinstance(value, float)
     ]

@@ -50,7 +50,7 @@ def test_the_receipt_tells_the_indicators_and_a_file_with_its_checksum(run, day)
         (rsi,) = connection.execute(
             "SELECT rsi_14 FROM trading.indicators WHERE symbol = 'BTCUSDT' AND date = '2024-03-10'"
         ).fetchone()
-    assert f"rsi 14 {rsi:.5g}," in told
+    assert f"rsi 14 = {rsi:.5g}," in told
     assert "BTCUSDT-1d-2024-02.zip" in told
     assert "sha256 ab12" in told
     assert all(candle["origin"] == origin for candle in found["candles"])
