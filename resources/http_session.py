@@ -105,6 +105,8 @@ class HttpSession(requests.Session):
         RequestCancelledError
             `stop` was set.
         """
+        if self.stop.is_set():
+            raise RequestCancelledError
         options |= {"stream": True, "timeout": self.timeout, **_environment(request.url or "")}
         answer: Future[requests.Response] = Future()
         receive = partial(super().send, request, **options)

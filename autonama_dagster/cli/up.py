@@ -10,18 +10,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 
 import click
 import psutil
+import requests
 
 from autonama_dagster.cli.bind import check_host
 from autonama_dagster.cli.notices import notice
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.settings import Settings, env_name, load_settings
 from resources.database import dagster_database_url, embedded_server, ready_url
+from resources.http_session import HttpSession, Limits
 from resources.instance import dagster_home
 from resources.run_locks import ServiceLock
 from resources.waiting import told_to, wait_until
@@ -38,6 +39,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 18.0
 LAST_PATIENCE = 4.0
 WATCH = 0.5
+LONGEST_ANSWER = 64 << 10  # bytes of the web server that is asked whether it is there
 RESTARTS = 5  # within RESTART_WINDOW seconds
 RESTART_WINDOW = 600.0
 
@@ -126,14 +128,12 @@ def address(host: str, port: int) -> str:
 def answers(host: str, port: int) -> bool:
     """Whether Dagster's UI answers."""
     nearest = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    connection = HTTPConnection(nearest, port, timeout=WATCH)
     try:
-        connection.request("GET", "/server_info")
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, HTTPException):
+        with HttpSession(timeout=WATCH, limits=Limits(LONGEST_ANSWER, WATCH)) as session:
+            answer = session.get(f"{address(nearest, port)}/server_info")
+    except requests.RequestException:
         return False
-    finally:
-        connection.close()
+    return answer.status_code == HTTPStatus.OK
 
 
 def start_dagster(

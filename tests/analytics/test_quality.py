@@ -286,7 +286,7 @@ def test_hours_and_other_versions_that_agree_change_nothing():
 
 def test_all_rules_can_be_listed_together_in_their_order():
     names = list(RULES)
-    assert len(names) == 12
+    assert len(names) == 13
     candles = changed(without(quiet(), 79), 79, volume=0.0, low=1e-9, quote_volume=0.0)
     frame = rows(candles, evidence=Evidence(tuple(forming({FIRST_DAY + 80: "x"}))))
     listed = frame.loc[80, "findings"]
