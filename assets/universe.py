@@ -50,7 +50,7 @@ def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: da
             "check AUTONAMA_EXCHANGE_URL"
         )
     elif n_excluded:
-        why = f"AUTONAMA_EXCLUDE names the {n_excluded} pairs that traded; take one out"
+        why = f"AUTONAMA_EXCLUDE contains the {n_excluded} pairs that traded; take one out"
     raise ExchangeError(f"no pair can be ranked on {missing[0]}: {why}")
 
 
