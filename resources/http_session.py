@@ -164,26 +164,45 @@ class _Adapter(HTTPAdapter):
     """Knows its connections, so that another thread can end what they are doing."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._is_left = False
         super().__init__()
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """The pool of a host, direct or through a proxy, whose connections we get to know."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         if "ConnectionCls" not in vars(pool):
-            pool.ConnectionCls = partial(self._connect, pool.ConnectionCls)
+            pool.ConnectionCls = partial(self._known, pool.ConnectionCls)
         return pool
 
-    def _connect(self, kind: "Callable[..., Any]", *args: Any, **kwargs: Any) -> Any:
+    def _known(self, kind: "Callable[..., Any]", *args: Any, **kwargs: Any) -> Any:
         connection = kind(*args, **kwargs)
-        self._connections.add(connection)
+        connection.connect = partial(self._connect, connection, connection.connect)
+        with self._lock:
+            self._connections.add(connection)
         return connection
 
+    def _connect(self, connection: Any, connect: "Callable[[], None]") -> None:
+        connect()
+        with self._lock:
+            self._sockets.add(connection.sock)
+        if self._is_left:  # while it connected
+            self.hang_up()
+
     def hang_up(self) -> None:
-        """Shut all connections down: a read that waits ends at once."""
-        for connection in list(self._connections):
-            with suppress(OSError, AttributeError):  # not connected, or no longer
-                connection.sock.shutdown(SHUT_RDWR)
+        """Shut all connections down: reads end at once, and so does what is still connecting.
+
+        A connection that closes after its answer has already let go of its socket, from which the
+        answer still reads: so the sockets are known too.
+        """
+        self._is_left = True
+        with self._lock:
+            sockets = {*self._sockets, *(connection.sock for connection in self._connections)}
+        for connected in sockets - {None}:
+            with suppress(OSError, AttributeError):  # no longer connected; TLS within TLS
+                connected.shutdown(SHUT_RDWR)
 
 
 def _environment(url: str) -> dict[str, Any]:

@@ -17,8 +17,10 @@ def whole(body: bytes, *headers: str) -> bytes:
 class RawServer:
     """Answers every request with the bytes of `answer`, given its head; counts them."""
 
-    def __init__(self, answer: Callable[[bytes], bytes] | bytes, drip: float = 0.0) -> None:
-        self._answer, self._drip = answer, drip
+    def __init__(
+        self, answer: Callable[[bytes], bytes] | bytes, drip: float = 0.0, at_once: int = 0
+    ) -> None:
+        self._answer, self._drip, self._at_once = answer, drip, at_once
         self.heads: list[bytes] = []
         self.ended = threading.Event()  # set when a client has hung up on us
         self._closing = threading.Event()
@@ -50,9 +52,10 @@ class RawServer:
                     connection.sendall(answer)
 
     def _drip_out(self, connection: socket.socket, answer: bytes) -> None:
-        """One byte after the other until the client is gone."""
+        """One byte after the other, but for the first ones, until the client is gone."""
         try:
-            for byte in answer:
+            connection.sendall(answer[: self._at_once])
+            for byte in answer[self._at_once :]:
                 connection.sendall(bytes([byte]))
                 if self._closing.wait(self._drip):
                     return
@@ -66,9 +69,11 @@ class RawServer:
 
 
 @contextmanager
-def answering(answer: Callable[[bytes], bytes] | bytes, drip: float = 0.0) -> Iterator[RawServer]:
-    """A running server; with `drip`, one byte every so many seconds."""
-    server = RawServer(answer, drip)
+def answering(
+    answer: Callable[[bytes], bytes] | bytes, drip: float = 0.0, at_once: int = 0
+) -> Iterator[RawServer]:
+    """A running server; with `drip`, one byte every so many seconds after those sent `at_once`."""
+    server = RawServer(answer, drip, at_once)
     try:
         yield server
     finally:

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import queue
 import re
 import signal
 import socket
@@ -81,12 +82,18 @@ def test_a_longer_answer_is_garbage(answer):
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [whole(b" " * 500), OK + b"X: " + b"a" * 500, b"HTTP/1.1 100 Continue\r\n\r\n" * 50],
-    ids=["body", "headers", "interim"],
+    ("answer", "at_once"),
+    [
+        (whole(b" " * 500), 100),
+        (whole(b" " * 500, "Connection: close"), 120),  # such a connection drops its socket
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 500, 30),
+        (OK + b"X: " + b"a" * 500, 0),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, 0),
+    ],
+    ids=["body", "body before the end", "body without length", "headers", "interim"],
 )
-def test_an_answer_that_drips_ends_at_its_deadline_and_is_hung_up_on(answer):
-    with answering(answer, drip=0.02) as server:
+def test_an_answer_that_drips_ends_at_its_deadline_and_is_hung_up_on(answer, at_once):
+    with answering(answer, 0.02, at_once) as server:
         begun = time.monotonic()
         with pytest.raises(SlowAnswerError, match=r"took longer than 0.3 s: check the connection"):
             get(server.url, Limits(1 << 20, 0.3))
@@ -248,10 +255,16 @@ def test_hosts_are_shown_without_logins():
 
 
 class SocksProxy:
-    """A SOCKS5 proxy without logins: it notes the names it is asked for, and asks `port` here."""
+    """A SOCKS5 proxy without logins: it notes the names it is asked for, and asks `port` here.
+
+    It connects when `connects` is set; what it then hears first is `heard`.
+    """
 
     def __init__(self, port):
         self.asked = []
+        self.connects = threading.Event()
+        self.connects.set()
+        self.heard = queue.SimpleQueue()
         self._port = port
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"socks5h://127.0.0.1:{self._listening.getsockname()[1]}"
@@ -265,8 +278,11 @@ class SocksProxy:
                 connection.sendall(b"\x05\x00")
                 request = connection.recv(4 + 256 + 2)
                 self.asked.append(request[5 : 5 + request[4]].decode())
+                self.connects.wait(10)
                 connection.sendall(b"\x05\x00\x00\x01" + bytes(6))
-                other.sendall(connection.recv(1 << 16))
+                head = connection.recv(1 << 16)
+                self.heard.put(head)
+                other.sendall(head)
                 while part := other.recv(1 << 16):
                     connection.sendall(part)
 
@@ -285,6 +301,26 @@ def test_a_socks_proxy_asks_for_us(monkeypatch, variable):
         assert get(server.url).json() == [1]
         assert proxy.asked == ["exchange.invalid"], "it was asked for this machine"
         proxy.close()
+
+
+def test_nothing_is_asked_through_a_connection_that_is_made_too_late(monkeypatch):
+    with answering(whole(b"[1]")) as server:
+        proxy = SocksProxy(server.port)
+        proxy.connects.clear()
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        with pytest.raises(SlowAnswerError):
+            get("http://exchange.invalid/prices", Limits(1 << 20, 0.1))
+        proxy.connects.set()
+        assert proxy.heard.get(timeout=10) == b""
+        proxy.close()
+
+
+def test_a_proxy_that_drips_before_it_connects_is_hung_up_on(monkeypatch):
+    with answering(OK + b"X: " + b"a" * 500, drip=0.02) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(SlowAnswerError):
+            get("https://exchange.invalid/prices", Limits(1 << 20, 0.3))
+        assert proxy.ended.wait(10), "the connection is still open"
 
 
 def test_nothing_is_asked_in_another_way():
