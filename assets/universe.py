@@ -50,12 +50,14 @@ def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: da
             "check AUTONAMA_EXCHANGE_URL"
         )
     elif n_excluded:
-        why = f"AUTONAMA_EXCLUDE contains the {n_excluded} pairs that traded; take one out"
+        why = f"AUTONAMA_EXCLUDE names the {n_excluded} pairs that traded; take one out"
     raise ExchangeError(f"no pair can be ranked on {missing[0]}: {why}")
 
 
 def _require_known(settings: Settings, names: Sequence[str], warehouse: Warehouse) -> None:
-    """Refuse a chosen pair that the exchange does not know, unless it once was ranked."""
+    """Refuse an empty list of pairs, and a chosen pair not in it, unless it once was ranked."""
+    if not names:
+        raise ExchangeError("the exchange lists no USDT pair; check AUTONAMA_EXCHANGE_URL")
     chosen = {"AUTONAMA_SYMBOLS": settings.symbols, "AUTONAMA_EXCLUDE": settings.exclude}
     unknown = {s: name for name, pairs in chosen.items() for s in pairs if s not in set(names)}
     if not unknown:

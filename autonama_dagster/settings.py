@@ -30,6 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
 from autonama_dagster.pair_names import pair_name, typed_name
 from autonama_dagster.private_files import is_open_to_others
@@ -210,8 +211,8 @@ class Settings(BaseSettings):
     def _start_has_begun(cls, value: date) -> date:
         if value > datetime.now(UTC).date():
             raise ValueError("is in the future")
-        if value < date(2017, 1, 1):
-            raise ValueError("is before 2017-01-01, earlier than any candle")
+        if value < FIRST_DAY:
+            raise ValueError(f"is before {FIRST_DAY}, earlier than any candle")
         return value
 
     @field_validator("symbols", "exclude", "intraday_symbols", mode="before")

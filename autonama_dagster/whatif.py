@@ -33,13 +33,14 @@ from autonama_dagster.analytics.summary import analysis_summary
 from autonama_dagster.analytics.universe import WINDOW_DAYS, are_members, rank
 from autonama_dagster.analytics.windows import day_number
 from autonama_dagster.charts.days import CHART_DAYS
+from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import uncovered
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
 from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
-from resources.exchange.base import FIRST_CANDLE, Exchange
+from resources.exchange.base import Exchange
 from resources.statements import Scope
 from resources.warehouse import Warehouse
 
@@ -253,7 +254,7 @@ def what_if_interval(
     universe, _ = _universe(settings, day, symbols, exchange, warehouse)
     step = grid.last_step(day)
     on_step(f"{interval} candles of {len(symbols)} symbols")
-    first = max(grid.opens_on(step - settings.lookback + 1), FIRST_CANDLE)
+    first = max(grid.opens_on(step - settings.lookback + 1), FIRST_DAY)
     fetched, frame = _frame(grid, symbols, first, grid.closes_on(step), exchange, warehouse)
     candles = Candles.by_symbol(frame, grid)
     on_step("channels, indicators and signals")

@@ -130,8 +130,7 @@ class ArchiveExchange:
                 pairs.append(SymbolInfo(pair_name(name), name.removesuffix(quote), quote))
             except ValueError as error:
                 left_out.append(str(error))
-        if left_out and tuple(left_out) != self._left_out:
-            warn_left_out(left_out)
+        warn_left_out(tuple(left_out), self._left_out)
         self._left_out = tuple(left_out)
         return pairs
 

@@ -179,9 +179,7 @@ def _parse_listing(body: bytes, prefix: str, host: str) -> tuple[list[str], str]
     except ET.ParseError:
         root = ET.Element("")
     if root.tag.rpartition("}")[2] != "ListBucketResult":
-        raise BadAnswerError(
-            f"{host} lists no {prefix}: set AUTONAMA_ARCHIVE_LOCATION to the archive or a mirror"
-        ) from None
+        raise BadAnswerError(f"{host} lists no {prefix}: set {_SETTING} to the archive or a mirror")
     found = [element.text or "" for element in root.iterfind("{*}CommonPrefixes/{*}Prefix")]
     names = [text.removeprefix(prefix).rstrip("/") for text in found]
     if root.findtext("{*}IsTruncated") != "true":

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from autonama_dagster.analytics.candles import RawKline
+from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import BadAnswerError, InputError, SymbolFetchError
 
 # From a source that is the market itself to one that is made up.
@@ -32,9 +33,6 @@ INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
         "1w": timedelta(weeks=1),
     }
 )
-
-FIRST_CANDLE: Final = date(2017, 7, 1)
-"""The exchange has none before: no candle is asked for, and no clock stands there."""
 
 logger = logging.getLogger(__name__)
 
@@ -267,13 +265,12 @@ def from_ms(milliseconds: int) -> datetime:
     return _EPOCH + milliseconds * _MS
 
 
-def warn_left_out(entries: Sequence[str]) -> None:
-    """Say that a list of pairs holds what cannot be used."""
-    logger.warning(
-        "%d of the listed pairs ignored: %s",
-        len(entries),
-        "; ".join(entries[:_ENTRIES_SHOWN]) + ("; ..." if len(entries) > _ENTRIES_SHOWN else ""),
-    )
+def warn_left_out(entries: Sequence[str], told: Sequence[str]) -> None:
+    """Say that a list of pairs holds what cannot be used, unless that was told before."""
+    if entries and entries != told:
+        more = "; ..." if len(entries) > _ENTRIES_SHOWN else ""
+        shown = "; ".join(entries[:_ENTRIES_SHOWN]) + more
+        logger.warning("%d of the listed pairs ignored: %s", len(entries), shown)
 
 
 def plausible(time: datetime) -> datetime:
@@ -284,13 +281,40 @@ def plausible(time: datetime) -> datetime:
     Raises
     ------
     ValueError
-        It lies before the first candle or centuries ahead.
+        It lies before the first candles or centuries ahead.
     """
-    if time.date() >= FIRST_CANDLE and time < _LAST_TIME:
+    if time.date() >= FIRST_DAY and time < _LAST_TIME:
         return time
     raise ValueError(
         f"{time:%Y-%m-%d %H:%M} cannot be the current time: expected milliseconds since 1970"
     )
+
+
+def json_field(body: object, name: str) -> Any:
+    """The field of a JSON object.
+
+    Raises
+    ------
+    ValueError
+        There is no object, or it has no such field.
+    """
+    if isinstance(body, dict) and name in body:
+        return body[name]
+    raise ValueError(f"expected an object with {name}, got {body!a:.40}")
+
+
+def clock_time(body: object, name: str) -> datetime:
+    """The time that a clock's answer holds, in milliseconds since 1970.
+
+    Raises
+    ------
+    ValueError, OverflowError
+        There is none, or it cannot be the time.
+    """
+    value = json_field(body, name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"expected a whole number, got {value!a:.40}")  # noqa: TRY004
+    return plausible(from_ms(value))
 
 
 def check_rows(

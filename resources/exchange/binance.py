@@ -23,10 +23,10 @@ from resources.exchange.base import (
     Progress,
     SymbolInfo,
     check_rows,
+    clock_time,
     closed_rows,
     farthest_source,
-    from_ms,
-    plausible,
+    json_field,
     to_ms,
     warn_left_out,
 )
@@ -121,7 +121,7 @@ class BinanceExchange:
             clock = self._client.get(
                 lambda client: client.get_server_time(),
                 _TIME_WEIGHT,
-                lambda body, _: _time(body["serverTime"]),
+                lambda body, _: clock_time(body, "serverTime"),
                 "server time",
                 self._never,
             )
@@ -133,7 +133,7 @@ class BinanceExchange:
             return self._client.get(
                 lambda client: client.get_ticker(symbol=_MARKET),
                 _TICKER_WEIGHT,
-                lambda body, _: _time(body["closeTime"]),
+                lambda body, _: clock_time(body, "closeTime"),
                 f"{_MARKET} ticker",
                 self._never,
             )
@@ -156,7 +156,7 @@ class BinanceExchange:
         """All spot pairs; remembers which of them trade, and whether it knows delisted ones."""
 
         def read(body: Any, headers: Headers) -> tuple[_Listed, bool]:
-            return _listed(body["symbols"]), "X-Autonama-Market" in headers
+            return _listed(json_field(body, "symbols")), "X-Autonama-Market" in headers
 
         with _exchange_wide():
             listed, self._knows_delisted = self._client.get(
@@ -167,8 +167,7 @@ class BinanceExchange:
                 stop,
                 LARGE,
             )
-        if listed.left_out and listed.left_out != self._left_out:
-            warn_left_out(listed.left_out)
+        warn_left_out(listed.left_out, self._left_out)
         self._trading, self._left_out = listed.trading, listed.left_out
         return listed.pairs
 
@@ -326,9 +325,8 @@ def _listed(entries: object) -> _Listed:
     left_out = []
     for entry in entries:
         try:
-            pair = SymbolInfo(*(pair_name(entry[k]) for k in ("symbol", "baseAsset", "quoteAsset")))
-            is_trading = entry["status"] == "TRADING"
-        except (ValueError, TypeError, LookupError) as error:
+            pair, is_trading = _pair(entry)
+        except (ValueError, TypeError, KeyError) as error:
             left_out.append(_in_words(entry, error))
             continue
         if pairs.setdefault(pair.symbol, pair) != pair:
@@ -338,6 +336,14 @@ def _listed(entries: object) -> _Listed:
     if left_out and not pairs:
         raise ValueError(f"no usable entry in the list of pairs: {left_out[0]}")
     return _Listed([*pairs.values()], frozenset(trading), tuple(left_out))
+
+
+def _pair(entry: object) -> tuple[SymbolInfo, bool]:
+    """A pair, and whether it trades."""
+    if not isinstance(entry, dict):
+        raise TypeError("expected an object")
+    names = (pair_name(entry[k]) for k in ("symbol", "baseAsset", "quoteAsset"))
+    return SymbolInfo(*names), entry["status"] == "TRADING"
 
 
 def _in_words(entry: object, error: Exception) -> str:
@@ -351,9 +357,3 @@ def _rows(body: object) -> list[RawKline]:
     if not isinstance(body, list):
         raise TypeError(f"expected a list of candles, got {type(body).__name__}")
     return [raw_kline(row) for row in body]
-
-
-def _time(value: object) -> datetime:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"expected a whole number, got {value!r:.40}")
-    return plausible(from_ms(value))

@@ -4,7 +4,7 @@ For those who only look: no python-binance, no retries, short timeouts.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
@@ -12,6 +12,7 @@ import requests
 
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.settings import Settings
+from resources.exchange.base import clock_time
 from resources.http_headers import retry_after, whole_number
 from resources.http_session import HttpSession, Limits, asked, failures
 
@@ -74,9 +75,9 @@ def feel_pulse(settings: Settings, *, seconds: float = 3.0) -> Pulse:
     if answer.status_code != HTTPStatus.OK:
         raise NoPulseError(f"{who} returned HTTP {answer.status_code}", _silence(answer))
     try:
-        now = datetime.fromtimestamp(int(answer.json()["serverTime"]) / 1000, UTC)
-    except (ValueError, TypeError, LookupError, OverflowError, OSError, RecursionError):
-        raise NoPulseError(f"{who} sent an unusable response") from None
+        now = clock_time(answer.json(), "serverTime")
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise NoPulseError(f"{who} sent an unusable response ({error})") from None
     return Pulse(now, whole_number(answer.headers, "X-MBX-USED-WEIGHT-1M"))
 
 

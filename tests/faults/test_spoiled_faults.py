@@ -147,6 +147,12 @@ def test_odd_entries_of_the_list_of_pairs(stage, door, exchange):
     assert event.asset_materialization.metadata["left_out_pairs"].value == len(odd)
 
 
+def test_a_list_without_pairs(stage, door, exchange):
+    door.change = lambda path, body: {"symbols": []} if "exchangeInfo" in path else body
+    stage.fails("the exchange lists no USDT pair", ExchangeError, exchange=exchange)
+    assert stage.holds_nothing()
+
+
 def test_every_symbol_refused(stage, door, exchange):
     door.change = lambda path, body: 400 if "klines" in path else body
     says = r"can be ranked on 2023-12-29: 3 pairs could not be fetched; first error: .*the door"

@@ -580,9 +580,9 @@ def entry(symbol="NEWUSDT", base="NEW", quote="USDT", **more):
         (entry(base="<b>"), "'<b>' may only contain letters and digits"),
         (entry("BTCUSDT", "BT", "CUSDT"), "BTCUSDT (listed twice, as different pairs"),
         (entry("N" * 33), "is longer than 32 characters"),
-        (["NEWUSDT"], "['NEWUSDT']"),
-        (None, "None ("),
-        (7, "7 ("),
+        (["NEWUSDT"], "['NEWUSDT'] (expected an object)"),
+        (None, "None (expected an object)"),
+        (7, "7 (expected an object)"),
     ],
 )
 def test_an_odd_entry_costs_itself_alone_and_is_counted(server, connect, reply, caplog, odd, says):
@@ -615,6 +615,13 @@ def test_a_clock_that_cannot_be_one_is_refused(server, connect, reply, endpoint,
     with pytest.raises(ExchangeError, match="sent an unusable response") as raised:
         connect().server_time()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("body", [HTML, b"[]", b"7", {"time": 1_703_894_700_000}])
+def test_an_answer_without_a_clock_says_what_is_wanted(server, connect, reply, body):
+    server.always("time", reply(body=body))
+    with pytest.raises(ExchangeError, match=r"response \(expected an object with serverTime, got "):
+        connect().server_time()
 
 
 @pytest.mark.parametrize("year", [2017, 2031, 2150])

@@ -58,6 +58,8 @@ def test_a_refusal_says_how_long_to_be_silent(settings, server, reply, status, h
         b"{}",
         b'{"serverTime": "soon"}',
         b'{"serverTime": 1e30}',
+        b'{"serverTime": 1710115500}',  # seconds: a day of 1970
+        b'{"serverTime": "1710115500000"}',
         b"[" * 60_000,
     ],
 )
