@@ -3,8 +3,8 @@
 Each spoils the answers of one endpoint, or those about one pair, in one of the ways of
 `bench.spoiling`, for as long as it is asked. Then the tables are read: `value` counts the stored
 rows that are not what the exchange's market holds and are no ERROR of the quality ledger, the rows
-of other pairs that a spoiled answer about one took away, the exceptions that are no error of ours
-in one line, and the batches that did not end. The exit code is 1 unless there are none.
+that a spoiled answer about something else took away, the exceptions that are no error of ours in
+one line, and the batches that did not end. The exit code is 1 unless there are none.
 """
 
 import argparse
@@ -152,10 +152,10 @@ def spoil_all(count: int, seed: int, exchange: SpoilingExchange, warehouse: Ware
         ended = attempt(exchange.url, warehouse)
         found = stored(warehouse)
         wrong = sum(truth.get(key) != numbers for key, numbers in found.items())
-        others = {key for key in truth if key[0] != symbol} if way in HARMLESS else set()
+        expected = set(truth) if way in HARMLESS else set()
         if endpoint == "klines" and ended == "done":
-            others = {key for key in truth if key[0] not in {symbol, "BTCUSDT"}}
-        lost = len(others - set(found))
+            expected = {key for key in truth if key[0] not in {symbol, "BTCUSDT"}}
+        lost = len(expected - set(found))
         tally.answers += 1
         tally.wrong_rows += wrong
         tally.lost_rows += lost

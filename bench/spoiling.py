@@ -247,7 +247,7 @@ OF_ANY: Final[dict[str, Spoil]] = {
     "an answer that drips": lambda _, body: Answer(body, pace=0.05),
 }
 SLOW: Final = frozenset({"an answer that drips"})
-HARMLESS: Final = frozenset({"every entry twice"})
+HARMLESS: Final = frozenset({"odd entries", "every entry twice"})
 
 
 def kinds() -> list[tuple[str, str]]:

@@ -93,6 +93,7 @@ def test_every_module_that_measures_is_listed():
         "trust",
         "record",
         "help",
+        "spoiled",
         "crash",
     ]
     helpers = {"__init__", "__main__", "command", "report", "spoiling"}
