@@ -79,7 +79,9 @@ def evidence(
             *kept_out(by_kind.get("kept_out", none)),
             *forming(_by_day(by_kind.get("forming", none))),
             *conflicting(_by_day(by_kind.get("conflicting", none))),
-            *copied({d: t.split() for d, t in _by_day(by_kind.get("copied", none)).items()}),
+            *copied(
+                {d: sorted(t.split()) for d, t in _by_day(by_kind.get("copied", none)).items()}
+            ),
             *missing_hours(hour_counts.get(symbol, {})),
         )
         versions = {source: of[symbol] for source, of in others.items() if symbol in of}

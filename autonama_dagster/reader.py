@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import pandas as pd
 
@@ -25,7 +25,7 @@ def read(
     symbols: str | Iterable[str] | None = None,
     first: str | date | None = None,
     last: str | date | None = None,
-    as_of: str | datetime | None = None,
+    as_of: str | date | None = None,
     columns: Iterable[str] | None = None,
 ) -> pd.DataFrame:
     """Rows of a table of the project in the configured home.
@@ -99,7 +99,5 @@ def _day(of: Table, what: str, day: str | date | None) -> date | None:
     return parse_day(str(day), what)
 
 
-def _moment(as_of: str | datetime | None) -> datetime | None:
-    if isinstance(as_of, datetime):
-        return as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
-    return None if as_of is None else parse_moment("as_of", as_of)
+def _moment(as_of: str | date | None) -> datetime | None:
+    return None if as_of is None else parse_moment("as_of", str(as_of))

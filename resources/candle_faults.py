@@ -22,7 +22,7 @@ def candle_faults(
     pandas.DataFrame
         symbol, date (datetime64[s]), kind and said (str): "kept_out", with the reason; "forming",
         with the time of the fetch; "conflicting", with the failed fetch's message, until the day is
-        answered; "copied", with the pairs that have the same candle.
+        answered; "copied", with the pairs that have the same candle, in any order.
     """
     arrow = warehouse.query(
         f"""
@@ -51,10 +51,7 @@ def candle_faults(
         UNION ALL
         SELECT d.symbol, d.date, 'copied', d.symbols
         FROM (
-            SELECT symbol, date, string_agg(symbol, ' ') OVER (
-                PARTITION BY row_hash ORDER BY symbol
-                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
-            ) AS symbols
+            SELECT symbol, date, string_agg(symbol, ' ') OVER (PARTITION BY row_hash) AS symbols
             FROM {SCHEMA}.ohlcv_1d
             WHERE date BETWEEN $2 AND $3 AND row_hash IN (
                 SELECT row_hash FROM {SCHEMA}.ohlcv_1d

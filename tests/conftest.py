@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +15,6 @@ from resources.embedded_postgres import EmbeddedPostgres
 from resources.warehouse import Warehouse
 
 _numbers = itertools.count()
-
-
-def pytest_configure() -> None:
-    """Hear Ctrl-C: a shell starts background jobs deaf to it, and programs inherit that."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

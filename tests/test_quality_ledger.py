@@ -264,6 +264,8 @@ def test_a_candle_of_another_pair_is_an_error_for_both(opened):
     assert row(found, SOL, day)["findings"] == []
     for symbol in ("BTCUSDT", ETH):
         assert row(found, symbol, day)["findings"] == ["copied"]
+        seen = json.loads(row(found, symbol, day)["details"])["copied"]
+        assert seen == {"severity": "ERROR", "pairs": 2, "first": ["BTCUSDT", ETH]}
         assert row(made(opened), symbol)["window_severity"] == "ERROR"
         assert row(made(opened), symbol)["input_hash"] != row(before, symbol)["input_hash"]
     assert row(made(opened), SOL)["input_hash"] == row(before, SOL)["input_hash"]

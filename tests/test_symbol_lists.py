@@ -84,7 +84,7 @@ def test_a_pair_nobody_knows_is_one_line(opened, name):
     known = opened.settings
     opened.settings = known.model_copy(update={name: ("NOPEUSDT",)})
     try:
-        with pytest.raises(AutonamaError, match=f"AUTONAMA_{name.upper()} contains NOPEUSDT") as e:
+        with pytest.raises(AutonamaError, match=f"AUTONAMA_{name.upper()} names NOPEUSDT") as e:
             opened.scanner().scan(DAY)
     finally:
         opened.settings = known
@@ -121,7 +121,7 @@ def test_lists_that_leave_no_pair_are_named(alone):
     none = {"exclude": ("BTCUSDT", "ETHUSDT", "SOLUSDT")}
     alone.settings, before = alone.settings.model_copy(update=none), alone.settings
     try:
-        with pytest.raises(ExchangeError, match="AUTONAMA_EXCLUDE contains the 3 pairs"):
+        with pytest.raises(ExchangeError, match="AUTONAMA_EXCLUDE names the 3 pairs that traded"):
             alone.scanner().scan(fault_support.DAY)
     finally:
         alone.settings = before

@@ -118,7 +118,6 @@ def rank(
     where another candidate has the very same candle of D, "stable" by a volatility under 5 % a
     year. Among the eligible, rank follows the median, ties the symbol.
 
-
     Parameters
     ----------
     symbols

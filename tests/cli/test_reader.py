@@ -59,7 +59,8 @@ def test_the_frame_has_the_key_as_its_index_and_the_models_types():
 def test_candles_as_of_a_moment_are_those_that_were_known():
     day = pd.Timestamp(DAY)
     assert len(autonama_dagster.read("ohlcv_1d", first=day, as_of="2024-03-11T00:06Z")) == 6
-    assert autonama_dagster.read("ohlcv_1d", first=day, as_of=datetime(2024, 3, 10)).empty  # noqa: DTZ001
+    for moment in (DAY, datetime(2024, 3, 10), pd.Timestamp(DAY, tz="UTC")):  # noqa: DTZ001
+        assert autonama_dagster.read("ohlcv_1d", first=day, as_of=moment).empty
 
 
 @pytest.mark.usefixtures("day")
@@ -73,6 +74,7 @@ def test_candles_as_of_a_moment_are_those_that_were_known():
         ({"name": "signals", "last": "2999-01-01"}, InputError, "last 2999-01-01: is in the"),
         ({"name": "signals", "as_of": "2024-01-01"}, InputError, "table signals does not keep"),
         ({"name": "ohlcv_1d", "as_of": "x"}, InputError, "as_of x: not a time"),
+        ({"name": "signals", "symbols": "BTC/USDT"}, InputError, "symbols: 'BTC/USDT' may only"),
         ({"name": "analysis_summary", "symbols": ["A"]}, InputError, "has no symbols; remove"),
         ({"name": "fetch_log", "first": "2024-01-01"}, InputError, "has no days; remove"),
     ],
