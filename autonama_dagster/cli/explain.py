@@ -1,6 +1,5 @@
 """`autonama explain`: what a signal is made of, down to the candles, checked on the spot."""
 
-import atexit
 import gc
 import json
 from collections.abc import Iterator
@@ -37,12 +36,11 @@ _SHOWN_CANDLES = 3  # of each end of the window
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No search for cycles, here and when Python ends: it takes a quarter of the command's time.
+    """No search for cycles: it takes a quarter of the command's time.
 
     What is imported stays until the end, and a receipt is small.
     """
     gc.disable()
-    atexit.register(gc.freeze)
     try:
         yield
     finally:

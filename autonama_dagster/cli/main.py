@@ -3,10 +3,13 @@
 Commands are imported when they run, so that `autonama --help` answers at once.
 """
 
+import atexit
 import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
+from typing import TextIO
 
 import click
 
@@ -110,6 +113,18 @@ def autonama(ctx: click.Context, home: str | None, debug: bool) -> None:  # noqa
     introduce(str(ctx.invoked_subcommand))
 
 
+def program() -> None:
+    """The program: `main`, and an end at once. Python takes seconds to free what ends with it."""
+    try:
+        main()
+    except SystemExit as ended:
+        atexit._run_exitfuncs()  # noqa: SLF001  (as multiprocessing ends its processes)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # it has been told
+                _flush(stream)
+        os._exit(ended.code if isinstance(ended.code, int) else 1)
+
+
 def main() -> None:
     """Run the command line; every error is one line, see `--debug`."""
     with guarded(), signals.listening():
@@ -124,6 +139,7 @@ def _run() -> None:
         _fail(f"argument {odd[0]!a}: not UTF-8 text; write it in UTF-8", 2)
     try:
         code = autonama.main(arguments, prog_name="autonama", standalone_mode=False)
+        _flush(sys.stdout)  # here, where an error is told
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "")
         sys.exit(0)
@@ -145,6 +161,11 @@ def _run() -> None:
             _fail("stopped", 128 + number)
         _fail(_one_line(_text(error)), int(getattr(error, "exit_code", 1)))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _flush(stream: TextIO | None) -> None:
+    if stream is not None:  # which was closed before we began
+        stream.flush()
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

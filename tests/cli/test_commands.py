@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import click
 import pandas as pd
@@ -224,3 +226,43 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
     assert f"charts   1 symbols in {charts}\n" in ended.out
     assert f"server keeps running; stop it with: autonama --home {folder} db stop" in ended.out
     assert len(list((folder / "results").glob("backtest_results_*"))) == 2
+
+
+ENDS = """
+import atexit, os, sys
+from autonama_dagster.cli.main import program
+class Kept:
+    def __del__(self):
+        os.write(2, b"freed")
+kept = Kept()
+atexit.register(print, "handled")
+sys.argv = ["autonama", *sys.argv[1:]]
+program()
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["nothing"], 2)])
+def test_the_program_ends_without_freeing_what_ends_with_it(arguments, code):
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS, *arguments], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == code
+    assert ended.stdout.splitlines()[-1] == "handled"
+    assert "freed" not in ended.stderr
+
+
+def test_output_that_cannot_be_written_is_an_error():
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", "from autonama_dagster.cli.main import program; program()"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert "No space left on device" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_installed_command_is_the_program():
+    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text("utf-8")
+    scripts = tomllib.loads(text)["project"]["scripts"]
+    assert scripts == {"autonama": "autonama_dagster.cli.main:program"}
