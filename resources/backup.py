@@ -43,7 +43,7 @@ from resources.backup_file import (
     opened,
 )
 from resources.connections import connect
-from resources.database import migrate
+from resources.database import check_ours, migrate
 from resources.database_urls import redacted
 from resources.diagnosis import explained
 from resources.postgres_clients import check_client, connection_of, program
@@ -138,7 +138,8 @@ def restore(
     ------
     InputError
         The file is no complete backup, or of a newer version; a database holds rows and
-        `overwrite` is not given; or its user could reach the server's programs or files.
+        `overwrite` is not given, or a schema of another program; or its user could reach the
+        server's programs or files.
     DatabaseError
         A server is out of reach or refuses the tables; its database is then as before.
     """
@@ -153,6 +154,9 @@ def restore(
             check_client("psql", url)
             if not trusted:
                 _check_user(url)
+            if name == PROJECT:
+                with _connected(url) as connection:
+                    check_ours(connection, url)
             if not overwrite and (found := _filled(name, url)):
                 raise InputError(
                     f"{redacted(url)} already has rows in {_TITLES[name]} "

@@ -1,5 +1,6 @@
 """Which database the project uses, and its schema: the URL, the embedded server, the migrations."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from autonama_dagster.errors import AutonamaError, DatabaseError
+from autonama_dagster.errors import AutonamaError, DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, load_settings, project_dir
 from resources.connections import connect
@@ -86,11 +87,9 @@ def started_ahead(settings: Settings) -> Iterator[None]:
     thread = Thread(target=start, daemon=True)  # it keeps no interrupted program
     if settings.database_url is None:
         thread.start()
-    try:
-        yield
-    finally:
-        if thread.ident is not None:
-            thread.join()
+    yield  # whoever is interrupted here waits for no server
+    if thread.ident is not None:
+        thread.join()
 
 
 def ready_url(settings: Settings, *, reads: bool = False) -> str:
@@ -165,6 +164,25 @@ def revisions(connection: psycopg.Connection[Any]) -> list[str]:
         return []
     query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(SCHEMA, "alembic_version"))
     return [str(row[0]) for row in connection.execute(query)]
+
+
+def check_ours(connection: psycopg.Connection[Any], url: str) -> None:
+    """Refuse to remove a schema `trading` that our migrations have not made.
+
+    Raises
+    ------
+    InputError
+        It holds something, and not our note of its migration.
+    """
+    found = revisions(connection)
+    if found and all(re.fullmatch(r"\d{4}", revision) for revision in found):
+        return
+    query = "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace(%s))"
+    if found or connection.execute(query, (SCHEMA,)).fetchone() == (True,):
+        raise InputError(
+            f"schema {SCHEMA} of {redacted(url)} was not made by Autonama: rename it, as in ALTER "
+            f"SCHEMA {SCHEMA} RENAME TO {SCHEMA}_old, or drop it yourself"
+        )
 
 
 def _ensure_database(url: str, name: str) -> None:

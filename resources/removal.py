@@ -6,27 +6,29 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, project_dir
 from resources.connections import connect
-from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server
-from resources.database_urls import libpq_url, redacted
+from resources.database import DAGSTER_DATABASE, DATABASE, check_ours, embedded_server
+from resources.database_urls import redacted
 from resources.diagnosis import explained
 from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres_roles import administrator
 from resources.readers import find_databases
+from resources.waiting import own_name
 
 Connection = psycopg.Connection[Any]
 
-_IS_OURS: Final = (
-    "SELECT to_regnamespace(%(schema)s) IS NULL "
-    "OR to_regclass(%(schema)s || '.alembic_version') IS NOT NULL"
-)
+# Of another user's sessions only a superuser sees the kind; those of the server have no user.
 _OTHERS: Final = (
     "SELECT count(*) FROM pg_catalog.pg_stat_activity "
-    "WHERE datname = ANY(%s) AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    "WHERE datname = ANY(%s) AND usesysid IS NOT NULL AND pid <> pg_backend_pid() "
+    "AND application_name <> %s AND coalesce(backend_type, 'client backend') = 'client backend'"
 )
+_EXISTS: Final = "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = %s)"
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,19 @@ def planned(settings: Settings, *, embedded: bool) -> Removal:
     if embedded or settings.database_url is None:
         return _of_server(embedded_server())
     found = find_databases(settings)
-    urls = (found.project, found.dagster)
+    urls = [found.project]
+    lines = [f"schema {SCHEMA} of {redacted(found.project)}: candles and all tables"]
     with connect(found.project) as connection:
-        _check_ours(connection, found.project)
-    _refuse_users([found.project, found.dagster])
-    return Removal(
-        (
-            f"schema {SCHEMA} of {redacted(libpq_url(found.project))}: candles and all tables",
-            f"Dagster's tables in {redacted(libpq_url(found.dagster))}: runs and events",
-        ),
-        None,
-        urls,
-    )
+        check_ours(connection, found.project)
+        name = conninfo_to_dict(found.dagster).get("dbname")
+        is_there = connection.execute(_EXISTS, (name,)).fetchone() == (True,)
+    if is_there or settings.dagster_database_url is not None:  # which may be on another server
+        urls.append(found.dagster)
+        lines.append(f"Dagster's tables in {redacted(found.dagster)}: runs and events")
+    for url in urls:
+        with connect(url) as connection:
+            _refuse_users(connection, [connection.info.dbname])
+    return Removal(tuple(lines), None, tuple(urls))
 
 
 def remove(removal: Removal) -> None:
@@ -87,7 +90,7 @@ def remove(removal: Removal) -> None:
     from resources.backup import removing  # noqa: PLC0415  (Dagster, slow)
     from resources.backup_file import DAGSTER, PROJECT  # noqa: PLC0415
 
-    for name, url in zip((PROJECT, DAGSTER), removal.urls, strict=True):
+    for name, url in zip((PROJECT, DAGSTER), removal.urls, strict=False):
         try:
             with connect(url) as connection:
                 connection.execute(removing(name))
@@ -97,7 +100,8 @@ def remove(removal: Removal) -> None:
 
 def _of_server(server: EmbeddedPostgres) -> Removal:
     if server.pid() is not None:
-        _refuse_users([server.url(DATABASE), server.url(DAGSTER_DATABASE)])
+        with _superuser(server) as connection:
+            _refuse_users(connection, [DATABASE, DAGSTER_DATABASE])
     folder = server.data_dir.parent
     if not folder.exists():
         return Removal((), server)
@@ -110,28 +114,22 @@ def _of_server(server: EmbeddedPostgres) -> Removal:
     )
 
 
-def _check_ours(connection: Connection, url: str) -> None:
-    row = connection.execute(_IS_OURS, {"schema": SCHEMA}).fetchone()
-    if row is None or not row[0]:
-        raise InputError(
-            f"schema {SCHEMA} of {redacted(libpq_url(url))} was not made by Autonama: drop it "
-            "yourself if you no longer need it"
-        )
+def _superuser(server: EmbeddedPostgres) -> Connection:
+    """Connected as who sees all sessions."""
+    try:
+        return administrator(server.admin_url("postgres"))
+    except psycopg.OperationalError:  # of an earlier version: its only role is one
+        return administrator(server.url("postgres"))
 
 
-def _refuse_users(urls: list[str]) -> None:
+def _refuse_users(connection: Connection, names: list[str]) -> None:
     """Refuse while other programs are connected to one of the databases."""
-    for url in urls:
-        try:
-            with connect(url) as connection:
-                row = connection.execute(_OTHERS, ([connection.info.dbname],)).fetchone()
-        except DatabaseError:  # there is no such database yet: nobody uses it
-            continue
-        if row is not None and row[0]:
-            raise InputError(
-                f"{row[0]} connections of other programs use {redacted(libpq_url(url))}: end "
-                "`autonama up`, scans and psql first"
-            )
+    row = connection.execute(_OTHERS, (names, own_name())).fetchone()
+    if row is not None and row[0]:
+        raise InputError(
+            f"{row[0]} connections of other programs use database {' or '.join(names)}: end "
+            "`autonama up`, scans and psql first"
+        )
 
 
 def _dagster_logs() -> Path:

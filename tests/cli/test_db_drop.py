@@ -3,8 +3,9 @@
 import psycopg
 import pytest
 
+from resources import backup as backups
 from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server, migrate
-from resources.database_urls import libpq_url
+from resources.database_urls import dagster_sibling, libpq_url, with_database
 
 
 @pytest.fixture
@@ -50,6 +51,25 @@ def test_it_is_refused_while_somebody_works(run, own):
         assert own.pid() is not None
 
 
+def test_a_dashboard_counts_as_somebody(run, own):
+    reader = own.url(DATABASE).replace("autonama@", "dashboard@")
+    with psycopg.connect(own.admin_url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE ROLE dashboard LOGIN")
+    with psycopg.connect(reader):
+        ended = run("db", "drop", "--yes")
+    assert "1 connections of other programs use database autonama or" in ended.error
+    assert own.pid() is not None
+
+
+def test_where_nothing_of_dagsters_is_there_ours_goes(run, database, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", database)
+    ended = run("db", "drop", "--yes")
+    assert (ended.code, ended.out) == (0, "deleted\n")
+    assert "Dagster" not in ended.err
+    with psycopg.connect(libpq_url(database)) as connection:
+        assert connection.execute("SELECT to_regnamespace('trading')").fetchone() == (None,)
+
+
 def test_on_a_users_server_our_tables_go_and_nothing_else(run, postgres, database, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", database)
     base, _, query = database.partition("?")
@@ -70,15 +90,25 @@ def test_on_a_users_server_our_tables_go_and_nothing_else(run, postgres, databas
     migrate(database)  # and begins anew
 
 
-def test_a_schema_of_somebody_else_is_left_alone(run, database, monkeypatch):
+@pytest.mark.parametrize("alembic", [False, True])
+def test_a_schema_of_somebody_else_is_left_alone(
+    run, database, monkeypatch, stored, tmp_path, postgres, alembic
+):
     monkeypatch.setenv("DATABASE_URL", database)
     with psycopg.connect(libpq_url(database)) as connection:
         connection.execute("DROP SCHEMA trading CASCADE")
         connection.execute("CREATE SCHEMA trading")
         connection.execute("CREATE TABLE trading.signals AS SELECT 1 AS a")
-    ended = run("db", "drop", "--yes")
-    assert ended.code == 2
-    assert "was not made by Autonama" in ended.error
+        if alembic:
+            connection.execute("CREATE TABLE trading.alembic_version AS SELECT 'a1b2c3' AS a")
+    postgres.ensure_database(dagster_sibling(database))
+    dagster = with_database(stored.url, dagster_sibling(stored.url))
+    kept = tmp_path / "kept.backup"
+    backups.backup({"project": stored.url, "dagster": libpq_url(dagster)}, kept)
+    for arguments in (("drop", "--yes"), ("restore", "--force", kept)):
+        ended = run("db", *arguments)
+        assert ended.code == 2
+        assert "was not made by Autonama" in ended.error
     with psycopg.connect(libpq_url(database)) as connection:
         assert connection.execute("SELECT a FROM trading.signals").fetchone() == (1,)
 

@@ -1,12 +1,14 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +18,9 @@ import pytest
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.settings import load_settings
 from resources import embedded_postgres, postgres_guard, postgres_roles, waiting
+from resources.connections import connect
 from resources.database import DAGSTER_DATABASE, DATABASE, migrate, started_ahead
+from resources.diagnosis import explained
 from resources.embedded_postgres import EmbeddedPostgres
 
 CHECKOUT = Path(embedded_postgres.__file__).parents[1]
@@ -47,6 +51,13 @@ def own_server(tmp_path_factory):
 @pytest.fixture
 def server(own_server):
     own_server.start()
+    return own_server
+
+
+@pytest.fixture(scope="module")
+def prepared(own_server):
+    own_server.start()
+    own_server.ensure_database(DATABASE)
     return own_server
 
 
@@ -491,6 +502,60 @@ def test_no_server_is_started_where_there_is_a_database(own_server, project_of):
     assert own_server.pid() is None
 
 
+def test_whoever_is_interrupted_waits_for_no_start(own_server, project_of, monkeypatch):
+    own_server.stop()
+    goes_on, ended = threading.Event(), threading.Event()
+    settings = project_of(own_server)
+    monkeypatch.setattr(EmbeddedPostgres, "start", lambda _: goes_on.wait(60) and ended.set())
+    with pytest.raises(KeyboardInterrupt), started_ahead(settings):
+        raise KeyboardInterrupt
+    assert not ended.is_set()
+    goes_on.set()
+    assert ended.wait(60)
+
+
+# Its limits
+
+
+def restarted_with(server, **settings):
+    with psycopg.connect(server.admin_url("postgres"), autocommit=True) as connection:
+        for name, value in settings.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = {value}")
+    server.stop()
+    server.start()
+
+
+def refusal(server, query="SELECT 1"):
+    """What the everyday role is told, in one line; None: nothing."""
+    try:
+        with connect(server.url("postgres")) as connection:
+            connection.execute(query)
+    except psycopg.Error as error:
+        return str(explained(server.url("postgres"), error))
+    except DatabaseError as error:
+        return str(error)
+    return None
+
+
+def test_limits_of_a_server_are_told_with_the_setting_that_raises_them(prepared):
+    many = "SELECT count(pg_advisory_xact_lock(n)) FROM generate_series(1, 5000) AS n"
+    restarted_with(prepared, max_connections=5, max_locks_per_transaction=10)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(psycopg.OperationalError):  # the last ones are the superuser's
+            for _ in range(5):
+                stack.enter_context(psycopg.connect(prepared.url("postgres")))
+        full = refusal(prepared)
+    crowded = refusal(prepared, many)
+    assert re.search(r"has no free connection: .*, or raise max_connections of the server$", full)
+    assert re.search(r"no room for more locks: .*; raise max_locks_per_transaction of", crowded)
+    restarted_with(prepared, max_connections=20, max_locks_per_transaction=1000)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(psycopg.connect(prepared.url("postgres")))
+        assert refusal(prepared) is None
+    assert refusal(prepared, many) is None
+
+
 # Roles
 
 
@@ -569,13 +634,6 @@ FORBIDDEN = (
     "CREATE DATABASE mine",
     "DROP DATABASE postgres",
 )
-
-
-@pytest.fixture(scope="module")
-def prepared(own_server):
-    own_server.start()
-    own_server.ensure_database(DATABASE)
-    return own_server
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
