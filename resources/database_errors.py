@@ -72,7 +72,7 @@ _CAUSES: Final = (
         "has a full disk: {reason}",
         ("53100", "58030"),
         r"No space left on device|disk full|quota exceeded",
-        "free space on the server's disk, then run again",
+        "free space on the server's disk (see df, and df -i for inodes), then run again",
     ),
     _Cause(
         "is out of lock slots: {reason}",

@@ -15,7 +15,7 @@ from typing import Final
 import psycopg
 from psycopg import Connection
 
-from autonama_dagster.errors import DatabaseError
+from autonama_dagster.errors import AutonamaError
 from autonama_dagster.planner import stretches
 from autonama_dagster.settings import Settings, project_dir
 from resources.dagster_facts import FAILED, RECENT, DagsterFacts, read_dagster
@@ -140,7 +140,7 @@ def dagster_facts(databases: Databases, wall: datetime) -> DagsterFacts:
     try:
         with reading(databases.dagster) as connection:
             return read_dagster(connection, wall)
-    except DatabaseError as error:
+    except AutonamaError as error:
         return DagsterFacts(unreadable=str(error))
 
 

@@ -73,6 +73,8 @@ def faults(connection: Connection[Row]) -> list[str]:
     found: dict[str, dict[str, _Column]] = {}
     for table, column, *rest in connection.execute(_COLUMNS, (SCHEMA,)):
         found.setdefault(table, {})[column] = _Column(*rest)
+    if not found:  # no schema of ours, as in Dagster's database
+        return []
     keys = {table: tuple(names) for table, names in connection.execute(_KEYS, (SCHEMA,))}
     return [
         f"{SCHEMA}.{of.name} was changed by hand: {fault}"

@@ -148,3 +148,14 @@ def test_a_run_that_is_silent(run, running):
         execute(url, later.format(-1), (run_id,))
     assert "has shown no activity since" in line
     assert line.endswith(f"see run {run_id} in `autonama up`")
+
+
+def test_a_table_of_dagsters_that_was_changed_is_no_table_of_ours(run, morning):
+    url = libpq_url(with_database(morning.url, dagster_sibling(morning.url)))
+    execute(url, "ALTER TABLE instigators RENAME COLUMN status TO zz")
+    try:
+        (line,) = problems(run("status"))
+    finally:
+        execute(url, "ALTER TABLE instigators RENAME COLUMN zz TO status")
+    assert line.startswith("runs are unknown: database postgresql://")
+    assert 'failed: column "status" does not exist' in line

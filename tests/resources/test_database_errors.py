@@ -1,6 +1,8 @@
 """What a driver raises becomes one line by its cause, and every hint mends what it is given for."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -163,6 +165,41 @@ def test_rows_that_a_constraint_refuses_are_told(database, warehouse):
         warehouse.write(
             "regression_bands", Batch(bands(["AAA"], ["2024-01-01"])), Scope(("AAA",)), STAMPS
         )
+
+
+def test_what_is_wrong_in_a_database_without_our_schema_is_not_told_of_ours(postgres):
+    told = attempt(postgres.url("postgres"), lambda c: c.execute("SELECT status FROM runs"))
+    assert 'failed: relation "runs" does not exist' in str(told)
+
+
+def test_what_its_owner_alone_may_do_its_owner_can(weak, database):
+    def alter(connection):
+        connection.execute("ALTER TABLE trading.signals ADD COLUMN mine int")
+
+    run(database, "GRANT USAGE ON SCHEMA trading TO weak")
+    told = str(attempt(weak, alter))
+    assert told.endswith("must be owner of table signals; connect as the owner of the tables")
+    assert attempt(database, alter) is None
+
+
+def test_who_is_ended_in_favour_of_another_can_do_it_again(database):
+    met = threading.Barrier(2)
+
+    def locked(first, second):
+        def lock(connection):
+            connection.execute(f"LOCK TABLE trading.{first}")
+            met.wait(60)
+            connection.execute(f"LOCK TABLE trading.{second}")
+
+        return lock
+
+    with ThreadPoolExecutor(2) as pool:
+        orders = [("alerts", "signals"), ("signals", "alerts")]
+        ends = [pool.submit(attempt, database, locked(*order)) for order in orders]
+        (told,) = [end.result() for end in ends if end.result() is not None]
+    assert str(told).endswith("deadlock detected; run again")
+    met = threading.Barrier(1)
+    assert attempt(database, locked(*orders[0])) is None
 
 
 class Raised(Exception):  # noqa: N818
