@@ -68,7 +68,7 @@ def read(
     moment = _moment(as_of)
     chosen = None if columns is None else tuple(dict.fromkeys((*of.key, *columns)))
     databases = find_databases(load_settings())
-    with closing(Warehouse(lambda: databases.project)) as warehouse:
+    with closing(Warehouse(lambda: databases.project, reads=True)) as warehouse:
         frame = warehouse.read(name, Scope(names, begin, end), chosen, as_of=moment)
     if names is not None and "symbol" not in of.columns:
         frame = frame[frame[list(_PAIR)].isin(names).any(axis=1)]

@@ -97,7 +97,7 @@ class Pictures:
         from resources.warehouse import Warehouse  # noqa: PLC0415
 
         url = find_databases(self._settings).project  # a request starts and migrates no database
-        with closing(Warehouse(lambda: url)) as warehouse:
+        with closing(Warehouse(lambda: url, reads=True)) as warehouse:
             receipt = read_receipt(warehouse, self._settings, symbol, day)
             png = draw_receipt(warehouse, self._settings, receipt)
         return Answer(HTTPStatus.OK, png, "image/png")

@@ -5,6 +5,7 @@ read and written: every session has ours. What no session can change is checked 
 connection to a database, at the cost of one round trip.
 """
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
@@ -12,9 +13,11 @@ import psycopg
 from autonama_dagster.errors import DatabaseError
 from resources.database_errors import database_error
 from resources.database_urls import libpq_url, redacted, sqlalchemy_url
-from resources.waiting import own_name
+from resources.waiting import own_name, watched
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import sqlalchemy as sa
     from adbc_driver_postgresql import dbapi
 
@@ -77,6 +80,15 @@ def engine(url: str) -> "sa.Engine":
     made = sa.create_engine(sqlalchemy_url(url), poolclass=sa.NullPool)
     guard(made, url)
     return made
+
+
+@contextmanager
+def transaction(engine: "sa.Engine", url: str) -> "Iterator[sa.Connection]":
+    """A transaction of an engine with psycopg, which says for whom it waits and obeys signals."""
+    with engine.begin() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        with watched(url, driver.info.backend_pid):
+            yield connection
 
 
 def guard(engine: "sa.Engine", url: str) -> None:

@@ -8,9 +8,10 @@ Deleted rows of an old day are computed again when somebody asks for that day.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -26,7 +27,10 @@ from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.ddl import metadata
 from autonama_dagster.settings import Settings
 from resources.connections import engine as new_engine
+from resources.connections import transaction
 from resources.diagnosis import explained
+
+Begin = Callable[[], AbstractContextManager[sa.Connection]]  # a transaction
 
 BATCH: Final = 20_000  # events looked at in one transaction: well under a second
 _EVENTS: Final = SqlEventLogStorageTable.name
@@ -102,18 +106,18 @@ def retain(
     """
     moment = now or datetime.now(UTC)
     found = []
-    with _engine(project_url) as engine:
+    with _transactions(project_url) as begin:
         for table, days in _days(settings).items():
             if days is None or table == _EVENTS:
                 continue
             before = moment.date() - timedelta(days=days)
-            found.append(Removed(table, before, _old_days(engine, table, before, dry_run)))
+            found.append(Removed(table, before, _old_days(begin, table, before, dry_run)))
     days = settings.retention_events_days
     if days is not None:
         before = moment.date() - timedelta(days=days)
-        with _engine(dagster_url()) as engine:
-            found.append(Removed(_EVENTS, before, _old_events(engine, before, dry_run)))
-            checks = _old_checks(engine, before, dry_run)
+        with _transactions(dagster_url()) as begin:
+            found.append(Removed(_EVENTS, before, _old_events(begin, before, dry_run)))
+            checks = _old_checks(begin, before, dry_run)
             found.append(Removed(AssetCheckExecutionsTable.name, before, checks))
     return found
 
@@ -126,7 +130,7 @@ def _days(settings: Settings) -> dict[str, int | None]:
     }
 
 
-def _old_days(engine: sa.Engine, name: str, before: date, dry_run: bool) -> int:
+def _old_days(begin: Begin, name: str, before: date, dry_run: bool) -> int:
     """Rows of days before `before`, deleted a day at a time."""
     table = metadata().tables[f"{SCHEMA}.{name}"]
     query = (
@@ -135,26 +139,26 @@ def _old_days(engine: sa.Engine, name: str, before: date, dry_run: bool) -> int:
         .group_by(table.c.date)
         .order_by(table.c.date)
     )
-    with engine.connect() as connection:
+    with begin() as connection:
         days = connection.execute(query).all()
     if dry_run:
         return sum(rows for _, rows in days)
     deleted = 0
     for day, _ in days:
-        with engine.begin() as connection:
+        with begin() as connection:
             deleted += connection.execute(sa.delete(table).where(table.c.date == day)).rowcount
     return deleted
 
 
-def _old_events(engine: sa.Engine, before: date, dry_run: bool) -> int:
+def _old_events(begin: Begin, before: date, dry_run: bool) -> int:
     """Events before `before`, deleted with their tags by ranges of their ids."""
     events = SqlEventLogStorageTable
     doomed = 0
-    for first, last in _id_ranges(engine, before):
+    for first, last in _id_ranges(begin, before):
         ids = sa.select(events.c.id).where(
             events.c.id.between(first, last), events.c.timestamp < before, _is_dispensable(events)
         )
-        with engine.begin() as connection:
+        with begin() as connection:
             if dry_run:
                 query = sa.select(sa.func.count()).select_from(ids.subquery())
                 doomed += connection.scalar(query) or 0
@@ -167,7 +171,7 @@ def _old_events(engine: sa.Engine, before: date, dry_run: bool) -> int:
     return doomed
 
 
-def _id_ranges(engine: sa.Engine, before: date) -> Iterator[tuple[int, int]]:
+def _id_ranges(begin: Begin, before: date) -> Iterator[tuple[int, int]]:
     """Ranges of `BATCH` events from the oldest on, until one holds none before `before`."""
     events = SqlEventLogStorageTable
     last = -1
@@ -182,7 +186,7 @@ def _id_ranges(engine: sa.Engine, before: date) -> Iterator[tuple[int, int]]:
         query = sa.select(
             sa.func.min(window.c.id), sa.func.max(window.c.id), sa.func.min(window.c.timestamp)
         )
-        with engine.connect() as connection:
+        with begin() as connection:
             first, last, oldest = connection.execute(query).one()
         if first is None or oldest.date() >= before:
             return
@@ -210,7 +214,7 @@ def _is_dispensable(events: sa.Table) -> sa.ColumnElement[bool]:
     return sa.and_(sa.not_(in_flight), sa.or_(is_passing, is_superseded))
 
 
-def _old_checks(engine: sa.Engine, before: date, dry_run: bool) -> int:
+def _old_checks(begin: Begin, before: date, dry_run: bool) -> int:
     """Evaluations of checks before `before`; each check keeps its latest."""
     checks = AssetCheckExecutionsTable
     later, runs = checks.alias("later"), RunsTable
@@ -224,7 +228,7 @@ def _old_checks(engine: sa.Engine, before: date, dry_run: bool) -> int:
         ),
         ~sa.exists().where(runs.c.run_id == checks.c.run_id, runs.c.status.not_in(_ENDED)),
     )
-    with engine.begin() as connection:
+    with begin() as connection:
         if dry_run:
             query = sa.select(sa.func.count()).select_from(checks).where(is_old)
             return int(connection.scalar(query) or 0)
@@ -232,10 +236,10 @@ def _old_checks(engine: sa.Engine, before: date, dry_run: bool) -> int:
 
 
 @contextmanager
-def _engine(url: str) -> Iterator[sa.Engine]:
+def _transactions(url: str) -> Iterator[Begin]:
     engine = new_engine(url)
     try:
-        yield engine
+        yield partial(transaction, engine, url)
     except sa.exc.DBAPIError as error:
         raise explained(url, error) from None
     finally:

@@ -1,6 +1,6 @@
 """Migrations applied by Alembic: called by `resources.database.migrate` where there are any."""
 
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from alembic import command
@@ -10,12 +10,11 @@ from alembic.util.exc import CommandError
 from autonama_dagster.errors import AutonamaError, DatabaseError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import TABLES, VIEWS
-from resources.connections import engine
+from resources.connections import engine, transaction
 from resources.database import MIGRATIONS, newest_revision
 from resources.database_errors import reason_of
 from resources.database_urls import redacted
 from resources.diagnosis import explained
-from resources.waiting import watched
 
 _LOCK: Final = 0x4155544F  # any constant: two processes must not migrate at once
 
@@ -30,7 +29,7 @@ def upgrade(url: str) -> None:
     """
     made = engine(url)
     try:
-        with made.begin() as connection, watched(url, _server_process(connection)):
+        with transaction(made, url) as connection:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             _check_owner(connection, url)
             connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
@@ -79,8 +78,3 @@ def _check_owner(connection: sa.Connection, url: str) -> None:
         f"{where} is at migration {', '.join(map(str, rows)) or 'none'}, which is not Autonama's: "
         f"{elsewhere}"
     )
-
-
-def _server_process(connection: sa.Connection) -> int:
-    driver: Any = connection.connection.dbapi_connection
-    return int(driver.info.backend_pid)

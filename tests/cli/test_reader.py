@@ -8,10 +8,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import psycopg
 import pytest
 
 import autonama_dagster
 from autonama_dagster.errors import DatabaseError, InputError, SchemaError
+from resources import warehouse
+from resources.database_urls import libpq_url
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DAY = date(2024, 3, 10)
@@ -102,3 +105,11 @@ def test_the_package_alone_is_light():
     assert ended.returncode == 0, ended.stderr
     with pytest.raises(AttributeError, match="has no attribute 'write'"):
         autonama_dagster.write  # noqa: B018
+
+
+def test_a_lock_is_not_waited_for(day, monkeypatch):
+    monkeypatch.setattr(warehouse, "IMPATIENT", {"lock_timeout": "100ms"})
+    with psycopg.connect(libpq_url(day.url), application_name="someone") as holder:
+        holder.execute("LOCK TABLE trading.signals IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseError, match=r"signals is locked by process \d+ \(.*someone"):
+            autonama_dagster.read("signals")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from unittest.mock import patch
@@ -18,6 +19,7 @@ from autonama_dagster.settings import Settings
 from resources import retention
 from resources.database_urls import dagster_url, libpq_url
 from resources.retention import is_on, retain
+from resources.waiting import told_to
 
 grid = dg.MultiPartitionsDefinition(
     {
@@ -246,3 +248,24 @@ def test_nothing_is_deleted_by_default(database):
     assert retain(settings(), database, lambda: "", now=FAR) == []
     with psycopg.connect(libpq_url(database)) as connection:
         assert {count(connection, f"trading.{t}") for t in tables} == {40}
+
+
+def test_who_holds_a_lock_is_named(database):
+    heard, has_heard = [], threading.Event()
+
+    def listen(text):
+        heard.append(text)
+        has_heard.set()
+
+    def work():
+        retain(settings(retention_alerts_days=30), database, lambda: "")
+
+    with told_to(listen), psycopg.connect(database, application_name="holder") as holder:
+        holder.execute("LOCK TABLE trading.alerts IN ACCESS EXCLUSIVE MODE")
+        waiter = threading.Thread(target=work)
+        waiter.start()
+        assert has_heard.wait(60)
+        holder.rollback()
+        waiter.join(60)
+    assert heard[0].startswith("table trading.alerts: holder (server process ")
+    assert heard[1:] == [None]
