@@ -8,7 +8,7 @@ program it is, for those who wait for the run.
 import atexit
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
@@ -27,6 +27,7 @@ PATIENCE: Final = {
     DagsterRunStatus.NOT_STARTED: timedelta(minutes=5),
     DagsterRunStatus.STARTING: timedelta(minutes=5),
     DagsterRunStatus.STARTED: timedelta(minutes=1),
+    DagsterRunStatus.CANCELING: timedelta(minutes=1),
 }
 
 # The server asks after a silent connection: a machine that is gone keeps no lock for hours.
@@ -92,7 +93,7 @@ def lost(instance: DagsterInstance, records: Sequence[RunRecord]) -> list[Dagste
 
 
 def end_lost_runs(instance: DagsterInstance) -> list[str]:
-    """Mark runs as failed whose process was killed, and free what they held in pools.
+    """Mark runs as ended whose process was killed, and free what they held in pools.
 
     Dagster's daemon does so too where it runs; the command line works without one.
     """
@@ -116,7 +117,10 @@ def free_the_dead(instance: DagsterInstance, run_ids: Collection[str]) -> None:
 
 
 def _end(instance: DagsterInstance, run: DagsterRun) -> None:
-    instance.report_run_failed(run, "the run's process died")
+    if run.status is DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, "the run's process died")
+    else:
+        instance.report_run_failed(run, "the run's process died")
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
@@ -196,20 +200,26 @@ class ServiceLock:
         try:
             self._connection.execute("SELECT 1")
         except psycopg.OperationalError:
-            with suppress(DatabaseError):  # it is taken when the database is back
-                self._take()
+            # It is taken when the database is back, and has noticed that the connection is lost.
+            with suppress(DatabaseError, psycopg.Error):
+                if self._holder() != self._title:
+                    self._take()
 
     def _take(self) -> None:
-        connection = _connection(self._url)
-        connection.execute("SELECT set_config('application_name', %s, false)", (self._title,))
-        query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-        if connection.execute(query, (self._name,)).fetchone() != (True,):
-            holder = alive(self._url, [self._name]).get(self._name, "it")
-            connection.close()
-            raise AutonamaError(
-                f"{holder} is already running on this database: use that one, or stop it first"
-            )
-        self._connection = connection
+        with ExitStack() as stack:
+            connection = stack.enter_context(closing(_connection(self._url)))
+            connection.execute("SELECT set_config('application_name', %s, false)", (self._title,))
+            query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+            if connection.execute(query, (self._name,)).fetchone() != (True,):
+                raise AutonamaError(
+                    f"{self._holder() or 'it'} is already running on this database: use that one, "
+                    "or stop it first"
+                )
+            self._connection = connection
+            stack.pop_all()
+
+    def _holder(self) -> str | None:
+        return alive(self._url, [self._name]).get(self._name)
 
 
 def _lock(connection: psycopg.Connection, run_id: str) -> None:

@@ -88,13 +88,14 @@ def test_exactly_the_lost_runs_are_ended(instance):
     )
     living = begun(instance)
     lost = [begun(instance, status) for status in under_way]
-    others = [dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.SUCCESS]
-    left = [begun(instance, status) for status in others]
+    canceling = begun(instance, dg.DagsterRunStatus.CANCELING)
+    ended = begun(instance, dg.DagsterRunStatus.SUCCESS)
     with held(database_of(instance), living.run_id):
-        assert set(end_lost_runs(instance)) == {run.run_id for run in lost}
+        assert set(end_lost_runs(instance)) == {run.run_id for run in [*lost, canceling]}
     assert {status(instance, run) for run in lost} == {dg.DagsterRunStatus.FAILURE}
+    assert status(instance, canceling) is dg.DagsterRunStatus.CANCELED
     assert status(instance, living) is dg.DagsterRunStatus.STARTED
-    assert [status(instance, run) for run in left] == others
+    assert status(instance, ended) is dg.DagsterRunStatus.SUCCESS
 
 
 def test_a_run_of_the_daemon_has_time_to_take_its_lock(instance, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from support import HOLD
 
 from autonama_dagster.errors import AutonamaError, DatabaseError
+from resources.connections import connect
 from resources.database_urls import libpq_url
 from resources.run_locks import ServiceLock, alive, held, hold_to_the_end
 
@@ -98,6 +99,23 @@ def test_a_service_runs_once_and_says_where_until_it_is_killed(database):
         cut(database)
         lock.keep()
         assert alive(database, ["autonama up"])
+
+
+def test_a_service_whose_lost_connection_the_server_still_believes_in_goes_on(database):
+    with ServiceLock(database, "autonama up", "here") as lock:
+        title = lock._title
+        cut(database)
+        with connect(database, autocommit=True) as believed:
+            believed.execute("SELECT set_config('application_name', %s, false)", (title,))
+            believed.execute("SELECT pg_advisory_lock(hashtextextended('autonama up', 0))")
+            lock.keep()
+            assert set(alive(database, ["autonama up"]).values()) == {title}
+        cut(database)
+        lock.keep()
+        assert set(alive(database, ["autonama up"]).values()) == {title}
+        cut(database)
+        with ServiceLock(database, "autonama up", "elsewhere"), pytest.raises(AutonamaError):
+            lock.keep()
 
 
 def cut(url):
