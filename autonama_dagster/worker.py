@@ -2,8 +2,11 @@
 
 import gc
 import importlib
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from typing import Any
 
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.jobs import Started, StepRun, announce, run_step
@@ -12,15 +15,40 @@ from autonama_dagster.settings import load_settings
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.instance import open_instance
+from resources.waiting import Wait
 
 # By name, as every process of Dagster loads it: the definitions hold the job that runs us.
 _LOCATION = importlib.import_module("autonama_dagster.definitions")  # as in workspace.yaml
 
 
+class Outlet:
+    """The worker's end of the pipe: its threads send side by side, each message as a whole."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def send(self, message: Any) -> None:
+        """Send a message.
+
+        Raises
+        ------
+        OSError
+            Nobody reads any more.
+        """
+        with self._lock:
+            self._pipe.send(message)
+
+    def tell(self, whom: str | None) -> None:
+        """Say for whom this process waits, to whoever still listens."""
+        with suppress(OSError):
+            self.send(Wait(whom))
+
+
 class Runner:
     """The code location, loaded in a worker process, with a memory of the exchange's answers."""
 
-    def __init__(self, pipe: Connection, tags: Mapping[str, str]) -> None:
+    def __init__(self, pipe: Outlet, tags: Mapping[str, str]) -> None:
         self._pipe = pipe
         self._tags = tags
         settings = load_settings()

@@ -28,7 +28,7 @@ from resources.waiting import Wait, introduce, tell, told_to
 Requests = Callable[[int, int], None]
 Task = Sequence[Step]  # one after the other in one process
 
-PATIENCE: Final = 10.0  # seconds in which an interrupted run can say that it was
+PATIENCE: Final = 5.0  # seconds in which an interrupted run can say that it was
 
 
 class WorkerProcess:
@@ -201,14 +201,15 @@ def _work(pipe: Connection, environment: Mapping[str, str], tags: Mapping[str, s
     os.environ.update(environment)
     introduce("worker")
     importlib.import_module(PRELOADED)
-    from autonama_dagster.worker import Runner, told  # noqa: PLC0415
+    from autonama_dagster.worker import Outlet, Runner, told  # noqa: PLC0415
 
+    outlet = Outlet(pipe)
     try:
         task = pipe.recv()
         with (
             listening(),
-            told_to(lambda whom: pipe.send(Wait(whom))),
-            closing(Runner(pipe, tags)) as runner,
+            told_to(outlet.tell),
+            closing(Runner(outlet, tags)) as runner,
         ):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             while True:
@@ -218,7 +219,7 @@ def _work(pipe: Connection, environment: Mapping[str, str], tags: Mapping[str, s
         pass
     except Exception as error:  # noqa: BLE001 - while it opens or ends, e.g. the server is gone
         with suppress(OSError):
-            pipe.send(told(error))
+            outlet.send(told(error))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(0)  # Python would take two seconds to free what ends with the process

@@ -164,7 +164,7 @@ class _Watcher:
     """A thread that looks at statements that take long; it starts with the first of them."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a listener may write to the database
         self._entries: dict[_Watch, None] = {}
         self._thread: threading.Thread | None = None
 
@@ -178,8 +178,8 @@ class _Watcher:
     def remove(self, entry: _Watch) -> None:
         with self._lock:
             del self._entries[entry]
-        if entry.is_told:
-            tell(None)
+            if entry.is_told:
+                tell(None)
 
     def _run(self) -> None:
         while True:
@@ -209,7 +209,7 @@ class _Watcher:
             if not found or entry not in self._entries:
                 return
             entry.is_told = True
-        tell(_sentence(found))
+            tell(_sentence(found))  # here, so that it comes before the end of the wait
 
 
 def _sentence(found: list[tuple[str, int, str, str, str | None, str | None]]) -> str:

@@ -1,9 +1,11 @@
 """Worker processes: what is said when one is lost, and that none outlives its parent."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 
 import psutil
@@ -12,6 +14,7 @@ from scan_support import DAY, opened_project
 
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.planner import Step
+from autonama_dagster.worker import Outlet
 from autonama_dagster.workers import Workers
 
 PATIENCE = 60  # seconds for a process to end
@@ -148,3 +151,22 @@ def test_what_lies_in_the_current_directory_is_not_loaded(tmp_path):
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert answer.stdout.split() == ["True", "True", "None"]
+
+
+def test_messages_of_two_threads_arrive_whole():
+    ours, theirs = multiprocessing.Pipe()
+    outlet = Outlet(theirs)
+    texts = {letter: letter * 100_000 for letter in "ab"}  # longer than what is written at once
+    threads = [
+        threading.Thread(target=lambda t=t: [outlet.send(t) for _ in range(100)])
+        for t in texts.values()
+    ]
+    for thread in threads:
+        thread.start()
+    arrived = []
+    while len(arrived) < 200:
+        assert ours.poll(60)
+        arrived.append(ours.recv())
+    assert sorted(arrived) == 100 * [texts["a"]] + 100 * [texts["b"]]
+    ours.close()
+    outlet.tell("somebody")  # nobody listens any more

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from resources import waiting
 from resources.connections import connect
 from resources.database_urls import libpq_url
 from resources.waiting import EVERY, FIRST, QUIET, introduce, tell, told_to, wait_until
@@ -124,3 +125,22 @@ def test_a_statement_that_waits_for_a_lock_says_who_holds_it(database, taken, wh
         connection.rollback()
         waiter.join(60)
         assert heard[1:] == [None]
+
+
+def test_the_end_of_a_wait_is_told_after_the_wait(database, told, monkeypatch):
+    """Also where the statement ends while it is being told of."""
+    entry = waiting._Watch(database, 0)
+    watcher = waiting._Watcher()
+    watcher._entries[entry] = None
+    ended = threading.Thread(target=watcher.remove, args=(entry,))
+
+    def sentence(_):
+        ended.start()
+        ended.join(0.2)
+        return "a table"
+
+    monkeypatch.setattr(waiting, "_sentence", sentence)
+    monkeypatch.setattr(waiting, "_BLOCKERS", "SELECT %(pid)s")
+    watcher._look(entry)
+    ended.join()
+    assert told == ["a table", None]
