@@ -8,8 +8,10 @@ _OTHERS = 0o077
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder, and its missing parents; close it to others where it is ours."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder, and its missing parents, for us alone; close it where it is there and ours."""
+    for missing in reversed([p for p in path.parents if not p.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     found = path.stat()
     if found.st_mode & _OTHERS and found.st_uid == os.geteuid():
         path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)

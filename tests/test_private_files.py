@@ -26,7 +26,7 @@ def open_umask():
 
 def test_folders_and_files_are_the_owners(tmp_path):
     folder = private_folder(tmp_path / "a" / "b")
-    assert (mode(folder), mode(folder.parent)) == (0o700, 0o777)
+    assert (mode(folder), mode(folder.parent)) == (0o700, 0o700)
     folder.chmod(0o755)
     assert mode(private_folder(folder)) == 0o700
     write_private(folder / "file", "text")

@@ -7,7 +7,8 @@ import click
 from autonama_dagster.cli.db_admin import drop, reader, retain
 from autonama_dagster.cli.db_backup import backup, restore
 from autonama_dagster.errors import InputError
-from autonama_dagster.settings import load_settings
+from autonama_dagster.private_files import private_folder
+from autonama_dagster.settings import load_settings, project_dir
 from resources.database import (
     embedded_server,
     migrate,
@@ -53,7 +54,10 @@ def start() -> None:
     Example:
       autonama db start
     """  # noqa: D301
-    migrate(project_url(load_settings()))
+    settings = load_settings()
+    if settings.database_url is None:
+        private_folder(project_dir() / ".autonama")  # a new home is made
+    migrate(project_url(settings))
     _status()
 
 

@@ -468,6 +468,16 @@ def test_a_new_home_is_made(run, home):
         EmbeddedPostgres(new).destroy()
 
 
+def test_a_server_is_started_in_a_new_home(run, home):
+    new = home / "new" / "home"
+    try:
+        ended = run("--home", new, "db", "start")
+        assert ended.code == 0, ended.err
+        assert EmbeddedPostgres(new).pid() is not None
+    finally:
+        EmbeddedPostgres(new).destroy()
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [
