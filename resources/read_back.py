@@ -130,7 +130,8 @@ def _sum_of(of: Table, name: str, column: pa.ChunkedArray) -> tuple[str, Any]:
     if pa.types.is_boolean(kind):
         return f'sum("{name}"::int)', pc.sum(pc.cast(column, pa.int64())).as_py()
     if pa.types.is_integer(kind):
-        return f'sum("{name}")::bigint', pc.sum(column).as_py()
+        total = pc.sum(pc.cast(column, pa.decimal128(38))).as_py()  # it may exceed 64 bits
+        return f'sum("{name}")::text', None if total is None else str(total)
     return f'sum("{name}")', pc.sum(column).as_py()
 
 

@@ -115,8 +115,8 @@ class Warehouse:
         SchemaError
             The database refuses the values or does not know a column.
         """
-        connection = self._connection()
         try:
+            connection = self._connection()
             with watched(self.url, self._local.pid):
                 with connection.cursor() as cursor:
                     yield cursor

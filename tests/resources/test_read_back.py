@@ -94,15 +94,26 @@ def test_a_row_among_thousands_is_noticed(warehouse, database, does, says):
         warehouse.write("regression_bands", Batch(rows), scope, STAMPS)
 
 
-def test_rows_added_by_a_trigger_are_noticed(warehouse, database):
+def test_a_trigger_that_leaves_our_rows_alone_is_no_fault(warehouse, database):
     meddle(database, "regression_bands", "RETURN NULL;", "WHEN (false)")
-    run(
-        database,
-        "CREATE OR REPLACE FUNCTION public.meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "IF NEW.symbol = 'AAA' THEN INSERT INTO trading.regression_bands SELECT (NEW).*; END IF; "
-        "RETURN NEW; END $$",
-    )
-    assert write_bands(warehouse).rows == 4  # never fires: a trigger alone is no fault
+    assert write_bands(warehouse).rows == 4
+
+
+def test_a_row_that_a_trigger_adds_is_noticed(warehouse, database):
+    added = "NEW.date = NEW.date + 1; INSERT INTO trading.regression_bands SELECT NEW.*;"
+    meddle(database, "regression_bands", f"{added} NEW.date = NEW.date - 1; RETURN NEW;",
+           f"{WHEN[:-1]} AND NEW.date < '2024-01-02')")  # fmt: skip
+    rows = Batch(bands(["AAA", "BBB"], DAYS[:1]))
+    with pytest.raises(DatabaseError, match="2 rows were sent and 3 are there") as raised:
+        warehouse.write("regression_bands", rows, SCOPE, STAMPS)
+    mended(database, raised.value)
+    assert warehouse.write("regression_bands", rows, SCOPE, STAMPS).rows == 2
+
+
+def test_whole_numbers_whose_sum_has_more_than_64_bits_are_written(warehouse):
+    rows = bands(["AAA", "BBB"], DAYS).assign(n_obs=2**62)
+    assert warehouse.write("regression_bands", Batch(rows), SCOPE, STAMPS).rows == 4
+    assert warehouse.read("regression_bands")["n_obs"].eq(2**62).all()
 
 
 @pytest.mark.parametrize("does", ["RETURN NULL;", "NEW.close = 1; RETURN NEW;"])
