@@ -78,7 +78,7 @@ class Guard:
 
     def _is_same(self, origin: str, host: str) -> bool:
         """Whether a page of the origin is ours: same host and port as the request, or public."""
-        if self.public_url is not None and origin.rstrip("/") == _origin(self.public_url):
+        if self.public_url is not None and origin.lower() == _origin(self.public_url):
             return True
         scheme, _, place = origin.partition("://")
         return scheme in {"http", "https"} and place.lower() == host.lower()
@@ -144,7 +144,7 @@ def _hostname(url: str | None) -> str | None:
 
 def _origin(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc}".lower()  # as browsers write it
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -73,14 +73,22 @@ def test_other_names_are_refused_to_read_too(ui, host):
 
 
 def test_a_request_of_two_hosts_is_refused():
-    headers = [("host", OURS), ("host", "evil.example")]
-    assert Guard().refusal(headers, is_read=True)
+    for other in ("evil.example", "localhost"):  # a proxy may look at either
+        assert Guard().refusal([("host", OURS), ("host", other)], is_read=True)
 
 
 def test_a_program_of_http_1_0_names_no_host():
     assert Guard().refusal([], is_read=True) is None
     assert Guard().refusal([], is_read=False) is None
     assert Guard().refusal([("origin", "http://evil.example")], is_read=False)
+
+
+def test_a_public_address_may_be_written_in_capitals():
+    guard = Guard(public_url="https://UI.Example.com/")
+    headers = [("host", "ui.example.com"), ("origin", "https://ui.example.com")]
+    assert guard.refusal(headers, is_read=False) is None
+    inside = [("host", OURS), headers[1]]  # of a proxy that names the server
+    assert guard.refusal(inside, is_read=False) is None
 
 
 def test_a_network_that_is_served_may_use_addresses_but_no_names():
