@@ -157,5 +157,5 @@ def test_a_table_of_dagsters_that_was_changed_is_no_table_of_ours(run, morning):
         (line,) = problems(run("status"))
     finally:
         execute(url, "ALTER TABLE instigators RENAME COLUMN zz TO status")
-    assert line.startswith("runs are unknown: database postgresql://")
+    assert line.startswith("cannot read Dagster's runs: database postgresql://")
     assert 'failed: column "status" does not exist' in line

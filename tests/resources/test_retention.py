@@ -267,5 +267,5 @@ def test_who_holds_a_lock_is_named(database):
         assert has_heard.wait(60)
         holder.rollback()
         waiter.join(60)
-    assert heard[0].startswith("table trading.alerts: holder (server process ")
+    assert heard[0].startswith("table trading.alerts, held by holder (server process ")
     assert heard[1:] == [None]
