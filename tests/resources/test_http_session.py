@@ -315,14 +315,6 @@ def test_nothing_is_asked_through_a_connection_that_is_made_too_late(monkeypatch
         proxy.close()
 
 
-def test_a_proxy_that_drips_before_it_connects_is_hung_up_on(monkeypatch):
-    with answering(OK + b"X: " + b"a" * 500, drip=0.02) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with pytest.raises(SlowAnswerError):
-            get("https://exchange.invalid/prices", Limits(1 << 20, 0.3))
-        assert proxy.ended.wait(10), "the connection is still open"
-
-
 def test_nothing_is_asked_in_another_way():
     root = Path(__file__).parents[2]
     other = re.compile(
