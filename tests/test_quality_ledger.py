@@ -243,7 +243,7 @@ def test_the_checks_of_a_day_see_members_that_leave_and_members_without_data(ope
     lenient = {**given, "settings": opened.settings.model_copy(update={"quality_churn_pct": 100})}
     assert evaluate(churn_check(), **lenient).passed
     assert not coverage.passed
-    assert coverage.metadata["bad"].value == f"{DAY}: 66.7 %, without {ETH}"
+    assert coverage.metadata["bad"].value == f"{DAY}: 66.7 %, missing {ETH}"
     lenient["settings"] = opened.settings.model_copy(update={"quality_coverage_pct": 60})
     assert evaluate(coverage_check(), **lenient).passed
 
