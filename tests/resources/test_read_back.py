@@ -104,7 +104,7 @@ def test_a_row_that_a_trigger_adds_is_noticed(warehouse, database):
     meddle(database, "regression_bands", f"{added} NEW.date = NEW.date - 1; RETURN NEW;",
            f"{WHEN[:-1]} AND NEW.date < '2024-01-02')")  # fmt: skip
     rows = Batch(bands(["AAA", "BBB"], DAYS[:1]))
-    with pytest.raises(DatabaseError, match="2 rows were sent and 3 are there") as raised:
+    with pytest.raises(DatabaseError, match="2 rows were sent but 3 are stored") as raised:
         warehouse.write("regression_bands", rows, SCOPE, STAMPS)
     mended(database, raised.value)
     assert warehouse.write("regression_bands", rows, SCOPE, STAMPS).rows == 2
