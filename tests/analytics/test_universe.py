@@ -236,6 +236,11 @@ def test_a_copy_counts_on_its_day_alone_and_not_without_a_trade():
     assert "copied" not in set(frame["exclusion_reason"].dropna())
 
 
+def test_a_pair_without_a_candle_is_no_copy_of_itself_the_day_before():
+    frame = ranked(series("AAA", last(31)[:-1]), series("BBB", last(31)), days=(D - 1, D))
+    assert frame["exclusion_reason"].dropna().tolist() == ["no_candle"]
+
+
 def test_input_hash_covers_the_thirty_one_candles_and_the_symbol():
     candles = series("ABC", last(40))
 

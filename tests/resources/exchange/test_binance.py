@@ -607,7 +607,18 @@ def test_a_list_of_nothing_but_odd_entries_is_garbage(server, connect, reply, en
 
 @pytest.mark.parametrize("endpoint", ["time", "24hr"])
 @pytest.mark.parametrize(
-    "value", [1_703_894_700, 0, -1, 1_703_894_700_000_000, 10**18, 10**30, "1703894700000", 1.7e12]
+    "value",
+    [
+        1_703_894_700,
+        0,
+        -1,
+        10_413_792_000_000,
+        1_703_894_700_000_000,
+        10**18,
+        10**30,
+        "1703894700000",
+        1.7e12,
+    ],
 )
 def test_a_clock_that_cannot_be_one_is_refused(server, connect, reply, endpoint, value):
     key = "serverTime" if endpoint == "time" else "closeTime"
