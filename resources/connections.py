@@ -6,6 +6,7 @@ connection to a database, at the cost of one round trip.
 """
 
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
@@ -120,11 +121,11 @@ def bulk(url: str, settings: dict[str, str] | None = None) -> "dbapi.Connection"
 
     check(url)
     own = {"application_name": own_name(), **(settings or {})}
-    more = "".join(f", set_config('{k}', '{v}', false)" for k, v in own.items())
+    more = "".join(f", set_config(${2 * n + 1}, ${2 * n + 2}, false)" for n in range(len(own)))
     try:
         connection = dbapi.connect(libpq_url(url))
         with connection.cursor() as cursor:
-            cursor.execute(_PIN + more)
+            cursor.execute(_PIN + more, tuple(chain.from_iterable(own.items())))
             cursor.fetchall()
         connection.commit()
     except Error as error:

@@ -148,7 +148,8 @@ def test_a_wrong_password(scene, say, postgres):
             assert code == 1
             assert "password authentication failed" in said
     finally:
-        with psycopg.connect(scene.url) as connection:
+        database = psycopg.conninfo.conninfo_to_dict(libpq_url(scene.url))["dbname"]
+        with psycopg.connect(postgres.admin_url(database)) as connection:
             connection.execute(f"DROP OWNED BY {user}")
             connection.execute(f"DROP ROLE {user}")
 
@@ -195,8 +196,7 @@ def test_a_statement_that_the_database_refuses(scene, say):
         with psycopg.connect(scene.url) as connection:
             connection.execute("ALTER TABLE trading.hidden RENAME TO universe")
     stored = kept(scene)
-    assert "universe" in stored
-    assert "does not exist" in stored
+    assert "trading.universe was changed by hand" in stored
     check(stored)
     assert list(scene.folder.rglob("compute_logs/*.err")), "nothing was captured"
 

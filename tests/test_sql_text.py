@@ -35,6 +35,10 @@ CANDLES_VIEW = (
     'high, low, close, volume\\nFROM trading.{t.name}\\n" for t in INTRADAY))'
 )
 
+SESSION = (
+    "', '.join((f\"set_config('{name}', '{value}', false)\" for name, value in SESSION.items()))"
+)
+
 # Of single modules, each looked at: where the name or clause comes from.
 ALLOWED = {
     "autonama_dagster/schemas/ddl.py": {"what", "text"},  # no input
@@ -46,8 +50,26 @@ ALLOWED = {
         "MAX_OVERNIGHT_RATIO",
     },
     "resources/candle_faults.py": {"numbers"},  # columns of a candle
+    "resources/connections.py": {  # constants of ours, and numbers of bound values
+        "_PIN",
+        "more",
+        SESSION,
+    },
+    "resources/database.py": {"_LOCK_TIMEOUT_S"},
+    "resources/diagnosis.py": {"_LOCK_TIMEOUT_S"},
     "resources/dagster_storage.py": {"table.name", "names"},  # Dagster's tables and columns
     "resources/ledger.py": {"current", "also"},  # of constants
+    "resources/read_back.py": {  # of the registry; and a hint, which is printed
+        "', '.join(chosen)",
+        "', '.join(of.key)",
+        "mend",
+        "name",
+        "of.key[0]",
+        "of.name",
+        "stage",
+        "staged",
+        "stored",
+    },
     "resources/revisions.py": {  # of the registry
         "select_list(kept, kept.columns)",
         "select_list(of, of.columns)",
@@ -55,7 +77,11 @@ ALLOWED = {
         "keys",
         "qualified(REVISIONS['ohlcv_1d'])",
     },
+    "resources/schema_check.py": {"of.name"},  # a hint, which is printed
     "resources/statements.py": {  # of the registry
+        "' AND '.join((f'r.{k} = t.{k}' for k in of.key))",
+        "said",
+        "said.replace('t.', 'r.')",
         "_columns(of)",
         "_differs(of, 's')",
         "chosen",

@@ -280,7 +280,7 @@ def test_parts_and_samples_name_what_is_stored(stored):
     sample = sample_of(warehouse, START, DAY, ("BTCUSDT",), 2)
     assert sample == sample_of(warehouse, START, DAY, ("BTCUSDT",), 2)
     assert sum(len(part.symbols) for part in sample) == 2
-    with pytest.raises(InputError, match="no signal of NOPE on"):
+    with pytest.raises(InputError, match="no signals of NOPE are stored on"):
         parts_of(warehouse, START, DAY, ("NOPE",))
 
 
