@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from resources.embedded_postgres import EmbeddedPostgres
 from resources.warehouse import Warehouse
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _hears_ctrl_c() -> None:
+    """A shell starts background jobs deaf to it, and programs inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +83,8 @@ def database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield postgres.url(name)
-    with psycopg.connect(admin, autocommit=True) as connection:
+    # The superuser: nobody else may end a session of the server's own, such as autovacuum's.
+    with psycopg.connect(libpq_url(postgres.admin_url("postgres")), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

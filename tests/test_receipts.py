@@ -134,7 +134,7 @@ def test_a_signal_that_is_not_stored_names_the_latest(scanned):
         InputError, match=rf"no signal of BTCUSDT on 2023-12-01 .*latest is of {DAY}"
     ):
         read_receipt(scanned.warehouse, scanned.settings, "BTCUSDT", date(2023, 12, 1))
-    with pytest.raises(InputError, match="no signal of NOPEUSDT is stored: run `autonama scan`"):
+    with pytest.raises(InputError, match="no signal of NOPEUSDT is stored; did you mean"):
         read_receipt(scanned.warehouse, scanned.settings, "NOPEUSDT", DAY)
 
 

@@ -84,7 +84,7 @@ def test_a_pair_nobody_knows_is_one_line(opened, name):
     known = opened.settings
     opened.settings = known.model_copy(update={name: ("NOPEUSDT",)})
     try:
-        with pytest.raises(AutonamaError, match=f"AUTONAMA_{name.upper()} names NOPEUSDT") as e:
+        with pytest.raises(AutonamaError, match=f"AUTONAMA_{name.upper()} contains NOPEUSDT") as e:
             opened.scanner().scan(DAY)
     finally:
         opened.settings = known

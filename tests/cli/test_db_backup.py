@@ -61,7 +61,7 @@ def empty(postgres, monkeypatch, request):
 
     urls["use"] = use
     yield urls
-    with psycopg.connect(libpq_url(postgres.url("postgres")), autocommit=True) as connection:
+    with psycopg.connect(libpq_url(postgres.admin_url("postgres")), autocommit=True) as connection:
         for database in (name, f"{name}_dagster"):
             connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
 

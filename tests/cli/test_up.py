@@ -369,8 +369,8 @@ def check_that_another_is_refused(up, home):
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == (
-        f"autonama: autonama up at http://127.0.0.1:{up.port}, process {up.process.pid} runs on "
-        "this database: use that one, or stop it first\n"
+        f"autonama: autonama up at http://127.0.0.1:{up.port}, process {up.process.pid} is "
+        "already running on this database: use that one, or stop it first\n"
     )
 
 
