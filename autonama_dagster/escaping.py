@@ -15,6 +15,7 @@ from typing import Any, Final
 
 _FORMULA: Final = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20']|[\t\r\n]")  # also full-width
 _PUNCTUATION: Final = re.compile(r"([!-/:-@\[-`{-~])")  # all of ASCII's, as CommonMark has it
+_LOGIN: Final = re.compile(r"(?<=://)[^/\s@]*@")
 _LONGEST_FILE_NAME: Final = 200  # bytes; file systems take 255, and an ending follows
 
 
@@ -40,6 +41,11 @@ def without_controls(text: str) -> str:
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else _escape(c) for c in text)
+
+
+def without_login(text: str) -> str:
+    """Text in which every URL's user and password is replaced by `***`."""
+    return _LOGIN.sub("***@", text)
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Sequence[Any]], end: str = "\n") -> str:

@@ -54,3 +54,14 @@ def typed_name(text: str) -> str:
         As `pair_name`.
     """
     return pair_name(unicodedata.normalize("NFKC", text.strip().upper()))
+
+
+def parse_symbols(text: str) -> tuple[str, ...]:
+    """Names of a comma-separated list, each once, in capitals.
+
+    Raises
+    ------
+    ValueError
+        One is no name of a pair.
+    """
+    return tuple(dict.fromkeys(typed_name(s) for s in text.split(",") if s.strip()))

@@ -32,7 +32,8 @@ from pydantic_settings import (
 
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
-from autonama_dagster.pair_names import pair_name, typed_name
+from autonama_dagster.escaping import without_login
+from autonama_dagster.pair_names import pair_name, parse_symbols
 from autonama_dagster.private_files import is_open_to_others
 from autonama_dagster.setting_files import (
     NOT_OURS,
@@ -247,6 +248,14 @@ class Settings(BaseSettings):
         _ = urlsplit(value or "").port  # its ValueError says what is wrong
         return value
 
+    @field_validator("archive_location")
+    @classmethod
+    def _is_url_or_folder(cls, value: str) -> str:
+        scheme, separator, _ = value.partition("://")
+        if separator and scheme not in ("http", "https"):
+            raise ValueError("is neither an http:// or https:// URL nor a folder")
+        return value
+
     @field_validator("alert_webhook")
     @classmethod
     def _is_http(cls, value: SecretStr | None) -> SecretStr | None:
@@ -275,17 +284,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Explicit values win over the environment, the environment over files."""
         return init_settings, env_settings, dotenv_settings
-
-
-def parse_symbols(text: str) -> tuple[str, ...]:
-    """Names of a comma-separated list, each once, in capitals.
-
-    Raises
-    ------
-    ValueError
-        One is no name of a pair.
-    """
-    return tuple(dict.fromkeys(typed_name(s) for s in text.split(",") if s.strip()))
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -393,5 +391,5 @@ def _describe(location: str, error: Any) -> str:
     name = env_name(location) if location in Settings.model_fields else location
     message = str(error["msg"]).removeprefix("Value error, ")
     secret = any(word in name.upper() for word in ("URL", "KEY", "SECRET", "WEBHOOK"))
-    shown = "" if secret else f"={' '.join(str(error['input']).split())[:200]}"
+    shown = "" if secret else f"={without_login(' '.join(str(error['input']).split()))[:200]}"
     return f"{name}{shown}: {message[0].lower()}{message[1:]}; fix it and try again"

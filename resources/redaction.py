@@ -6,10 +6,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
+from autonama_dagster.escaping import without_login
 from autonama_dagster.settings import Settings
 
 _HIDDEN: Final = "***"
-_LOGIN: Final = re.compile(r"(?<=://)[^/\s@]*@")
 _OPTION: Final = re.compile(r"(?i)\b(\w*(?:password|passwd|secret|token|api_?key))=[^\s&'\"]+")
 
 
@@ -21,7 +21,7 @@ def without_secrets(text: str, settings: Settings) -> str:
     """
     for secret in sorted(_secrets(settings), key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
-    return _OPTION.sub(rf"\1={_HIDDEN}", _LOGIN.sub(f"{_HIDDEN}@", text))
+    return _OPTION.sub(rf"\1={_HIDDEN}", without_login(text))
 
 
 def _secrets(settings: Settings) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support import as_users_own
+from support import as_users_own, drop_databases
 
 from resources.database import migrate
 from resources.database_urls import libpq_url
@@ -83,9 +83,7 @@ def database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield postgres.url(name)
-    # The superuser: nobody else may end a session of the server's own, such as autovacuum's.
-    with psycopg.connect(libpq_url(postgres.admin_url("postgres")), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    drop_databases(postgres, name)
 
 
 @pytest.fixture

@@ -23,6 +23,16 @@ def as_users_own(server):
         connection.execute("ALTER ROLE autonama CREATEDB CREATEROLE")
 
 
+def drop_databases(server, *names):
+    """Drop databases of an embedded server, whoever is connected.
+
+    As the superuser: nobody else may end a session of the server's own, such as autovacuum's.
+    """
+    with psycopg.connect(server.admin_url("postgres"), autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def bands(symbols: list[str], days: list[str], close: float = 10.0) -> pd.DataFrame:
     """Rows of `regression_bands`, without what the write stamps."""
     rows = [

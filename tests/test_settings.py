@@ -72,6 +72,14 @@ def test_a_settings_file_that_is_not_there_is_named(monkeypatch):
         load_settings()
 
 
+@pytest.mark.parametrize("setting", ["ARCHIVE_LOCATION", "EXCHANGE_URL", "ALERT_WEBHOOK"])
+def test_a_refused_address_is_told_without_its_login(monkeypatch, setting):
+    monkeypatch.setenv(f"AUTONAMA_{setting}", "ftp://me:planted@mirror.example/x")
+    with pytest.raises(InputError, match=f"AUTONAMA_{setting}") as caught:
+        load_settings()
+    assert "planted" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["BINANCE_API_SECRET", "BINANCE_SECRET"])
 def test_both_names_of_the_secret_are_read_and_never_shown(monkeypatch, name):
     monkeypatch.setenv("BINANCE_API_KEY", "planted-key")

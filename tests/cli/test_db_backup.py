@@ -11,6 +11,7 @@ import zipfile
 import psycopg
 import pytest
 from psycopg import sql
+from support import drop_databases
 
 from resources import backup as backups
 from resources.backup_file import appearing
@@ -61,9 +62,7 @@ def empty(postgres, monkeypatch, request):
 
     urls["use"] = use
     yield urls
-    with psycopg.connect(libpq_url(postgres.admin_url("postgres")), autocommit=True) as connection:
-        for database in (name, f"{name}_dagster"):
-            connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+    drop_databases(postgres, name, f"{name}_dagster")
 
 
 @pytest.fixture(scope="session")

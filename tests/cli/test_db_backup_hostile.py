@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from support import drop_databases
 
 from autonama_dagster.errors import InputError
 from resources import backup as backups
@@ -39,9 +40,7 @@ def empty(postgres, monkeypatch, request):
         postgres.ensure_database(database)
     monkeypatch.setenv("DATABASE_URL", postgres.url(name))
     yield name
-    with psycopg.connect(postgres.admin_url("postgres"), autocommit=True) as connection:
-        for database in (name, f"{name}_dagster"):
-            connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+    drop_databases(postgres, name, f"{name}_dagster")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
-from support import free_port
+from support import drop_databases, free_port
 
 from autonama_dagster.errors import DatabaseError
 from resources import connections
@@ -37,8 +37,8 @@ def database_of(postgres, name, *, encoding="UTF8"):
     """URL of a new database of an encoding."""
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
-        yield postgres.url(name)
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    yield postgres.url(name)
+    drop_databases(postgres, name)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from dagster_postgres import DagsterPostgresStorage
+from support import drop_databases
 
 from resources.dagster_storage import AutonamaStorage
 from resources.dagster_tables import make_tables
@@ -31,9 +32,7 @@ def make(postgres):
         return dagster_url(postgres.url(name))
 
     yield call
-    with psycopg.connect(libpq_url(postgres.url("postgres")), autocommit=True) as connection:
-        for name in made:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    drop_databases(postgres, *made)
 
 
 def facts(postgres, name):
