@@ -1,12 +1,14 @@
 """What a number was made from: hashes of its candles, its parameters and the code itself."""
 
+import ast
 import hashlib
 import io
 import json
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from importlib import metadata, resources
+from pathlib import Path
 from typing import TypeAlias
 
 from autonama_dagster.analytics.candles import Candles
@@ -15,6 +17,7 @@ from autonama_dagster.analytics.windows import Windows
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 _DIGEST_CHARS = 12
+_PROJECT = "autonama_dagster."
 _NO_CODE = {tokenize.ENCODING, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT}
 
 
@@ -65,26 +68,49 @@ def code_version() -> str:
     """Version of the package and of its formulas, e.g. "0.1.0+3f2a9c1b4d5e".
 
     The second part is a digest of the modules of `autonama_dagster.analytics`: it changes with
-    their code, not with comments, docstrings, blank lines, the path of the checkout or the version
+    their code, not with comments, docstrings, blank lines, the folder of a module or the version
     of Python. Code that runs from a checkout without being installed is of version "0".
     """
     try:
         version = metadata.version("autonama")
     except metadata.PackageNotFoundError:
         version = "0"
-    package = resources.files("autonama_dagster.analytics")
-    sources = {
-        module.name: module.read_text(encoding="utf-8")
-        for module in package.iterdir()
-        if module.name.endswith(".py")
-    }
+    package = Path(str(resources.files("autonama_dagster.analytics")))
+    sources = [
+        (module.stem, module.read_text(encoding="utf-8"))
+        for module in package.rglob("*.py")
+        if module.stem != "__init__"
+    ]
     return f"{version}+{_digest(sources)}"
 
 
-def _digest(sources: Mapping[str, str]) -> str:
-    """First 12 hex digits of the SHA-256 of the modules' code, by file name."""
-    code = {name: _code(source) for name, source in sources.items()}
-    return params_hash(code)[:_DIGEST_CHARS]
+def _digest(sources: Collection[tuple[str, str]]) -> str:
+    """First 12 hex digits of the SHA-256 of the modules' code, by their names.
+
+    Where a module lies does not count: of what it imports from this project, only the names of the
+    module and of what is taken from it.
+    """
+    names = {name for name, _ in sources}
+    modules: list[Json] = []
+    for name, source in sorted(sources):
+        imports, rest = _without_own_imports(source, names)
+        modules.append([name, imports, _code(rest)])
+    return params_hash({"modules": modules})[:_DIGEST_CHARS]
+
+
+def _without_own_imports(source: str, modules: Collection[str]) -> tuple[list[Json], str]:
+    """What a module imports from this project, in order of the names, and the source without it."""
+    lines = source.splitlines()
+    imported: set[tuple[str, str, str]] = set()
+    for node in reversed(ast.parse(source).body):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PROJECT):
+            module = (node.module or "").rpartition(".")[2]
+            imported |= {
+                ("" if alias.name in modules else module, alias.name, alias.asname or "")
+                for alias in node.names
+            }
+            del lines[node.lineno - 1 : node.end_lineno]
+    return [list(names) for names in sorted(imported)], "\n".join(lines)
 
 
 def _code(source: str) -> str:

@@ -187,10 +187,53 @@ def test_code_is_what_is_left_without_comments_docstrings_and_blank_lines():
 
 
 def test_digest_is_the_same_on_every_python():
-    assert hashing._digest({"price.py": SOURCE, "empty.py": ""}) == "d43d1991f5e3"
+    assert hashing._digest([("price", SOURCE), ("empty", "")]) == "bc30e6434c4c"
 
 
-def test_digest_knows_file_names_but_not_their_order():
-    a, b = {"a.py": "x = 1", "b.py": "y = 2"}, {"b.py": "y = 2", "a.py": "x = 1"}
+def test_digest_knows_the_names_of_modules_but_not_their_order():
+    a, b = [("a", "x = 1"), ("b", "y = 2")], [("b", "y = 2"), ("a", "x = 1")]
     assert hashing._digest(a) == hashing._digest(b)
-    assert hashing._digest(a) != hashing._digest({"a.py": "y = 2", "b.py": "x = 1"})
+    assert hashing._digest(a) != hashing._digest([("a", "y = 2"), ("b", "x = 1")])
+
+
+def test_two_modules_of_one_name_in_two_folders_both_count():
+    one = hashing._digest([("events", "x = 1"), ("events", "y = 2")])
+    assert one != hashing._digest([("events", "x = 1"), ("events", "y = 3")])
+
+
+IMPORTING = """from math import exp
+
+from autonama_dagster.analytics import rows
+from autonama_dagster.analytics.channel import (
+    OK,
+    fit,
+)
+from autonama_dagster.errors import SchemaError
+
+print(exp, rows, OK, fit, SchemaError)
+"""
+MOVED = """from math import exp
+
+from autonama_dagster.analytics.candles import rows
+from autonama_dagster.analytics.scan.channel import OK, fit
+from autonama_dagster.errors import SchemaError
+
+print(exp, rows, OK, fit, SchemaError)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "is_same"),
+    [
+        (MOVED, True),
+        (MOVED.replace("OK, fit\n", "OK, fit as fit\n"), False),
+        (MOVED.replace("scan.channel", "scan.chance"), False),
+        (MOVED.replace("import exp", "import log as exp"), False),
+    ],
+)
+def test_digest_knows_what_is_imported_but_not_from_which_folder(text, is_same):
+    before, after = (
+        hashing._digest([("signals", source), ("rows", ""), ("channel", "")])
+        for source in (IMPORTING, text)
+    )
+    assert (before == after) is is_same
