@@ -20,10 +20,10 @@ from autonama_dagster.analytics.run_windows import RunWindows
 from autonama_dagster.analytics.signals import decide
 from autonama_dagster.analytics.window_facts import WindowFacts, window_facts
 from autonama_dagster.analytics.windows import day_number
-from autonama_dagster.escaping import markdown_code
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.decision import SIGNALS_TABLE
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.escaping import markdown_code
 from resources.statements import Scope
 from resources.warehouse import Warehouse
 from resources.windows import read_windows

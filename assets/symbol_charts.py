@@ -12,8 +12,8 @@ from autonama_dagster.analytics.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.indicators import compute
 from autonama_dagster.analytics.run_windows import Answered, RunWindows, windows_of
 from autonama_dagster.charts.days import CHART_DAYS, SCAN_PICTURE
-from autonama_dagster.escaping import file_name, markdown, markdown_code
 from autonama_dagster.settings import CORE_MOVERS, Settings
+from autonama_dagster.text.escaping import file_name, markdown, markdown_code
 
 
 def charted(signals: pd.DataFrame) -> list[str]:

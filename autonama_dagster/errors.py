@@ -1,6 +1,6 @@
 """Errors that reach the user as one line: the thing, the value and what to do next."""
 
-from autonama_dagster.escaping import without_controls
+from autonama_dagster.text.escaping import without_controls
 
 
 class AutonamaError(Exception):

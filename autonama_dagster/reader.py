@@ -9,10 +9,10 @@ import pandas as pd
 
 from autonama_dagster.days import parse_day, parse_moment
 from autonama_dagster.errors import InputError
-from autonama_dagster.pair_names import parse_symbols
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import load_settings
+from autonama_dagster.text.pair_names import parse_symbols
 from resources.readers import find_databases
 from resources.statements import Scope
 from resources.warehouse import Warehouse

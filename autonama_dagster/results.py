@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.escaping import csv_text
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.escaping import csv_text
 from resources.ledger import first_refusal
 from resources.statements import Scope
 from resources.warehouse import RANKING, Warehouse

@@ -32,9 +32,6 @@ from pydantic_settings import (
 
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
-from autonama_dagster.escaping import without_login
-from autonama_dagster.pair_names import pair_name, parse_symbols
-from autonama_dagster.private_files import is_open_to_others
 from autonama_dagster.setting_files import (
     NOT_OURS,
     PLACES,
@@ -44,6 +41,9 @@ from autonama_dagster.setting_files import (
     read_file,
     require_text,
 )
+from autonama_dagster.system.private_files import is_open_to_others
+from autonama_dagster.text.escaping import without_login
+from autonama_dagster.text.pair_names import pair_name, parse_symbols
 
 PriceScale = Literal["log", "linear"]
 LogFormat = Literal["text", "json"]

@@ -20,9 +20,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.guard import Guard
-from autonama_dagster.loopback import is_loopback
 from autonama_dagster.settings import Settings
+from autonama_dagster.system.loopback import is_loopback
+from autonama_dagster.system.web_guard import Guard
 from resources.metrics import ProjectCollector
 from resources.readers import find_databases
 

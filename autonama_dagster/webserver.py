@@ -13,8 +13,8 @@ from dagster_webserver import cli
 from dagster_webserver.app import create_app_from_workspace_process_context
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 
-from autonama_dagster.guard import Guard, Guarded
 from autonama_dagster.settings import load_settings
+from autonama_dagster.system.web_guard import Guard, Guarded
 
 if TYPE_CHECKING:
     from starlette.types import Scope

@@ -22,7 +22,7 @@ from autonama_dagster.processes import (
     interrupts_held,
     process_context,
 )
-from autonama_dagster.signals import listening
+from autonama_dagster.system.stop_signals import listening
 from resources.waiting import Wait, introduce, tell, told_to
 
 Requests = Callable[[int, int], None]

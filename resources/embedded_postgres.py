@@ -31,7 +31,7 @@ import psycopg
 from filelock import FileLock, Timeout
 
 from autonama_dagster.errors import DatabaseError
-from autonama_dagster.private_files import private_folder
+from autonama_dagster.system.private_files import private_folder
 from resources import postgres_roles
 from resources.postgres_guard import end_orphans, holder_of, lease
 from resources.postgres_programs import (

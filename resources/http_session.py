@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
 
 from autonama_dagster.errors import BadAnswerError, ExchangeError, OutageError, SlowAnswerError
-from autonama_dagster.loopback import is_loopback
+from autonama_dagster.system.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

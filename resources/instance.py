@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef  # `overrides` has no public way
 
-from autonama_dagster.private_files import private_folder
 from autonama_dagster.settings import project_dir
+from autonama_dagster.system.private_files import private_folder
 
 _NO_COMPUTE_LOGS: dict[str, Any] = {
     "compute_logs": {

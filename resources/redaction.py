@@ -6,8 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from autonama_dagster.escaping import without_login
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.escaping import without_login
 
 _HIDDEN: Final = "***"
 _OPTION: Final = re.compile(r"(?i)\b(\w*(?:password|passwd|secret|token|api_?key))=[^\s&'\"]+")

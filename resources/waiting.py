@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from autonama_dagster import signals
 from autonama_dagster.errors import AutonamaError
+from autonama_dagster.system import stop_signals as signals
 
 EVERY: Final = 1.0  # seconds between two looks of a long wait
 FIRST: Final = 0.02  # and between the first two: most waits are short

@@ -7,9 +7,9 @@ import stat
 import psutil
 import pytest
 
-from autonama_dagster.loopback import is_loopback
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
+from autonama_dagster.system.loopback import is_loopback
 
 
 def listeners(pids):

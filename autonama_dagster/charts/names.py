@@ -8,7 +8,7 @@ from typing import Final
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
-from autonama_dagster.escaping import visible
+from autonama_dagster.text.escaping import visible
 
 FONT: Final = "DejaVu Sans"  # comes with matplotlib: the same glyphs on every machine
 _NO_LETTERS: Final = ("last resort", ".lastresort", "adobe blank")  # a box for every character

@@ -28,7 +28,7 @@ from autonama_dagster.charts.style import (
     say,
     signed,
 )
-from autonama_dagster.labels import CONFIRMATION_WORDS
+from autonama_dagster.text.labels import CONFIRMATION_WORDS
 
 _WIDTH, _HEIGHT = 1280, 820
 _LEFT, _TOP = 84, 92

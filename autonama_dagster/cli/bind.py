@@ -1,7 +1,7 @@
 """Where a server of the project may listen: on this machine, unless the user says otherwise."""
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.loopback import is_loopback
+from autonama_dagster.system.loopback import is_loopback
 
 
 def check_host(host: str, *, allow_remote: bool) -> None:

@@ -7,8 +7,8 @@ import click
 from autonama_dagster.cli.db_admin import drop, reader, retain
 from autonama_dagster.cli.db_backup import backup, restore
 from autonama_dagster.errors import InputError
-from autonama_dagster.private_files import private_folder
 from autonama_dagster.settings import load_settings, project_dir
+from autonama_dagster.system.private_files import private_folder
 from resources.database import (
     embedded_server,
     migrate,

@@ -14,9 +14,9 @@ import click
 from autonama_dagster.cli.symbols import one_symbol
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import DatabaseError, InputError
-from autonama_dagster.escaping import file_name
-from autonama_dagster.labels import label
 from autonama_dagster.settings import Settings, load_settings
+from autonama_dagster.text.escaping import file_name
+from autonama_dagster.text.labels import label
 
 if TYPE_CHECKING:
     from autonama_dagster.cli.screen import Screen

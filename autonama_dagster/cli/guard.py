@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from autonama_dagster.escaping import without_controls
+from autonama_dagster.text.escaping import without_controls
 
 
 class Guarded(io.TextIOBase):

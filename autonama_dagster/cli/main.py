@@ -13,8 +13,8 @@ from typing import TextIO
 
 import click
 
-from autonama_dagster import signals
 from autonama_dagster.cli.guard import guarded
+from autonama_dagster.system import stop_signals as signals
 from resources.waiting import introduce
 
 EXAMPLES = """\b

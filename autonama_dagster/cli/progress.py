@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 from rich.text import Text
 
-from autonama_dagster.escaping import visible
 from autonama_dagster.settings import LogFormat
+from autonama_dagster.text.escaping import visible
 from resources.json_logs import json_line
 from resources.waiting import told_to
 

@@ -8,8 +8,8 @@ import pandas as pd
 from autonama_dagster.analytics.signals import CONFIRMATIONS
 from autonama_dagster.cli.screen import Screen
 from autonama_dagster.cli.tables import Column, print_table
-from autonama_dagster.labels import CONFIRMATION_WORDS, label
 from autonama_dagster.results import ScanResult
+from autonama_dagster.text.labels import CONFIRMATION_WORDS, label
 
 FEW = 20  # so many symbols are all shown, HOLD included
 _COLOURS = {"BUY": "green", "SELL": "red", "HOLD": "dim"}

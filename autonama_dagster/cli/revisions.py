@@ -12,8 +12,8 @@ import click
 from autonama_dagster.analytics.intervals import MADE_FROM
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_moment
-from autonama_dagster.escaping import csv_text
 from autonama_dagster.settings import load_settings
+from autonama_dagster.text.escaping import csv_text
 
 if TYPE_CHECKING:
     from autonama_dagster.staleness import Stale

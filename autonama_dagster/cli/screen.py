@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from autonama_dagster.cli.guard import Guarded
-from autonama_dagster.escaping import encodable
+from autonama_dagster.text.escaping import encodable
 
 _PIPE_WIDTH: Final = 10_000  # a pipe has no width: tables keep all their columns there
 

@@ -1,7 +1,7 @@
 """Symbols as the user writes them."""
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.pair_names import parse_symbols, typed_name
+from autonama_dagster.text.pair_names import parse_symbols, typed_name
 
 
 def chosen_symbols(text: str | None) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ from rich.styled import Styled
 from rich.table import Table
 
 from autonama_dagster.cli.screen import Screen
-from autonama_dagster.escaping import encodable
+from autonama_dagster.text.escaping import encodable
 
 _BETWEEN: Final = 2  # blanks between two columns
 _LINE: Final = 28  # of text that is longer and may be of several lines

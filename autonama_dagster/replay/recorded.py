@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.pair_names import pair_name
 from autonama_dagster.replay.candles import (
     AGGREGATED,
     STEP_MS,
@@ -15,6 +14,7 @@ from autonama_dagster.replay.candles import (
     SeriesCache,
     StoredSeries,
 )
+from autonama_dagster.text.pair_names import pair_name
 
 SUFFIX = ".csv.gz"
 HEADER = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from autonama_dagster.errors import ExchangeError, SymbolFetchError
-from autonama_dagster.pair_names import pair_name
+from autonama_dagster.text.pair_names import pair_name
 from resources.exchange.archive_files import (
     DAILY,
     MONTHLY,

@@ -13,7 +13,7 @@ from autonama_dagster.errors import (
     ExchangeError,
     SymbolFetchError,
 )
-from autonama_dagster.pair_names import pair_name
+from autonama_dagster.text.pair_names import pair_name
 from resources.exchange.base import (
     INTERVALS,
     SOURCES,

@@ -139,7 +139,7 @@ def test_a_group_alone_prints_its_help(run, arguments):
 
 
 def test_alerts_show_the_closes_and_returns_under_the_names_of_signals():
-    from autonama_dagster.labels import label  # noqa: PLC0415
+    from autonama_dagster.text.labels import label  # noqa: PLC0415
 
     assert label("current_price") == label("close") == "close"
     assert label("potential_return") == label("potential_return_pct") == "potential return %"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"start_date": "2023-12-27", "universe_size": "3", "lookback": "40", "degree": "2"}
 RANGE = ("--from", "2023-12-27", "--to", "2023-12-29")
 DAY = ("--date", "2023-12-29")

@@ -1,6 +1,6 @@
 import pytest
 
-from autonama_dagster.pair_names import LONGEST, pair_name, typed_name
+from autonama_dagster.text.pair_names import LONGEST, pair_name, typed_name
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autonama_dagster.escaping import (
+from autonama_dagster.text.escaping import (
     csv_text,
     encodable,
     file_name,
@@ -19,7 +19,7 @@ from autonama_dagster.escaping import (
     without_controls,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NASTY = st.text(
     st.one_of(st.sampled_from("\\/.%'=+-@|`<[\x1b\u202e\u200b\n\t\r币é"), st.characters())
 )
@@ -145,7 +145,10 @@ def test_a_file_system_that_lacks_a_script_gets_ascii(monkeypatch):
     ("pattern", "only"),
     [
         (r"\bConsole\(|\bScreen\((?!Console\))", {"autonama_dagster/cli/screen.py"}),
-        (r"csv\.(Dict)?[wW]riter\(|\.to_(csv|html|markdown)\(", {"autonama_dagster/escaping.py"}),
+        (
+            r"csv\.(Dict)?[wW]riter\(|\.to_(csv|html|markdown)\(",
+            {"autonama_dagster/text/escaping.py"},
+        ),
         (r"rich\.markup|from_markup|markup=True", set()),
         (r"symbol\}\.(png|csv|json|svg)", set()),
     ],
