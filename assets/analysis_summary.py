@@ -10,15 +10,15 @@ import pandas as pd
 
 from assets.annotations import annotate, rounded
 from assets.chance import expected_counts
-from assets.input_hashes import summary_hash
 from assets.pictures import inline_png
 from assets.stage import run_scope, stage, with_provenance
 from assets.symbol_charts import charted, draw_symbol_charts, links, write_picture
 from assets.upstream import Keys, keys_of, refuse_missing, require_days
-from autonama_dagster.analytics.correlation import summary as summarise_pairs
-from autonama_dagster.analytics.summary import analysis_summary as build
-from autonama_dagster.analytics.summary import members
-from autonama_dagster.analytics.windows import day_number
+from autonama_dagster.analytics.candles.windows import day_number
+from autonama_dagster.analytics.scan.correlation import summary as summarise_pairs
+from autonama_dagster.analytics.scan.input_hashes import summary_hash
+from autonama_dagster.analytics.scan.summary import analysis_summary as build
+from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.charts.days import CHART_DAYS, SCAN_PICTURE
 from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings

@@ -6,8 +6,8 @@ import pandas as pd
 from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
 from assets.upstream import require_rows
-from autonama_dagster.analytics.levels import compute
-from autonama_dagster.analytics.summary import asset_analytics as build
+from autonama_dagster.analytics.scan.indicators.levels import compute
+from autonama_dagster.analytics.scan.summary import asset_analytics as build
 from autonama_dagster.schemas.decision import ASSET_ANALYTICS
 from autonama_dagster.settings import Settings
 from resources.warehouse import Warehouse

@@ -9,18 +9,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assets.parameters import channel_params
-from autonama_dagster.analytics.chance import (
+from autonama_dagster.analytics.candles.hashing import params_hash, window_hashes
+from autonama_dagster.analytics.candles.run_windows import answered_candles
+from autonama_dagster.analytics.candles.windows import day_number
+from autonama_dagster.analytics.scan.chance import (
     N_SURROGATES,
     expectations,
     null_params,
     pair_chances,
     signal_chances,
 )
-from autonama_dagster.analytics.channel import OK
-from autonama_dagster.analytics.correlation import RETURN_DAYS, window_days
-from autonama_dagster.analytics.hashing import params_hash, window_hashes
-from autonama_dagster.analytics.run_windows import answered_candles
-from autonama_dagster.analytics.windows import day_number
+from autonama_dagster.analytics.scan.channel import OK
+from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, window_days
 from autonama_dagster.settings import Settings
 from resources.chance_cache import keep_chances, known_chances
 from resources.statements import Scope

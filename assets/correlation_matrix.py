@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from assets.pictures import attach_picture
 from assets.stage import run_scope, stage, with_provenance
 from assets.upstream import require_days
-from autonama_dagster.analytics.chance import pair_chances
-from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
-from autonama_dagster.analytics.run_windows import answered_candles
-from autonama_dagster.analytics.windows import day_number
+from autonama_dagster.analytics.candles.run_windows import answered_candles
+from autonama_dagster.analytics.candles.windows import day_number
+from autonama_dagster.analytics.scan.chance import pair_chances
+from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.schemas.analysis import CORRELATION_MATRIX
 from autonama_dagster.settings import Settings
 from resources.statements import Scope

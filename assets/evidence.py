@@ -9,18 +9,18 @@ from types import MappingProxyType
 import pandas as pd
 
 from assets.parameters import quality_limits
-from autonama_dagster.analytics.aggregation import aggregate
-from autonama_dagster.analytics.candles import Candles, day_numbers
-from autonama_dagster.analytics.intervals import DAILY, INTERVALS
-from autonama_dagster.analytics.quality import Evidence, judge
-from autonama_dagster.analytics.quality_rules import (
+from autonama_dagster.analytics.candles.aggregation import aggregate
+from autonama_dagster.analytics.candles.candles import Candles, day_numbers
+from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS
+from autonama_dagster.analytics.candles.run_windows import RunWindows, known_rows
+from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
+from autonama_dagster.analytics.scan.quality.rules import (
     conflicting,
     copied,
     forming,
     kept_out,
     missing_hours,
 )
-from autonama_dagster.analytics.run_windows import RunWindows, known_rows
 from autonama_dagster.schemas.market import SOURCES
 from autonama_dagster.settings import Settings
 from resources.candle_faults import candle_faults, other_versions

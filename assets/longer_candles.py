@@ -5,9 +5,9 @@ from datetime import date
 
 import pandas as pd
 
-from autonama_dagster.analytics.aggregation import aggregate
-from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
-from autonama_dagster.analytics.run_windows import known_rows
+from autonama_dagster.analytics.candles.aggregation import aggregate
+from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM
+from autonama_dagster.analytics.candles.run_windows import known_rows
 from autonama_dagster.schemas.market import SOURCES
 from resources.statements import Scope
 from resources.warehouse import Warehouse

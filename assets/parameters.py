@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.analytics.hashing import code_version, params_hash
-from autonama_dagster.analytics.quality_rules import QualityLimits
-from autonama_dagster.analytics.universe import load_exclusions
+from autonama_dagster.analytics.candles.hashing import code_version, params_hash
+from autonama_dagster.analytics.scan.channel import ChannelParams
+from autonama_dagster.analytics.scan.quality.rules import QualityLimits
+from autonama_dagster.analytics.scan.universe import load_exclusions
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
 from resources.ledger import Versions

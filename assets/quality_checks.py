@@ -10,8 +10,8 @@ from itertools import pairwise
 import dagster as dg
 
 from assets.checks import LISTED, check_result
-from autonama_dagster.analytics.quality import churn_pct, coverage_pct
-from autonama_dagster.analytics.quality_rules import RULES
+from autonama_dagster.analytics.scan.quality.quality import churn_pct, coverage_pct
+from autonama_dagster.analytics.scan.quality.rules import RULES
 from autonama_dagster.settings import Settings
 from resources.candle_faults import recent_coverage, recent_findings, recent_members
 from resources.warehouse import Warehouse

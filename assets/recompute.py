@@ -13,32 +13,32 @@ import numpy as np
 import pandas as pd
 
 from assets.evidence import read_evidence
-from assets.input_hashes import signal_hashes, summary_hash
 from assets.parameters import channel_params, quality_limits
-from autonama_dagster.analytics import levels as support
-from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles
-from autonama_dagster.analytics.chance import expectations, pair_chances, signal_chances
-from autonama_dagster.analytics.channel import OK, fit_channels
-from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
-from autonama_dagster.analytics.correlation import summary as summarise_pairs
-from autonama_dagster.analytics.indicators import compute
-from autonama_dagster.analytics.quality import Evidence, judge
-from autonama_dagster.analytics.run_windows import (
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.analytics.candles.run_windows import (
     Answered,
     RunWindows,
     answered_candles,
     known_days,
     windows_of,
 )
-from autonama_dagster.analytics.signals import decide
-from autonama_dagster.analytics.summary import (
+from autonama_dagster.analytics.candles.windows import day_number, windows
+from autonama_dagster.analytics.scan.chance import expectations, pair_chances, signal_chances
+from autonama_dagster.analytics.scan.channel import OK, fit_channels
+from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, window_days
+from autonama_dagster.analytics.scan.correlation import summary as summarise_pairs
+from autonama_dagster.analytics.scan.indicators import levels as support
+from autonama_dagster.analytics.scan.indicators.indicators import compute
+from autonama_dagster.analytics.scan.input_hashes import signal_hashes, summary_hash
+from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
+from autonama_dagster.analytics.scan.signals import decide
+from autonama_dagster.analytics.scan.summary import (
     alerts,
     analysis_summary,
     asset_analytics,
     members,
 )
-from autonama_dagster.analytics.universe import WINDOW_DAYS, measure, ranked_again
-from autonama_dagster.analytics.windows import day_number, windows
+from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, measure, ranked_again
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import Warehouse

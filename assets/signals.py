@@ -11,15 +11,15 @@ import dagster as dg
 import pandas as pd
 
 from assets.annotations import annotate, rounded
-from assets.input_hashes import signal_hashes
 from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
 from assets.upstream import require_rows
-from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.analytics.run_windows import RunWindows
-from autonama_dagster.analytics.signals import decide
-from autonama_dagster.analytics.window_facts import WindowFacts, window_facts
-from autonama_dagster.analytics.windows import day_number
+from autonama_dagster.analytics.candles.run_windows import RunWindows
+from autonama_dagster.analytics.candles.window_facts import WindowFacts, window_facts
+from autonama_dagster.analytics.candles.windows import day_number
+from autonama_dagster.analytics.scan.channel import ChannelParams
+from autonama_dagster.analytics.scan.input_hashes import signal_hashes
+from autonama_dagster.analytics.scan.signals import decide
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.decision import SIGNALS_TABLE
 from autonama_dagster.settings import Settings

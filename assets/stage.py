@@ -16,7 +16,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.parameters import parameters
-from autonama_dagster.analytics.hashing import code_version, params_hash
+from autonama_dagster.analytics.candles.hashing import code_version, params_hash
 from autonama_dagster.partitions import PartitionSet, rectangle
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.ddl import sql_type

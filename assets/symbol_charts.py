@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from assets.parameters import channel_params
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.channel import channel_curve, fit_channels
-from autonama_dagster.analytics.indicators import compute
-from autonama_dagster.analytics.run_windows import Answered, RunWindows, windows_of
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.run_windows import Answered, RunWindows, windows_of
+from autonama_dagster.analytics.scan.channel import channel_curve, fit_channels
+from autonama_dagster.analytics.scan.indicators.indicators import compute
 from autonama_dagster.charts.days import CHART_DAYS, SCAN_PICTURE
 from autonama_dagster.settings import CORE_MOVERS, Settings
 from autonama_dagster.text.escaping import file_name, markdown, markdown_code

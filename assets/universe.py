@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from assets.stage import EXCHANGE_POOL, run_scope, stage, with_provenance
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
 from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.partitions import register
 from autonama_dagster.schemas.market import UNIVERSE

@@ -8,7 +8,7 @@ from datetime import date
 
 import pandas as pd
 
-from autonama_dagster.analytics.channel import NO_DATA
+from autonama_dagster.analytics.scan.channel import NO_DATA
 from autonama_dagster.errors import MissingRowsError
 from resources.ledger import kept_out
 from resources.statements import Scope

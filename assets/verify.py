@@ -20,8 +20,8 @@ from assets.recompute import (
     read_inputs,
     tables_of_days,
 )
-from autonama_dagster.analytics.comparison import differences
-from autonama_dagster.analytics.hashing import code_version
+from autonama_dagster.analytics.candles.comparison import differences
+from autonama_dagster.analytics.candles.hashing import code_version
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import Settings

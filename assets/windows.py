@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from autonama_dagster.analytics.run_windows import RunWindows
+from autonama_dagster.analytics.candles.run_windows import RunWindows
 
 
 def warn_of_unknown_windows(context: dg.AssetExecutionContext, run: RunWindows) -> None:

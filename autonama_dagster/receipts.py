@@ -15,14 +15,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assets.evidence import judged
-from assets.input_hashes import signal_hashes
 from assets.parameters import versions
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.analytics.run_windows import Answered, RunWindows, known_days, windows_of
-from autonama_dagster.analytics.universe import WINDOW_DAYS
-from autonama_dagster.analytics.universe import input_hashes as candidate_hashes
-from autonama_dagster.analytics.window_facts import WindowFacts, window_facts
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.run_windows import (
+    Answered,
+    RunWindows,
+    known_days,
+    windows_of,
+)
+from autonama_dagster.analytics.candles.window_facts import WindowFacts, window_facts
+from autonama_dagster.analytics.scan.channel import ChannelParams
+from autonama_dagster.analytics.scan.input_hashes import signal_hashes
+from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
+from autonama_dagster.analytics.scan.universe import input_hashes as candidate_hashes
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
 from resources.ledger import Versions

@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 
 from assets.evidence import judged
-from assets.input_hashes import signal_hashes, summary_hash
 from assets.longer_candles import candles_made
 from assets.parameters import versions
-from autonama_dagster.analytics.candles import day_numbers
-from autonama_dagster.analytics.correlation import RETURN_DAYS, pairs, window_days
-from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM
-from autonama_dagster.analytics.run_windows import answered_candles, known_days
-from autonama_dagster.analytics.summary import members
-from autonama_dagster.analytics.universe import WINDOW_DAYS, rank
-from autonama_dagster.analytics.windows import day_number
+from autonama_dagster.analytics.candles.candles import day_numbers
+from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM
+from autonama_dagster.analytics.candles.run_windows import answered_candles, known_days
+from autonama_dagster.analytics.candles.windows import day_number
+from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, window_days
+from autonama_dagster.analytics.scan.input_hashes import signal_hashes, summary_hash
+from autonama_dagster.analytics.scan.summary import members
+from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
 from autonama_dagster.settings import Settings
 from resources import ledger
 from resources.exchange.base import SymbolInfo

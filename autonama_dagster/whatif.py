@@ -11,27 +11,27 @@ import numpy as np
 import pandas as pd
 
 from assets.evidence import evidence, read_evidence, with_copies
-from assets.input_hashes import signal_hashes
 from assets.parameters import channel_params, parameters, quality_limits
 from assets.stage import with_provenance
 from assets.symbol_charts import charted, draw_symbol_charts
 from assets.universe import require_members
-from autonama_dagster.analytics.aggregation import aggregate
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.chance import expectations, pair_chances, signal_chances
-from autonama_dagster.analytics.channel import ChannelParams, fit_channels
-from autonama_dagster.analytics.correlation import pairs
-from autonama_dagster.analytics.correlation import summary as summarise_pairs
-from autonama_dagster.analytics.hashing import code_version, params_hash
-from autonama_dagster.analytics.indicators import compute
-from autonama_dagster.analytics.intervals import INTERVALS, MADE_FROM, Interval
-from autonama_dagster.analytics.quality import Evidence, judge
-from autonama_dagster.analytics.quality_rules import copies
-from autonama_dagster.analytics.run_windows import RunWindows, windows_at, windows_of
-from autonama_dagster.analytics.signals import decide
-from autonama_dagster.analytics.summary import analysis_summary
-from autonama_dagster.analytics.universe import WINDOW_DAYS, are_members, rank
-from autonama_dagster.analytics.windows import day_number
+from autonama_dagster.analytics.candles.aggregation import aggregate
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.hashing import code_version, params_hash
+from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM, Interval
+from autonama_dagster.analytics.candles.run_windows import RunWindows, windows_at, windows_of
+from autonama_dagster.analytics.candles.windows import day_number
+from autonama_dagster.analytics.scan.chance import expectations, pair_chances, signal_chances
+from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
+from autonama_dagster.analytics.scan.correlation import pairs
+from autonama_dagster.analytics.scan.correlation import summary as summarise_pairs
+from autonama_dagster.analytics.scan.indicators.indicators import compute
+from autonama_dagster.analytics.scan.input_hashes import signal_hashes
+from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
+from autonama_dagster.analytics.scan.quality.rules import copies
+from autonama_dagster.analytics.scan.signals import decide
+from autonama_dagster.analytics.scan.summary import analysis_summary
+from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, are_members, rank
 from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError

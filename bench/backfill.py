@@ -20,7 +20,7 @@ from time import perf_counter
 
 import psutil
 
-from autonama_dagster.analytics.universe import load_exclusions
+from autonama_dagster.analytics.scan.universe import load_exclusions
 from bench.command import PROGRAM, environment
 from bench.report import report
 from bench.scan import recorded_candles, replay_exchange

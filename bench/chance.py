@@ -13,10 +13,10 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from autonama_dagster.analytics.chance import N_SURROGATES, pair_chances, signal_chances
-from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.analytics.hashing import window_hashes
-from autonama_dagster.analytics.windows import windows
+from autonama_dagster.analytics.candles.hashing import window_hashes
+from autonama_dagster.analytics.candles.windows import windows
+from autonama_dagster.analytics.scan.chance import N_SURROGATES, pair_chances, signal_chances
+from autonama_dagster.analytics.scan.channel import ChannelParams
 from bench.channel_kernel import FIRST_DAY, market
 from bench.report import report
 from resources.chance_cache import keep_chances, known_chances

@@ -10,9 +10,9 @@ from time import perf_counter
 
 import numpy as np
 
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.channel import ChannelParams, fit_channels
-from autonama_dagster.analytics.windows import Windows, windows
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.windows import Windows, windows
+from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from bench.report import report
 
 SYMBOLS = 100

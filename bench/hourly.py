@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import psycopg
 
-from autonama_dagster.analytics.candles import CANDLE_FLOATS, Candles
-from autonama_dagster.analytics.intervals import INTERVALS
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.schemas.base import SCHEMA
 from bench.report import report
 from resources.database import migrate

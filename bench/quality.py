@@ -14,10 +14,10 @@ from time import process_time
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles import CANDLE_FLOATS, DAY_MS, Candles
-from autonama_dagster.analytics.quality import judge
-from autonama_dagster.analytics.quality_rules import QualityLimits
-from autonama_dagster.analytics.windows import LOOKBACK_DAYS, windows
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, DAY_MS, Candles
+from autonama_dagster.analytics.candles.windows import LOOKBACK_DAYS, windows
+from autonama_dagster.analytics.scan.quality.quality import judge
+from autonama_dagster.analytics.scan.quality.rules import QualityLimits
 from bench.report import report
 
 TARGET_PER_1000 = 1.0

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 import stamina.instrumentation
 
-from autonama_dagster.analytics.candles import CANDLE_FLOATS
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
 from autonama_dagster.errors import AutonamaError
 from bench.report import report
 from bench.spoiling import DAYS, FIRST_MS, HARMLESS, SYMBOLS, SpoilingExchange, honest_rows, kinds

@@ -25,7 +25,7 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from autonama_dagster.analytics.indicators import INDICATORS
+from autonama_dagster.analytics.scan.indicators.indicators import INDICATORS
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.analysis import INDICATORS_TABLE
 from autonama_dagster.schemas.base import SCHEMA

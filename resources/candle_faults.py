@@ -6,7 +6,7 @@ from datetime import date
 import pandas as pd
 import pyarrow as pa
 
-from autonama_dagster.analytics.candles import CANDLE_FLOATS
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
 from autonama_dagster.schemas.base import SCHEMA
 from resources.exchange.base import CONFLICT
 from resources.warehouse import Warehouse

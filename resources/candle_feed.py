@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 
 import pandas as pd
 
-from autonama_dagster.analytics.candles import parse
-from autonama_dagster.analytics.intervals import INTERVALS, Interval
+from autonama_dagster.analytics.candles.candles import parse
+from autonama_dagster.analytics.candles.intervals import INTERVALS, Interval
 from autonama_dagster.errors import InputError, SymbolFetchError
 from resources.days import midnight
 from resources.exchange.base import Exchange, Klines, KlinesRequest, from_ms

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from autonama_dagster.analytics.run_windows import RunWindows, windows_of
+from autonama_dagster.analytics.candles.run_windows import RunWindows, windows_of
 from resources.statements import Scope
 from resources.warehouse import Warehouse
 

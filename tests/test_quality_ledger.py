@@ -14,10 +14,10 @@ from support import STAMPS
 from assets.evidence import read_evidence
 from assets.parameters import quality_limits
 from assets.quality_checks import churn_check, coverage_check, ledger_checks
-from autonama_dagster.analytics.candles import parse, raw_kline
-from autonama_dagster.analytics.intervals import INTERVALS
-from autonama_dagster.analytics.quality import judge
-from autonama_dagster.analytics.quality_rules import RULES
+from autonama_dagster.analytics.candles.candles import parse, raw_kline
+from autonama_dagster.analytics.candles.intervals import INTERVALS
+from autonama_dagster.analytics.scan.quality.quality import judge
+from autonama_dagster.analytics.scan.quality.rules import RULES
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.whatif import what_if
 from resources.database_urls import libpq_url

@@ -24,9 +24,9 @@ from assets import data_quality, indicators, recompute, regression_bands, signal
 from assets.point_in_time import NAME, sampled_days
 from assets.recompute import OF_DAYS, OF_SYMBOLS
 from assets.verify import KINDS, verify_days, verify_symbols
-from autonama_dagster.analytics.channel import ChannelParams, fit_channels
-from autonama_dagster.analytics.indicators import compute
-from autonama_dagster.analytics.universe import rank
+from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
+from autonama_dagster.analytics.scan.indicators.indicators import compute
+from autonama_dagster.analytics.scan.universe import rank
 from autonama_dagster.backfill import ANALYTIC
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.verification import Part, _each, parts_of, sample_of, verify

@@ -10,11 +10,11 @@ from interval_support import recorded
 from support import STAMPS
 
 from assets.longer_candles import candles_made
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.channel import ChannelParams, fit_channels
-from autonama_dagster.analytics.hashing import combine, window_hashes
-from autonama_dagster.analytics.intervals import INTERVALS
-from autonama_dagster.analytics.windows import breaks, windows
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.hashing import combine, window_hashes
+from autonama_dagster.analytics.candles.intervals import INTERVALS
+from autonama_dagster.analytics.candles.windows import breaks, windows
+from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autonama_dagster.analytics.signals import (
+from autonama_dagster.analytics.scan.signals import (
     CONFIRMATION_POINTS,
     CONFIRMATIONS,
     DEPTH_POINTS,

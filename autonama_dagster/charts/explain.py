@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.analytics.window_facts import WindowFacts
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.window_facts import WindowFacts
+from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.charts.confirmations import draw_confirmations
 from autonama_dagster.charts.explain_panels import (
     QUALITY_COLOURS,

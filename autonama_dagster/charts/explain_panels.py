@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.window_facts import WindowFacts
+from autonama_dagster.analytics.candles.window_facts import WindowFacts
 from autonama_dagster.charts.style import (
     BUY,
     INK,

@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.correlation import (
+from autonama_dagster.analytics.scan.correlation import (
     HIGH_PEARSON,
     MIN_COMMON_DAYS,
     RETURN_DAYS,

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.signals import CONFIRMATIONS
+from autonama_dagster.analytics.scan.signals import CONFIRMATIONS
 from autonama_dagster.charts.names import printable, short_names, shortened
 from autonama_dagster.charts.style import (
     DPI,

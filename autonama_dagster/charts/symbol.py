@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
-from autonama_dagster.analytics.windows import windows
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.windows import windows
+from autonama_dagster.analytics.scan.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
 from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.charts.names import printable, short_names
 from autonama_dagster.charts.price_panel import Scale, draw_price, draw_reason

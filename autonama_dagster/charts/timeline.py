@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.candles import day_numbers
+from autonama_dagster.analytics.candles.candles import day_numbers
 
 LEFT: Final = 124
 """Pixels from the page's edge to the panels."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from autonama_dagster.analytics.signals import CONFIRMATIONS
+from autonama_dagster.analytics.scan.signals import CONFIRMATIONS
 from autonama_dagster.cli.screen import Screen
 from autonama_dagster.cli.tables import Column, print_table
 from autonama_dagster.results import ScanResult

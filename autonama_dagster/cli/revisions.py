@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autonama_dagster.analytics.intervals import MADE_FROM
+from autonama_dagster.analytics.candles.intervals import MADE_FROM
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_moment
 from autonama_dagster.settings import load_settings

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from autonama_dagster.analytics.channel import ChannelParams
+from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.cli.old_config import read_old_config
 from autonama_dagster.cli.progress import StepProgress
 from autonama_dagster.cli.render import print_result

@@ -3,7 +3,7 @@
 from math import isfinite
 from typing import Any
 
-from autonama_dagster.analytics.indicators import INDICATORS, Indicator
+from autonama_dagster.analytics.scan.indicators.indicators import INDICATORS, Indicator
 from autonama_dagster.schemas.base import (
     Day,
     Flag,

@@ -1,12 +1,12 @@
 """The view `signal_lineage`: each signal with what it is made of, its hashes computed anew in SQL.
 
-The hashes are those of `analytics.digests`, `analytics.hashing` and `assets.input_hashes`,
+The hashes are those of `analytics.digests`, `analytics.hashing` and `autonama_dagster.analytics.scan.input_hashes`,
 the window is that of `analytics.windows`: a test holds both together.
 """
 
-from autonama_dagster.analytics.candles import CANDLE_FLOATS
-from autonama_dagster.analytics.intervals import MAX_MISSING_DAYS
-from autonama_dagster.analytics.windows import MAX_OVERNIGHT_RATIO
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
+from autonama_dagster.analytics.candles.intervals import MAX_MISSING_DAYS
+from autonama_dagster.analytics.candles.windows import MAX_OVERNIGHT_RATIO
 
 _NUMBERS = " || ".join(f"float8send(coalesce(w.{name}, 'NaN'))" for name in CANDLE_FLOATS)
 

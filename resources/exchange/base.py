@@ -8,7 +8,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from autonama_dagster.analytics.candles import RawKline
+from autonama_dagster.analytics.candles.candles import RawKline
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import BadAnswerError, InputError, SymbolFetchError
 

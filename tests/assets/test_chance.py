@@ -9,7 +9,7 @@ from projects import project
 
 import assets.chance
 from assets.chance import expected_counts
-from autonama_dagster.analytics.chance import N_SURROGATES
+from autonama_dagster.analytics.scan.chance import N_SURROGATES
 from autonama_dagster.charts.heatmap import correlation_heatmap
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.server import ReplayServer

@@ -10,12 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from autonama_dagster.analytics import indicators
-from autonama_dagster.analytics.candles import Candles
-from autonama_dagster.analytics.channel import ChannelParams, channel_curve, fit_channels
-from autonama_dagster.analytics.signals import decide
-from autonama_dagster.analytics.window_facts import window_facts
-from autonama_dagster.analytics.windows import windows
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.window_facts import window_facts
+from autonama_dagster.analytics.candles.windows import windows
+from autonama_dagster.analytics.scan.channel import ChannelParams, channel_curve, fit_channels
+from autonama_dagster.analytics.scan.indicators import indicators
+from autonama_dagster.analytics.scan.signals import decide
 from autonama_dagster.charts import style
 from autonama_dagster.charts.explain import Origin, shown_days
 

@@ -9,9 +9,9 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from autonama_dagster.analytics.candles import Candles, parse, raw_kline
-from autonama_dagster.analytics.channel import ChannelParams
-from autonama_dagster.analytics.window_facts import Break, WindowFacts
+from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
+from autonama_dagster.analytics.candles.window_facts import Break, WindowFacts
+from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.charts import style
 from autonama_dagster.charts.explain import (
     Origin,

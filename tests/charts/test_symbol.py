@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
-from autonama_dagster.analytics.candles import Candles, parse, raw_kline
+from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
 from autonama_dagster.charts import style
 from autonama_dagster.charts.symbol import symbol_chart
 

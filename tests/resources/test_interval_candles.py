@@ -13,8 +13,8 @@ import pytest
 from interval_support import assert_fits, frame_of
 from support import STAMPS, candles
 
-from autonama_dagster.analytics.candles import Candles, parse, raw_kline
-from autonama_dagster.analytics.intervals import INTERVALS
+from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.replay.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from autonama_dagster.analytics.indicators import INDICATORS
+from autonama_dagster.analytics.scan.indicators.indicators import INDICATORS
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas import ddl, registry
 from autonama_dagster.schemas.base import SCHEMA

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles import Candles
+from autonama_dagster.analytics.candles.candles import Candles
 
 FIRST_DAY = 18_000
 DAY_MS = 86_400_000

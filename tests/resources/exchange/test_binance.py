@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autonama_dagster.analytics.candles import row_hash
+from autonama_dagster.analytics.candles.candles import row_hash
 from autonama_dagster.errors import (
     BadAnswerError,
     ExchangeBannedError,

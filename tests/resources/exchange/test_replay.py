@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autonama_dagster.analytics.candles import parse
+from autonama_dagster.analytics.candles.candles import parse
 from autonama_dagster.errors import ExchangeBannedError, SymbolFetchError
 from autonama_dagster.replay.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer

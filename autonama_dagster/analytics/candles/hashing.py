@@ -1,0 +1,144 @@
+"""What a number was made from: hashes of its candles, its parameters and the code itself."""
+
+import ast
+import hashlib
+import io
+import json
+import tokenize
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TypeAlias
+
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.windows import Windows
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+
+_DIGEST_CHARS = 12
+_PROJECT = "autonama_dagster."
+_NO_CODE = {tokenize.ENCODING, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT}
+
+
+def params_hash(params: Mapping[str, Json]) -> str:
+    """SHA-256 (hex) of the parameters as JSON with sorted keys and no whitespace.
+
+    2 and 2.0 are one value: a setting read from text and a default must not differ.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    text = json.dumps(
+        _canonical(dict(params)), sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def window_hashes(candles: Candles, windows: Windows) -> list[str]:
+    """SHA-256 (hex) of the digests of each window's candles, 32 bytes a candle, in time order.
+
+    Parameters
+    ----------
+    candles
+        One symbol's candles.
+    windows
+        Of n days of that symbol.
+
+    Returns
+    -------
+    list of str
+        Length n; an empty window has the hash of nothing.
+    """
+    return [
+        hashlib.sha256(candles.digest[start:stop].data).hexdigest()
+        for start, stop in zip(windows.start.tolist(), windows.stop.tolist(), strict=True)
+    ]
+
+
+def combine(*hashes: str) -> str:
+    """SHA-256 (hex) of several hashes in their order: the input hash of a row made from them."""
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Version of the package and of its formulas, e.g. "0.1.0+3f2a9c1b4d5e".
+
+    The second part is a digest of the modules of `autonama_dagster.analytics`: it changes with
+    their code, not with comments, docstrings, blank lines, the folder of a module or the version
+    of Python. Code that runs from a checkout without being installed is of version "0".
+    """
+    try:
+        version = metadata.version("autonama")
+    except metadata.PackageNotFoundError:
+        version = "0"
+    package = Path(str(resources.files("autonama_dagster.analytics")))
+    sources = [
+        (module.stem, module.read_text(encoding="utf-8"))
+        for module in package.rglob("*.py")
+        if module.stem != "__init__"
+    ]
+    return f"{version}+{_digest(sources)}"
+
+
+def _digest(sources: Collection[tuple[str, str]]) -> str:
+    """First 12 hex digits of the SHA-256 of the modules' code, by their names.
+
+    Where a module lies does not count: of what it imports from this project, only the names of the
+    module and of what is taken from it.
+    """
+    names = {name for name, _ in sources}
+    modules: list[Json] = []
+    for name, source in sorted(sources):
+        imports, rest = _without_own_imports(source, names)
+        modules.append([name, imports, _code(rest)])
+    return params_hash({"modules": modules})[:_DIGEST_CHARS]
+
+
+def _without_own_imports(source: str, modules: Collection[str]) -> tuple[list[Json], str]:
+    """What a module imports from this project, in order of the names, and the source without it."""
+    lines = source.splitlines()
+    imported: set[tuple[str, str, str]] = set()
+    for node in reversed(ast.parse(source).body):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PROJECT):
+            module = (node.module or "").rpartition(".")[2]
+            imported |= {
+                ("" if alias.name in modules else module, alias.name, alias.asname or "")
+                for alias in node.names
+            }
+            del lines[node.lineno - 1 : node.end_lineno]
+    return [list(names) for names in sorted(imported)], "\n".join(lines)
+
+
+def _code(source: str) -> str:
+    """Source without comments, docstrings and blank lines.
+
+    Cuts them out of the text instead of joining what is left of the tokens, because Python 3.12
+    splits an f-string into other tokens than 3.11.
+    """
+    lines = source.splitlines()
+    cuts: list[tokenize.TokenInfo] = []
+    at_line_start = True
+    for token in tokenize.generate_tokens(io.StringIO("\n".join(lines) + "\n").readline):
+        is_bare_string = token.type == tokenize.STRING and at_line_start
+        if token.type == tokenize.COMMENT or is_bare_string:
+            cuts.append(token)
+        if token.type not in _NO_CODE:
+            at_line_start = token.type == tokenize.NEWLINE
+    for token in reversed(cuts):
+        (first, begin), (last, end) = token.start, token.end
+        lines[first - 1 : last] = [lines[first - 1][:begin] + lines[last - 1][end:]]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _canonical(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,106 @@
+"""Which candles a row (symbol, D) may see: the window W(symbol, D).
+
+Every analytic of the project is a function of W, so this module is where point in time is decided.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autonama_dagster.analytics.candles.candles import Candles
+
+LOOKBACK_DAYS = 720
+MAX_OVERNIGHT_RATIO = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """W of one symbol on each of n days: `candles[start:stop]`; aligned 1-D arrays of length n.
+
+    Attributes
+    ----------
+    day
+        The days D asked for, in days since 1970-01-01 (UTC), in the order asked.
+    start, stop
+        Half-open range of candle positions; `start == stop` where W is empty. A window is at most
+        `lookback` days long and its last candle is never later than D.
+    has_candle
+        Whether the last candle of W is that of D itself.
+    """
+
+    day: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    has_candle: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.day)
+
+    def part(self, where: NDArray[np.bool_] | slice) -> Self:
+        """The windows of some of the days."""
+        return type(self)(
+            self.day[where], self.start[where], self.stop[where], self.has_candle[where]
+        )
+
+
+def day_number(day: date) -> int:
+    """The day as candles and windows count it: days since 1970-01-01 (UTC)."""
+    return int(np.datetime64(day, "D").astype(np.int64))
+
+
+def breaks(candles: Candles) -> NDArray[np.int64]:
+    """Positions of the first candle after each break, ascending.
+
+    A break lies between two consecutive candles when open / previous close is outside [1/3, 3] or
+    when more than 30 days are missing between them: a redenomination, a relisting, another coin
+    under the old ticker. A crash inside a day is none, since the next open continues it. The 30
+    days are calendar days on every interval: 720 hours, 4 weeks.
+    """
+    missing = np.diff(candles.day) - 1
+    is_gap = missing > candles.interval.max_missing
+    return np.flatnonzero(is_jump(candles.open, candles.close) | is_gap) + 1
+
+
+def is_jump(opens: NDArray[np.float64], closes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether open / previous close is outside [1/3, 3], of each candle but the first."""
+    ratio = opens[1:] / closes[:-1]
+    return (ratio < 1.0 / MAX_OVERNIGHT_RATIO) | (ratio > MAX_OVERNIGHT_RATIO)
+
+
+def windows(candles: Candles, days: NDArray[np.int64], lookback: int = LOOKBACK_DAYS) -> Windows:
+    """W(symbol, D) for each D: the candles of D-lookback+1 .. D after the last break up to D.
+
+    Parameters
+    ----------
+    candles
+        One symbol's candles; those after D change nothing on D's window.
+    days
+        Days since 1970-01-01 (UTC), length n, in any order, repeated or not.
+    lookback
+        Length of the window in calendar days, at least 1.
+
+    Returns
+    -------
+    Windows
+        Of length n; empty windows where no candle qualifies.
+
+    Raises
+    ------
+    ValueError
+        If `lookback` is below 1.
+    """
+    if lookback < 1:
+        raise ValueError(f"lookback is {lookback} days: choose 1 or more")
+    asked = np.asarray(days, dtype=np.int64)
+    stop = np.searchsorted(candles.day, asked, side="right")
+    oldest = np.searchsorted(candles.day, asked - (lookback - 1), side="left")
+    restarts = np.concatenate([[0], breaks(candles)])
+    # A break counts from the day its first candle is known: restarts[i] < stop, or the first, 0.
+    latest_break = np.maximum(np.searchsorted(restarts, stop, side="left") - 1, 0)
+    start = np.maximum(oldest, restarts[latest_break])
+    has_candle = oldest < stop
+    has_candle[has_candle] = candles.day[stop[has_candle] - 1] == asked[has_candle]
+    return Windows(asked, start, stop, has_candle)

@@ -1,0 +1,242 @@
+import hashlib
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from candle_support import FIRST_DAY, part, walk, without
+
+from autonama_dagster.analytics.candles import hashing
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
+from autonama_dagster.analytics.candles.digests import digests
+from autonama_dagster.analytics.candles.hashing import (
+    code_version,
+    combine,
+    params_hash,
+    window_hashes,
+)
+from autonama_dagster.analytics.candles.windows import windows
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Parameters
+
+
+def test_params_hash_is_of_sorted_json_without_whitespace():
+    params = {"kstd": 2.5, "degree": 4, "scales": ["log", None, True], "nested": {"b": 1, "a": 2}}
+    text = '{"degree":4,"kstd":2.5,"nested":{"a":2,"b":1},"scales":["log",null,true]}'
+    assert params_hash(params) == sha256(text)
+
+
+def test_params_hash_of_whole_numbers_ignores_their_type():
+    assert params_hash({"kstd": 2, "in": [{"a": 3}]}) == params_hash(
+        {"in": [{"a": 3.0}], "kstd": 2.0}
+    )
+    assert params_hash({"kstd": 1}) != params_hash({"kstd": True})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_params_hash_refuses_what_json_cannot_hold(value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        params_hash({"kstd": value})
+
+
+# Windows
+
+
+def test_window_hash_is_of_the_digests_of_its_candles_in_order():
+    candles = without(walk(0, 60), 40)
+    window = windows(candles, FIRST_DAY + np.array([-1, 0, 35, 45, 59]), 20)
+    each = [bytes(digest) for digest in candles.digest]
+    expected = [
+        hashlib.sha256(b"".join(each[a:b])).hexdigest()
+        for a, b in zip(window.start, window.stop, strict=True)
+    ]
+    assert window_hashes(candles, window) == expected
+    assert window_hashes(candles, window)[0] == sha256("")
+
+
+def test_window_hash_knows_its_own_candles_only():
+    candles = walk(0, 60)
+    at = candles.day[30:31]
+    seen = part(candles, slice(11, 31))
+    assert window_hashes(candles, windows(candles, at, 20)) == window_hashes(
+        seen, windows(seen, at, 20)
+    )
+
+
+@pytest.mark.parametrize("name", [*CANDLE_FLOATS, "row_hash"])
+def test_one_changed_value_changes_the_hashes_of_the_windows_that_hold_it(name):
+    candles = walk(0, 60)
+    values = getattr(candles, name).copy()
+    values[30] = b"f" * 64 if name == "row_hash" else np.nextafter(values[30], np.inf)
+    changed = replace(candles, **{name: values})
+    before, after = (np.array(window_hashes(c, windows(c, c.day, 20))) for c in (candles, changed))
+    assert np.flatnonzero(before != after).tolist() == [*range(30, 50)]
+
+
+def test_a_digest_is_of_the_row_hash_and_the_numbers_as_eight_bytes_each():
+    candles = walk(0, 5)
+    row = [float(getattr(candles, name)[3]) for name in CANDLE_FLOATS]
+    expected = hashlib.sha256(candles.row_hash[3] + struct.pack(">6d", *row)).digest()
+    assert bytes(candles.digest[3]) == expected
+
+
+def test_digests_of_a_view_and_of_any_nan():
+    candles = walk(0, 60)
+    floats = [getattr(candles, name) for name in CANDLE_FLOATS]
+    every_other = digests(candles.row_hash[::2], [f[::2] for f in floats])
+    assert (every_other == candles.digest[::2]).all()
+    quiet, negative = np.array([np.nan]), -np.array([np.nan])
+    assert quiet.tobytes() != negative.tobytes()
+    one = candles.row_hash[:1]
+    assert (digests(one, [quiet]) == digests(one, [negative])).all()
+
+
+def test_no_candles_and_no_days():
+    none = part(walk(0, 5), slice(0, 0))
+    assert window_hashes(none, windows(none, np.array([FIRST_DAY]))) == [sha256("")]
+    assert window_hashes(none, windows(none, np.array([], dtype=np.int64))) == []
+
+
+# Several hashes
+
+
+def test_combined_hashes_depend_on_each_and_on_their_order():
+    combined = {combine("a", "b"), combine("b", "a"), combine("ab"), combine("a", "b", "")}
+    assert len(combined) == 4
+    assert combine("a", "b") == sha256("a\nb")
+
+
+# Code
+
+
+def test_code_version_is_the_package_version_and_a_digest():
+    assert re.fullmatch(r"\d[\w.]*\+[0-9a-f]{12}", code_version())
+    try:
+        installed = metadata.version("autonama")
+    except metadata.PackageNotFoundError:
+        installed = "0"
+    assert code_version().split("+")[0] == installed
+
+
+def test_code_version_follows_the_formulas_and_not_the_checkout(tmp_path):
+    def version_in(folder):
+        script = "from autonama_dagster.analytics.candles.hashing import code_version; print(code_version())"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=folder,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip().split("+")[1]
+
+    for name in ("autonama_dagster/analytics",):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("autonama_dagster/__init__.py", "autonama_dagster/errors.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    original = version_in(tmp_path)
+    assert original == code_version().split("+")[1]
+    formula = tmp_path / "autonama_dagster" / "analytics" / "windows.py"
+    text = formula.read_text()
+    formula.write_text(f"# A remark\n{text}\n\n# Another\n")
+    assert version_in(tmp_path) == original
+    formula.write_text(text.replace("OVERNIGHT_RATIO = 3.0", "OVERNIGHT_RATIO = 3.5"))
+    assert version_in(tmp_path) != original
+
+
+SOURCE = '''"""What this is."""
+
+from math import exp  # exp only
+
+
+def price(m: float, text: str = "# kept") -> str:
+    """Say the price.
+
+    On two lines.
+    """  # a remark
+    # Why
+    sql = """
+    # kept, too
+    """
+
+    return f"{exp(m) + 1} {{m}} {text!r:>{3}} # kept" + sql
+'''
+CODE = '''from math import exp
+def price(m: float, text: str = "# kept") -> str:
+    sql = """
+    # kept, too
+    """
+    return f"{exp(m) + 1} {{m}} {text!r:>{3}} # kept" + sql'''
+
+
+def test_code_is_what_is_left_without_comments_docstrings_and_blank_lines():
+    assert hashing._code(SOURCE) == CODE
+    assert hashing._code(SOURCE.replace("\n", "\r\n")) == CODE
+
+
+def test_digest_is_the_same_on_every_python():
+    assert hashing._digest([("price", SOURCE), ("empty", "")]) == "bc30e6434c4c"
+
+
+def test_digest_knows_the_names_of_modules_but_not_their_order():
+    a, b = [("a", "x = 1"), ("b", "y = 2")], [("b", "y = 2"), ("a", "x = 1")]
+    assert hashing._digest(a) == hashing._digest(b)
+    assert hashing._digest(a) != hashing._digest([("a", "y = 2"), ("b", "x = 1")])
+
+
+def test_two_modules_of_one_name_in_two_folders_both_count():
+    one = hashing._digest([("events", "x = 1"), ("events", "y = 2")])
+    assert one != hashing._digest([("events", "x = 1"), ("events", "y = 3")])
+
+
+IMPORTING = """from math import exp
+
+from autonama_dagster.analytics import rows
+from autonama_dagster.analytics.scan.channel import (
+    OK,
+    fit,
+)
+from autonama_dagster.errors import SchemaError
+
+print(exp, rows, OK, fit, SchemaError)
+"""
+MOVED = """from math import exp
+
+from autonama_dagster.analytics.candles.candles import rows
+from autonama_dagster.analytics.scan.channel import OK, fit
+from autonama_dagster.errors import SchemaError
+
+print(exp, rows, OK, fit, SchemaError)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "is_same"),
+    [
+        (MOVED, True),
+        (MOVED.replace("OK, fit\n", "OK, fit as fit\n"), False),
+        (MOVED.replace("scan.channel", "scan.chance"), False),
+        (MOVED.replace("import exp", "import log as exp"), False),
+    ],
+)
+def test_digest_knows_what_is_imported_but_not_from_which_folder(text, is_same):
+    before, after = (
+        hashing._digest([("signals", source), ("rows", ""), ("channel", "")])
+        for source in (IMPORTING, text)
+    )
+    assert (before == after) is is_same
