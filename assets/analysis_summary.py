@@ -20,7 +20,7 @@ from autonama_dagster.analytics.scan.input_hashes import summary_hash
 from autonama_dagster.analytics.scan.summary import analysis_summary as build
 from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.charts.days import CHART_DAYS, SCAN_PICTURE
-from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY
+from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import Warehouse

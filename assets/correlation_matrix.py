@@ -14,7 +14,7 @@ from autonama_dagster.analytics.candles.run_windows import answered_candles
 from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.chance import pair_chances
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, window_days
-from autonama_dagster.schemas.analysis import CORRELATION_MATRIX
+from autonama_dagster.schemas.tables.analysis import CORRELATION_MATRIX
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import Warehouse

@@ -21,7 +21,7 @@ from autonama_dagster.analytics.scan.quality.rules import (
     kept_out,
     missing_hours,
 )
-from autonama_dagster.schemas.market import SOURCES
+from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.settings import Settings
 from resources.candle_faults import candle_faults, other_versions
 from resources.statements import Scope

@@ -11,7 +11,7 @@ import dagster as dg
 
 from assets.stage import EXCHANGE_POOL, run_scope, stage
 from autonama_dagster.days import parse_day
-from autonama_dagster.schemas.market import OHLCV_1D
+from autonama_dagster.schemas.tables.market import OHLCV_1D
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange

@@ -21,7 +21,7 @@ from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.input_hashes import signal_hashes
 from autonama_dagster.analytics.scan.signals import decide
 from autonama_dagster.partitions import key_of
-from autonama_dagster.schemas.decision import SIGNALS_TABLE
+from autonama_dagster.schemas.tables.decision import SIGNALS_TABLE
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.escaping import markdown_code
 from resources.statements import Scope

@@ -12,7 +12,7 @@ from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
 from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.partitions import register
-from autonama_dagster.schemas.market import UNIVERSE
+from autonama_dagster.schemas.tables.market import UNIVERSE
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange

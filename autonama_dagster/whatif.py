@@ -37,7 +37,7 @@ from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import uncovered
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
-from autonama_dagster.schemas.market import SOURCES
+from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.settings import Settings
 from resources.candle_feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange

@@ -27,8 +27,8 @@ from adbc_driver_postgresql import dbapi
 
 from autonama_dagster.analytics.scan.indicators.indicators import INDICATORS
 from autonama_dagster.partitions import key_of
-from autonama_dagster.schemas.analysis import INDICATORS_TABLE
 from autonama_dagster.schemas.base import SCHEMA
+from autonama_dagster.schemas.tables.analysis import INDICATORS_TABLE
 from bench.report import report
 from resources.database import migrate
 from resources.embedded_postgres import EmbeddedPostgres

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from autonama_dagster.analytics.candles.hashing import code_version
-from autonama_dagster.schemas.summary import SIGNAL_CHANCE
+from autonama_dagster.schemas.tables.summary import SIGNAL_CHANCE
 from resources.frames import to_frame
 from resources.warehouse import Warehouse
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
-from autonama_dagster.schemas.revisions import REVISIONS
+from autonama_dagster.schemas.tables.revisions import REVISIONS
 from resources.frames import to_frame
 from resources.statements import ABOUT_CANDLES, qualified, select_list
 from resources.warehouse import Warehouse

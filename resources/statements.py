@@ -14,8 +14,8 @@ from adbc_driver_postgresql import dbapi
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA, Table
-from autonama_dagster.schemas.market import QUARANTINE
-from autonama_dagster.schemas.revisions import REVISIONS
+from autonama_dagster.schemas.tables.market import QUARANTINE
+from autonama_dagster.schemas.tables.revisions import REVISIONS
 from resources.days import midnight
 from resources.frames import split, to_arrow
 from resources.read_back import check_none, check_scope, check_staged

@@ -19,8 +19,8 @@ from adbc_driver_postgresql import dbapi
 from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
-from autonama_dagster.schemas.market import FETCH_LOG, SOURCES
 from autonama_dagster.schemas.registry import table
+from autonama_dagster.schemas.tables.market import FETCH_LOG, SOURCES
 from resources.connections import bulk
 from resources.diagnosis import explained
 from resources.frames import empty_rejected, split, to_arrow, to_frame

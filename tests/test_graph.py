@@ -16,7 +16,7 @@ from assets.stage import EXCHANGE_POOL, GROUPS
 from autonama_dagster.definitions import STAGES, build_defs
 from autonama_dagster.jobs import JOBS
 from autonama_dagster.schemas.registry import TABLES
-from autonama_dagster.schemas.revisions import REVISIONS
+from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "graph.json"

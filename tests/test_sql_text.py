@@ -43,7 +43,7 @@ SESSION = (
 ALLOWED = {
     "autonama_dagster/schemas/ddl.py": {"what", "text"},  # no input
     "autonama_dagster/schemas/registry.py": {CANDLES_VIEW},  # no input
-    "autonama_dagster/schemas/lineage.py": {  # names and numbers of ours
+    "autonama_dagster/schemas/tables/lineage.py": {  # names and numbers of ours
         "_NUMBERS",
         "name",
         "MAX_MISSING_DAYS + 1",

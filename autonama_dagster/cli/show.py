@@ -19,9 +19,9 @@ from autonama_dagster.days import parse_day, parse_moment
 from autonama_dagster.errors import InputError
 from autonama_dagster.results import csv_value, plain_records, plain_summary
 from autonama_dagster.schemas.base import Table
-from autonama_dagster.schemas.intraday import INTRADAY
 from autonama_dagster.schemas.registry import TABLES
-from autonama_dagster.schemas.revisions import REVISIONS
+from autonama_dagster.schemas.tables.intraday import INTRADAY
+from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.settings import load_settings
 from autonama_dagster.text.escaping import csv_text
 from resources.database import ready_url

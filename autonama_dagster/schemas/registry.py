@@ -1,20 +1,20 @@
 """All tables in pipeline order, their indexes, and the views of them."""
 
 from autonama_dagster.errors import SchemaError
-from autonama_dagster.schemas.analysis import (
+from autonama_dagster.schemas.base import Table
+from autonama_dagster.schemas.tables.analysis import (
     CORRELATION_MATRIX,
     DATA_QUALITY,
     INDICATORS_TABLE,
     REGRESSION_BANDS,
 )
-from autonama_dagster.schemas.base import Table
-from autonama_dagster.schemas.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_TABLE
-from autonama_dagster.schemas.intraday import INTRADAY
-from autonama_dagster.schemas.lineage import SIGNAL_LINEAGE
-from autonama_dagster.schemas.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
-from autonama_dagster.schemas.revisions import REVISIONS
-from autonama_dagster.schemas.summary import ANALYSIS_SUMMARY, SIGNAL_CHANCE
-from autonama_dagster.schemas.verification import VERIFICATIONS
+from autonama_dagster.schemas.tables.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_TABLE
+from autonama_dagster.schemas.tables.intraday import INTRADAY
+from autonama_dagster.schemas.tables.lineage import SIGNAL_LINEAGE
+from autonama_dagster.schemas.tables.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
+from autonama_dagster.schemas.tables.revisions import REVISIONS
+from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY, SIGNAL_CHANCE
+from autonama_dagster.schemas.tables.verification import VERIFICATIONS
 
 TABLES: dict[str, Table] = {
     t.name: t

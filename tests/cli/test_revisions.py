@@ -13,7 +13,7 @@ from scan_support import DAY, at, opened_daemon
 from autonama_dagster.cli.backfill import backfill
 from autonama_dagster.cli.main import autonama
 from autonama_dagster.cli.revisions import _stale_text, commands
-from autonama_dagster.schemas.revisions import REVISIONS
+from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.staleness import Stale
 
 CHANGED = date(2023, 12, 29)

@@ -1,8 +1,8 @@
 """Tables of replaced candles: for each table of fetched candles one, made from its declaration."""
 
 from autonama_dagster.schemas.base import Instant, Integer, Table, TableModel, column, instant
-from autonama_dagster.schemas.intraday import OHLCV_1H, OHLCV_15M
-from autonama_dagster.schemas.market import OHLCV_1D
+from autonama_dagster.schemas.tables.intraday import OHLCV_1H, OHLCV_15M
+from autonama_dagster.schemas.tables.market import OHLCV_1D
 
 
 class Revision(TableModel):

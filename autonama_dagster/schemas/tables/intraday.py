@@ -10,7 +10,7 @@ from autonama_dagster.schemas.base import (
     instant,
     symbol_column,
 )
-from autonama_dagster.schemas.market import Candle
+from autonama_dagster.schemas.tables.market import Candle
 
 
 class SymbolTime(TableModel):

@@ -1,6 +1,5 @@
 """Tables of the decision stage: signals, and the two per-symbol summary tables."""
 
-from autonama_dagster.schemas.analysis import QUALITY, STATUSES
 from autonama_dagster.schemas.base import (
     Day,
     Float,
@@ -17,6 +16,7 @@ from autonama_dagster.schemas.base import (
     instant,
     symbol_column,
 )
+from autonama_dagster.schemas.tables.analysis import QUALITY, STATUSES
 
 SIGNALS = ("BUY", "SELL", "HOLD")
 LEVELS = ("LOW", "MEDIUM", "HIGH")
