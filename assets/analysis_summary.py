@@ -19,7 +19,7 @@ from autonama_dagster.analytics.scan.correlation import summary as summarise_pai
 from autonama_dagster.analytics.scan.input_hashes import summary_hash
 from autonama_dagster.analytics.scan.summary import analysis_summary as build
 from autonama_dagster.analytics.scan.summary import members
-from autonama_dagster.charts.days import CHART_DAYS, SCAN_PICTURE
+from autonama_dagster.reports.charts.days import CHART_DAYS, SCAN_PICTURE
 from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
@@ -131,7 +131,7 @@ def _pictures(
     progress: Any,
 ) -> dict[str, dg.MetadataValue]:
     """The picture of the latest day, and links to the charts of its symbols."""
-    from autonama_dagster.charts.scan import scan_summary  # noqa: PLC0415
+    from autonama_dagster.reports.charts.scan import scan_summary  # noqa: PLC0415
 
     day = latest.date()
     source = warehouse.source_label(day)

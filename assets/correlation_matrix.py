@@ -65,7 +65,7 @@ def _attach(
     drawn: NDArray[np.int64] | None,
 ) -> None:
     """The picture of the latest day, its count of high pairs beside that of drawn returns."""
-    from autonama_dagster.charts.heatmap import correlation_heatmap  # noqa: PLC0415
+    from autonama_dagster.reports.charts.heatmap import correlation_heatmap  # noqa: PLC0415
 
     picture = correlation_heatmap(
         of_latest,

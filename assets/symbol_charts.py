@@ -11,7 +11,7 @@ from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.run_windows import Answered, RunWindows, windows_of
 from autonama_dagster.analytics.scan.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.scan.indicators.indicators import compute
-from autonama_dagster.charts.days import CHART_DAYS, SCAN_PICTURE
+from autonama_dagster.reports.charts.days import CHART_DAYS, SCAN_PICTURE
 from autonama_dagster.settings import CORE_MOVERS, Settings
 from autonama_dagster.text.escaping import file_name, markdown, markdown_code
 
@@ -67,7 +67,7 @@ def _draw(
     source: str | None,
     answered: Answered | None,
 ) -> bytes:
-    from autonama_dagster.charts.symbol import symbol_chart  # noqa: PLC0415
+    from autonama_dagster.reports.charts.symbol import symbol_chart  # noqa: PLC0415
 
     params = channel_params(settings)
     first = day - timedelta(days=CHART_DAYS - 1)

@@ -6,8 +6,8 @@ from autonama_dagster.processes import loading
 
 _MODULES = (
     "autonama_dagster.worker",
-    "autonama_dagster.charts.heatmap",
-    "autonama_dagster.charts.scan",
+    "autonama_dagster.reports.charts.heatmap",
+    "autonama_dagster.reports.charts.scan",
     "binance.client",
     "scipy.cluster.hierarchy",
 )

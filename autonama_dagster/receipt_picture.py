@@ -8,8 +8,8 @@ import pandas as pd
 from assets.evidence import judged
 from autonama_dagster.analytics.candles.run_windows import windows_of
 from autonama_dagster.analytics.scan.channel import OK, ChannelParams, channel_curve
-from autonama_dagster.charts.explain import Origin, explain_chart, shown_days
 from autonama_dagster.receipts import Receipt
+from autonama_dagster.reports.charts.explain import Origin, explain_chart, shown_days
 from autonama_dagster.settings import Settings
 from resources.statements import Scope
 from resources.warehouse import Warehouse

@@ -7,11 +7,11 @@ from typing import Any
 
 import dagster as dg
 
-from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.execution import origin_tags
 from autonama_dagster.jobs import StepRun, announce, run_step
 from autonama_dagster.planner import State, Step, next_steps
+from autonama_dagster.reports.charts.days import CHART_DAYS
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_state
 from resources.exchange.memo import MemoExchange

@@ -32,10 +32,10 @@ from autonama_dagster.analytics.scan.quality.rules import copies
 from autonama_dagster.analytics.scan.signals import decide
 from autonama_dagster.analytics.scan.summary import analysis_summary
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, are_members, rank
-from autonama_dagster.charts.days import CHART_DAYS
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import uncovered
+from autonama_dagster.reports.charts.days import CHART_DAYS
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
 from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.settings import Settings

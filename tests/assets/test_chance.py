@@ -10,10 +10,10 @@ from projects import project
 import assets.chance
 from assets.chance import expected_counts
 from autonama_dagster.analytics.scan.chance import N_SURROGATES
-from autonama_dagster.charts.heatmap import correlation_heatmap
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.replay.synthetic import SyntheticMarket
+from autonama_dagster.reports.charts.heatmap import correlation_heatmap
 from autonama_dagster.results import stored_result
 from resources.chance_cache import keep_chances, known_chances
 
@@ -85,7 +85,7 @@ def test_the_heatmap_has_the_expected_count_of_the_summary(opened, monkeypatch):
         given.update(options)
         return correlation_heatmap(of_day, **options)
 
-    monkeypatch.setattr("autonama_dagster.charts.heatmap.correlation_heatmap", drawing)
+    monkeypatch.setattr("autonama_dagster.reports.charts.heatmap.correlation_heatmap", drawing)
     day = {RANGE_START_TAG: str(DAYS[0]), RANGE_END_TAG: str(LAST)}
     job = opened.scanner()._defs.resolve_job_def("summary_job")
     assert job.execute_in_process(instance=opened.instance, tags=day).success

@@ -7,7 +7,7 @@ import pandas as pd
 
 from assets import symbol_charts
 from assets.symbol_charts import draw_symbol_charts, links, write_picture
-from autonama_dagster.charts.days import SCAN_PICTURE
+from autonama_dagster.reports.charts.days import SCAN_PICTURE
 
 DAY = date(2024, 3, 10)
 

@@ -3,8 +3,8 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from autonama_dagster.charts.heatmap import correlation_heatmap
-from autonama_dagster.charts.names import short_names
+from autonama_dagster.reports.charts.heatmap import correlation_heatmap
+from autonama_dagster.reports.charts.names import short_names
 
 DAY = dt.date(2023, 12, 9)
 

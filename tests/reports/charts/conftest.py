@@ -16,8 +16,8 @@ from autonama_dagster.analytics.candles.windows import windows
 from autonama_dagster.analytics.scan.channel import ChannelParams, channel_curve, fit_channels
 from autonama_dagster.analytics.scan.indicators import indicators
 from autonama_dagster.analytics.scan.signals import decide
-from autonama_dagster.charts import style
-from autonama_dagster.charts.explain import Origin, shown_days
+from autonama_dagster.reports.charts import style
+from autonama_dagster.reports.charts.explain import Origin, shown_days
 
 LAST = 19_700  # 2023-12-09, the day of every made-up chart
 

@@ -5,8 +5,8 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
-from autonama_dagster.charts import style
-from autonama_dagster.charts.scan import scan_summary
+from autonama_dagster.reports.charts import style
+from autonama_dagster.reports.charts.scan import scan_summary
 
 MINUS = "\N{MINUS SIGN}"
 DAY = dt.date(2023, 12, 9)

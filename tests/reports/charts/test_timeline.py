@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from autonama_dagster.charts.timeline import aligned, draw_calendar
+from autonama_dagster.reports.charts.timeline import aligned, draw_calendar
 
 LAST = 19_700  # 2023-12-09
 

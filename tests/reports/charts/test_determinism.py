@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autonama_dagster.charts.explain import explain_chart
-from autonama_dagster.charts.heatmap import correlation_heatmap
-from autonama_dagster.charts.scan import scan_summary
-from autonama_dagster.charts.symbol import symbol_chart
+from autonama_dagster.reports.charts.explain import explain_chart
+from autonama_dagster.reports.charts.heatmap import correlation_heatmap
+from autonama_dagster.reports.charts.scan import scan_summary
+from autonama_dagster.reports.charts.symbol import symbol_chart
 
 SCRIPT = """
 import hashlib, pickle, sys
@@ -60,7 +60,7 @@ def test_another_process_with_another_matplotlibrc_gives_the_same_bytes(calls, t
     inputs = tmp_path / "calls.pickle"
     inputs.write_bytes(pickle.dumps(calls))
     (tmp_path / "matplotlibrc").write_text(MATPLOTLIBRC)
-    project = Path(__file__).resolve().parents[2]
+    project = Path(__file__).resolve().parents[3]
     theirs = {"MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": str(project), "TZ": "Asia/Tokyo"}
     answer = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(inputs)],

@@ -14,7 +14,7 @@ from autonama_dagster.analytics.scan.signals import (
     OVERBOUGHT_RSI,
     OVERSOLD_RSI,
 )
-from autonama_dagster.charts.style import (
+from autonama_dagster.reports.charts.style import (
     INK,
     MARGIN,
     MUTED,

@@ -5,9 +5,9 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
-from autonama_dagster.charts import names
-from autonama_dagster.charts.names import fonts_for, printable, short_names
-from autonama_dagster.charts.style import render
+from autonama_dagster.reports.charts import names
+from autonama_dagster.reports.charts.names import fonts_for, printable, short_names
+from autonama_dagster.reports.charts.style import render
 
 CACHES = (names._font_of, names._families, names._characters)
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from autonama_dagster.charts.style import (
+from autonama_dagster.reports.charts.style import (
     BUY,
     DPI,
     FIT,

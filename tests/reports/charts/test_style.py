@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from autonama_dagster.charts import style
+from autonama_dagster.reports.charts import style
 
 DASH = "\N{EN DASH}"
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.window_facts import WindowFacts
-from autonama_dagster.charts.style import (
+from autonama_dagster.reports.charts.style import (
     BUY,
     INK,
     MUTED,

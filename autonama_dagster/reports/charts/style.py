@@ -25,7 +25,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
-from autonama_dagster.charts.names import fonts_for, printable
+from autonama_dagster.reports.charts.names import fonts_for, printable
 
 # Okabe and Ito's palette keeps BUY and SELL apart for every kind of colour blindness.
 BUY: Final = "#0072B2"

@@ -6,8 +6,8 @@ import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
 from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
-from autonama_dagster.charts import style
-from autonama_dagster.charts.symbol import symbol_chart
+from autonama_dagster.reports.charts import style
+from autonama_dagster.reports.charts.symbol import symbol_chart
 
 LAST = 19_700  # 2023-12-09
 EMPTY_CHANNEL = pd.DataFrame(

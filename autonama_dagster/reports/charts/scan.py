@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.scan.signals import CONFIRMATIONS
-from autonama_dagster.charts.names import printable, short_names, shortened
-from autonama_dagster.charts.style import (
+from autonama_dagster.reports.charts.names import printable, short_names, shortened
+from autonama_dagster.reports.charts.style import (
     DPI,
     INK,
     MARGIN,

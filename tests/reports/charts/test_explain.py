@@ -12,14 +12,14 @@ from PIL import Image
 from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
 from autonama_dagster.analytics.candles.window_facts import Break, WindowFacts
 from autonama_dagster.analytics.scan.channel import ChannelParams
-from autonama_dagster.charts import style
-from autonama_dagster.charts.explain import (
+from autonama_dagster.reports.charts import style
+from autonama_dagster.reports.charts.explain import (
     Origin,
     explain_chart,
     sentence,
     shown_days,
 )
-from autonama_dagster.charts.explain_panels import QUALITY_COLOURS
+from autonama_dagster.reports.charts.explain_panels import QUALITY_COLOURS
 
 LAST = 19_700  # 2023-12-09
 MINUS = "\N{MINUS SIGN}"

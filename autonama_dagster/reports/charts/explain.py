@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.window_facts import WindowFacts
 from autonama_dagster.analytics.scan.channel import ChannelParams
-from autonama_dagster.charts.confirmations import draw_confirmations
-from autonama_dagster.charts.explain_panels import (
+from autonama_dagster.reports.charts.confirmations import draw_confirmations
+from autonama_dagster.reports.charts.explain_panels import (
     QUALITY_COLOURS,
     draw_quality,
     draw_scores,
     draw_window,
     legend_of_quality,
 )
-from autonama_dagster.charts.names import printable
-from autonama_dagster.charts.price_panel import Scale, draw_price
-from autonama_dagster.charts.style import (
+from autonama_dagster.reports.charts.names import printable
+from autonama_dagster.reports.charts.price_panel import Scale, draw_price
+from autonama_dagster.reports.charts.style import (
     BUY,
     DPI,
     INK,
@@ -41,7 +41,7 @@ from autonama_dagster.charts.style import (
     say,
     signed,
 )
-from autonama_dagster.charts.timeline import (
+from autonama_dagster.reports.charts.timeline import (
     FEWEST_DAYS,
     LEFT,
     PLOT_WIDTH,

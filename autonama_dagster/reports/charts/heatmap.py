@@ -15,8 +15,8 @@ from autonama_dagster.analytics.scan.correlation import (
     RETURN_DAYS,
     order_by_clustering,
 )
-from autonama_dagster.charts.names import short_names
-from autonama_dagster.charts.style import (
+from autonama_dagster.reports.charts.names import short_names
+from autonama_dagster.reports.charts.style import (
     INK,
     MUTED,
     NEUTRAL,
