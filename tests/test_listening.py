@@ -7,8 +7,8 @@ import stat
 import psutil
 import pytest
 
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.system.loopback import is_loopback
 
 

@@ -5,9 +5,9 @@ import pytest
 from projects import project
 
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.replay.recorded import HEADER, RecordedMarket
+from autonama_dagster.replay.market.recorded import HEADER, RecordedMarket
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.runner import Scanner
 from resources.exchange.binance import BinanceExchange
 from resources.exchange.memo import MemoExchange

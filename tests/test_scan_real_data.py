@@ -11,7 +11,7 @@ import pytest
 from projects import project
 
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.statements import Scope
 

@@ -16,8 +16,8 @@ from psycopg import sql
 
 from autonama_dagster.cli.main import main
 from autonama_dagster.definitions import build_defs
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.settings import load_settings
 from resources.database import dagster_database_url
 from resources.database_urls import libpq_url, with_database

@@ -8,8 +8,8 @@ import pytest
 from projects import project
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.results import stored_result
 from autonama_dagster.whatif import what_if
 from resources.exchange.build import build_exchange

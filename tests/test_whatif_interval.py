@@ -16,7 +16,7 @@ from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.windows import breaks, windows
 from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from autonama_dagster.errors import InputError
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.settings import Settings

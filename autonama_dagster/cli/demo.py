@@ -11,8 +11,8 @@ import click
 from autonama_dagster.cli.render import SYNTHETIC_NOTE, print_result
 from autonama_dagster.cli.scan import run_scan
 from autonama_dagster.cli.screen import screen
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.reports.charts.days import SCAN_PICTURE
 from autonama_dagster.results import export
 from autonama_dagster.settings import load_settings, project_dir

@@ -7,9 +7,9 @@ import click
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay.clock import Clock
 from autonama_dagster.replay.faults import Faults
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import serve as serve_market
-from autonama_dagster.replay.synthetic import SyntheticMarket
 
 EXAMPLES = """\b
 Examples:

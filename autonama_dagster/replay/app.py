@@ -22,12 +22,19 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.replay.candles import Market
 from autonama_dagster.replay.clock import Clock
 from autonama_dagster.replay.corruption import corrupt, replacement
 from autonama_dagster.replay.faults import Fault, Faults
 from autonama_dagster.replay.limits import WeightLimiter, request_weight
-from autonama_dagster.replay.protocol import Call, Reply, answer, error_reply, refusal, to_json
+from autonama_dagster.replay.market.candles import Market
+from autonama_dagster.replay.protocols.binance_spot import (
+    Call,
+    Reply,
+    answer,
+    error_reply,
+    refusal,
+    to_json,
+)
 from autonama_dagster.system.web_guard import Guard, Guarded
 
 WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"

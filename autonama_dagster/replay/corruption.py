@@ -10,9 +10,9 @@ from http import HTTPStatus
 from random import Random
 from typing import Any
 
-from autonama_dagster.replay.candles import DAY_MS, STEP_MS
 from autonama_dagster.replay.faults import Fault
-from autonama_dagster.replay.protocol import Reply, error_reply, to_json
+from autonama_dagster.replay.market.candles import DAY_MS, STEP_MS
+from autonama_dagster.replay.protocols.binance_spot import Reply, error_reply, to_json
 
 HTML = "text/html"
 BLOCKED_PAGE = b"""<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">

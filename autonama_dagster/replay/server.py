@@ -12,10 +12,10 @@ import uvicorn
 
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.replay.app import ReplayExchange, RequestRecord
-from autonama_dagster.replay.candles import Market
 from autonama_dagster.replay.clock import Clock
 from autonama_dagster.replay.faults import Faults
 from autonama_dagster.replay.limits import DEFAULT_LIMIT, WeightLimiter
+from autonama_dagster.replay.market.candles import Market
 
 MARKET_HEADER = "X-Autonama-Market"
 HOST = "127.0.0.1"

@@ -11,8 +11,8 @@ import assets.chance
 from assets.chance import expected_counts
 from autonama_dagster.analytics.scan.chance import N_SURROGATES
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap
 from autonama_dagster.results import stored_result
 from resources.chance_cache import keep_chances, known_chances

@@ -13,7 +13,7 @@ from assets.stage import EXCHANGE_POOL
 from autonama_dagster.jobs import JOBS, range_tags
 from autonama_dagster.partitions import build_partitions, register
 from autonama_dagster.planner import Step
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import Settings
 from autonama_dagster.staleness import stale_after

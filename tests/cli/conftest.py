@@ -10,8 +10,8 @@ import pytest
 from projects import project
 
 from autonama_dagster.cli.main import main
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 
 DAY = date(2024, 3, 10)
 SETTINGS = {"start_date": "2024-03-09", "universe_size": "6"}

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 
 

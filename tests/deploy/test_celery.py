@@ -24,8 +24,8 @@ from projects import project
 
 from autonama_dagster.jobs import JOBS, range_tags, run_config
 from autonama_dagster.planner import CANDLES_ONLY, Step
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from resources.warehouse import RANKING
 
 pytestmark = [

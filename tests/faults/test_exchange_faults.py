@@ -8,8 +8,8 @@ import pytest
 from projects import project
 
 from autonama_dagster.errors import ExchangeBannedError, ExchangeError
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from resources.exchange.binance import BinanceExchange
 from resources.warehouse import RANKING
 

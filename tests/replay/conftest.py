@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autonama_dagster.replay.recorded import HEADER, RecordedMarket
+from autonama_dagster.replay.market.recorded import HEADER, RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 
 with warnings.catch_warnings():  # python-binance imports a deprecated name of websockets

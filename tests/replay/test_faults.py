@@ -10,7 +10,7 @@ from binance.exceptions import BinanceAPIException, BinanceRequestException
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay import app
 from autonama_dagster.replay.faults import KINDS, Fault, Faults
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 
 DAY_MS = 86_400_000

@@ -13,7 +13,7 @@ import requests
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay.limits import WeightLimiter
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 
 DAY_MS = 86_400_000
@@ -126,7 +126,7 @@ import sys
 from pathlib import Path
 from autonama_dagster.replay.clock import Clock
 from autonama_dagster.replay.faults import Faults
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import serve
 market = RecordedMarket(Path(sys.argv[1]))
 serve(market, clock=Clock("2020-02-09"), faults=Faults(),

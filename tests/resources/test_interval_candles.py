@@ -16,7 +16,7 @@ from support import STAMPS, candles
 from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
 from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.errors import SchemaError
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.candle_feed import fetch_candles
 from resources.exchange.archive import ArchiveExchange

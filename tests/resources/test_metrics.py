@@ -8,8 +8,8 @@ import pytest
 import yaml
 from projects import project
 
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.settings import load_settings
 from resources.database_urls import libpq_url
 from resources.metrics import KEPT_S, METRICS, ExchangePulse, ProjectCollector

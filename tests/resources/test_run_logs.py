@@ -10,8 +10,8 @@ from dagster._core.execution import context_creation_job
 from projects import project
 
 from autonama_dagster.definitions import build_defs
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.settings import load_settings
 from resources.run_logs import RunFormatter, log_runs_as_json, run_loggers
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from autonama_dagster.settings import load_settings
 from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
 from resources.http_headers import LONGEST_SILENCE

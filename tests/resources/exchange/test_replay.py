@@ -6,9 +6,9 @@ import pytest
 
 from autonama_dagster.analytics.candles.candles import parse
 from autonama_dagster.errors import ExchangeBannedError, SymbolFetchError
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 from resources.exchange.base import KlinesRequest
 from resources.exchange.memo import MemoExchange
 

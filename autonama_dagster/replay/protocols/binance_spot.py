@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from autonama_dagster.replay.candles import (
+from autonama_dagster.replay.limits import DEFAULT_LIMIT, Verdict
+from autonama_dagster.replay.market.candles import (
     DAY_MS,
     Candle,
     Market,
@@ -19,7 +20,6 @@ from autonama_dagster.replay.candles import (
     plain_decimal,
     segment,
 )
-from autonama_dagster.replay.limits import DEFAULT_LIMIT, Verdict
 
 SOURCE_HEADER = "X-Autonama-Source"
 DEFAULT_ROWS = 500

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.replay.candles import (
+from autonama_dagster.replay.market.candles import (
     AGGREGATED,
     STEP_MS,
     Candle,

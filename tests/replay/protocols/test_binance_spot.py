@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from autonama_dagster.replay.recorded import RecordedMarket
+from autonama_dagster.replay.market.recorded import RecordedMarket
+from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.replay.synthetic import SyntheticMarket
 
 DAY_MS = 86_400_000
 FIRST_DAY_MS = 1_577_836_800_000

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autonama_dagster.replay.candles import (
+from autonama_dagster.replay.market.candles import (
     DAY_MS,
     AggregatedSeries,
     Candle,

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.replay.candles import DAY_MS, Candle, Series, SeriesCache, StoredSeries
+from autonama_dagster.replay.market.candles import DAY_MS, Candle, Series, SeriesCache, StoredSeries
 
 EPOCH = dt.date(2019, 1, 1)
 LAST_DAY = dt.date(2030, 12, 31)

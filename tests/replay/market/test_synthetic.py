@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.replay.candles import DAY_MS
-from autonama_dagster.replay.synthetic import (
+from autonama_dagster.replay.market.candles import DAY_MS
+from autonama_dagster.replay.market.synthetic import (
     EPOCH,
     EPOCH_MS,
     SyntheticMarket,

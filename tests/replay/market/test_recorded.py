@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.replay.recorded import HEADER, RecordedMarket
+from autonama_dagster.replay.market.recorded import HEADER, RecordedMarket
 
 DAY_MS = 86_400_000
 COLUMNS = HEADER.decode()
