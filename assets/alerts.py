@@ -9,7 +9,7 @@ from assets.upstream import require_rows
 from autonama_dagster.analytics.scan.summary import alerts as build
 from autonama_dagster.schemas.tables.decision import ALERTS
 from autonama_dagster.settings import Settings
-from resources.warehouse import Warehouse
+from resources.warehouse.warehouse import Warehouse
 
 
 @stage(

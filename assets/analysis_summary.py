@@ -22,8 +22,8 @@ from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.reports.charts.days import CHART_DAYS, SCAN_PICTURE
 from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY
 from autonama_dagster.settings import Settings
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 
 class SummaryConfig(dg.Config):

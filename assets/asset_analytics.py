@@ -10,7 +10,7 @@ from autonama_dagster.analytics.scan.indicators.levels import compute
 from autonama_dagster.analytics.scan.summary import asset_analytics as build
 from autonama_dagster.schemas.tables.decision import ASSET_ANALYTICS
 from autonama_dagster.settings import Settings
-from resources.warehouse import Warehouse
+from resources.warehouse.warehouse import Warehouse
 from resources.windows import read_windows
 
 

@@ -22,9 +22,9 @@ from autonama_dagster.analytics.scan.chance import (
 from autonama_dagster.analytics.scan.channel import OK
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, window_days
 from autonama_dagster.settings import Settings
-from resources.chance_cache import keep_chances, known_chances
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.chance_cache import keep_chances, known_chances
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 from resources.windows import read_windows
 
 

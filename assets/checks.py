@@ -12,11 +12,11 @@ import dagster as dg
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.settings import Settings
-from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
-from resources.frames import split
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.exchange.feed import last_closed_day
+from resources.warehouse.frames import split
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 LISTED = 50
 RECENT = timedelta(days=30)

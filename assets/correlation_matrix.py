@@ -16,8 +16,8 @@ from autonama_dagster.analytics.scan.chance import pair_chances
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.schemas.tables.analysis import CORRELATION_MATRIX
 from autonama_dagster.settings import Settings
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 
 @stage(

@@ -8,7 +8,7 @@ from assets.stage import run_scope, stage, with_provenance
 from assets.windows import warn_of_unknown_windows
 from autonama_dagster.schemas.tables.analysis import DATA_QUALITY
 from autonama_dagster.settings import Settings
-from resources.warehouse import Warehouse
+from resources.warehouse.warehouse import Warehouse
 from resources.windows import read_windows
 
 

@@ -23,9 +23,9 @@ from autonama_dagster.analytics.scan.quality.rules import (
 )
 from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.settings import Settings
-from resources.candle_faults import candle_faults, other_versions
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.candle_faults import candle_faults, other_versions
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 
 def judged(warehouse: Warehouse, settings: Settings, scope: Scope, run: RunWindows) -> pd.DataFrame:

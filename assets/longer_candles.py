@@ -9,8 +9,8 @@ from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.candles.run_windows import known_rows
 from autonama_dagster.schemas.tables.market import SOURCES
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 
 def candles_made(

@@ -13,10 +13,10 @@ from assets.stage import EXCHANGE_POOL, run_scope, stage
 from autonama_dagster.days import parse_day
 from autonama_dagster.schemas.tables.market import OHLCV_1D
 from autonama_dagster.settings import Settings
-from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
-from resources.statements import Scope
-from resources.warehouse import Batch, Warehouse
+from resources.exchange.feed import Fetched, fetch_daily, refuse_mixture
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch, Warehouse
 
 KINDS = frozenset({"binance", "postgres"})
 

@@ -14,10 +14,10 @@ from assets.stage import EXCHANGE_POOL, run_scope, stage
 from autonama_dagster.analytics.candles.intervals import MADE_FROM
 from autonama_dagster.schemas.tables.intraday import OHLCV_1H, OHLCV_1W, OHLCV_4H, OHLCV_15M
 from autonama_dagster.settings import Settings
-from resources.candle_feed import fetch_candles, refuse_mixture
 from resources.exchange.base import Exchange
-from resources.statements import Scope
-from resources.warehouse import Batch, Warehouse
+from resources.exchange.feed import fetch_candles, refuse_mixture
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch, Warehouse
 
 KINDS = frozenset({"binance", "postgres"})
 

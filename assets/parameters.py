@@ -9,7 +9,7 @@ from autonama_dagster.analytics.scan.quality.rules import QualityLimits
 from autonama_dagster.analytics.scan.universe import load_exclusions
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
-from resources.ledger import Versions
+from resources.warehouse.ledger import Versions
 
 
 def channel_params(settings: Settings) -> ChannelParams:

@@ -14,8 +14,8 @@ from assets.checks import LISTED, check_result
 from assets.recompute import OF_DAYS, OF_SYMBOLS
 from assets.verify import Verified, as_rows, together, verify_days, verify_symbols
 from autonama_dagster.settings import Settings
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 NAME = "point_in_time"
 SYMBOLS = 3  # of a day that are computed again

@@ -13,8 +13,8 @@ from assets.checks import LISTED, check_result
 from autonama_dagster.analytics.scan.quality.quality import churn_pct, coverage_pct
 from autonama_dagster.analytics.scan.quality.rules import RULES
 from autonama_dagster.settings import Settings
-from resources.candle_faults import recent_coverage, recent_findings, recent_members
-from resources.warehouse import Warehouse
+from resources.warehouse.candle_faults import recent_coverage, recent_findings, recent_members
+from resources.warehouse.warehouse import Warehouse
 
 RECENT_DAYS = 7
 

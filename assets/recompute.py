@@ -40,8 +40,8 @@ from autonama_dagster.analytics.scan.summary import (
 )
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, measure, ranked_again
 from autonama_dagster.settings import Settings
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 DAY = timedelta(days=1)
 OF_SYMBOLS = (

@@ -9,7 +9,7 @@ from assets.windows import warn_of_unknown_windows
 from autonama_dagster.analytics.scan.channel import fit_channels
 from autonama_dagster.schemas.tables.analysis import REGRESSION_BANDS
 from autonama_dagster.settings import Settings
-from resources.warehouse import Warehouse
+from resources.warehouse.warehouse import Warehouse
 from resources.windows import read_windows
 
 

@@ -24,8 +24,8 @@ from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.tables.decision import SIGNALS_TABLE
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.escaping import markdown_code
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 from resources.windows import read_windows
 
 MAX_ANNOTATED = 200  # a call costs 14 ms at 100 partitions and 0.9 s at 72,000

@@ -22,7 +22,7 @@ from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.ddl import sql_type
 from autonama_dagster.settings import Settings
 from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA
-from resources.statements import Scope
+from resources.warehouse.statements import Scope
 
 OWNERS = ("team:autonama",)
 GROUPS = ("market", "analysis", "decision", "summary")

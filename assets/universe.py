@@ -14,10 +14,10 @@ from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.partitions import register
 from autonama_dagster.schemas.tables.market import UNIVERSE
 from autonama_dagster.settings import Settings
-from resources.candle_feed import Fetched, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
-from resources.statements import Scope
-from resources.warehouse import RANKING, Batch, Warehouse
+from resources.exchange.feed import Fetched, fetch_daily, refuse_mixture
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import RANKING, Batch, Warehouse
 
 LISTED = 20
 BY_NAME = ("excluded", "leveraged", "stable", "fiat")

@@ -10,9 +10,9 @@ import pandas as pd
 
 from autonama_dagster.analytics.scan.channel import NO_DATA
 from autonama_dagster.errors import MissingRowsError
-from resources.ledger import kept_out
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.ledger import kept_out
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 Keys = set[tuple[str, date]]
 WHERE_TRADED = "indicators"  # has no row, and needs none, where there is no candle

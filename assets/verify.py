@@ -25,8 +25,8 @@ from autonama_dagster.analytics.candles.hashing import code_version
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import Settings
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 KINDS: Final = ("look_ahead", "code", "parameters", "data", "platform", "row")
 """Why a row is not what its inputs give, the first that applies: it knows something later than its

@@ -18,13 +18,13 @@ from autonama_dagster.execution import origin_tags
 from autonama_dagster.jobs import JOBS, Started, StepRun, partitions_of
 from autonama_dagster.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.planner import State, Step
-from autonama_dagster.processes import cores
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_states
 from autonama_dagster.workers import Workers
-from resources import ledger
-from resources.run_locks import end_lost_runs
-from resources.warehouse import Warehouse
+from resources.instance.locks import end_lost_runs
+from resources.processes import cores
+from resources.warehouse import ledger
+from resources.warehouse.warehouse import Warehouse
 
 CANDLES = ("ohlcv_1d_history", "ohlcv_1d")
 ANALYTIC = tuple(a for a in JOBS["symbols_job"][1] if a not in CANDLES)

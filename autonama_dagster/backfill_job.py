@@ -14,8 +14,8 @@ from autonama_dagster.execution import one_process
 from autonama_dagster.jobs import Started, StepRun
 from autonama_dagster.requests import LATEST
 from autonama_dagster.settings import Settings
-from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
+from resources.exchange.feed import last_closed_day
 
 TENTHS: Final = 10
 SILENCE: Final = 15.0  # seconds after which the log says how far a part is, even within a tenth
@@ -100,7 +100,7 @@ def fill(context: dg.OpExecutionContext) -> None:
         request,
         resources.settings,
         instance=context.instance,
-        warehouse=resources.warehouse,
+        warehouse=resources.warehouse.warehouse,
         progress=resources.progress or LogProgress(context.log),
         run_id=context.run_id,
     ).run()

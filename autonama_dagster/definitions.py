@@ -35,12 +35,12 @@ from autonama_dagster.revision_sensor import revision_sensor
 from autonama_dagster.schedules import daily_universe
 from autonama_dagster.sensors import scan_sensor
 from autonama_dagster.settings import Settings, load_settings
-from resources.database import ready_url
 from resources.exchange.base import Exchange
 from resources.exchange.build import build_exchange
+from resources.instance.logs import log_runs_as_json, run_loggers
 from resources.io_manager import WarehouseIOManager
-from resources.run_logs import log_runs_as_json, run_loggers
-from resources.warehouse import Warehouse
+from resources.postgres.database import ready_url
+from resources.warehouse.warehouse import Warehouse
 
 STAGES: tuple[Stage, ...] = (
     universe,

@@ -19,7 +19,7 @@ from dagster._core.executor.in_process import InProcessExecutor
 from autonama_dagster import errors
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.partitions import SYMBOL_DIMENSION
-from resources.run_locks import OWN_PROCESS_TAGS, database_of, held, hold_to_the_end
+from resources.instance.locks import OWN_PROCESS_TAGS, database_of, held, hold_to_the_end
 
 STARTED_BY_TAG = "autonama/started_by"
 PARENT_TAG = "autonama/parent_run"  # not Dagster's own tag: that marks the second try of a run

@@ -9,8 +9,8 @@ import dagster as dg
 from autonama_dagster.execution import innermost
 from autonama_dagster.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.settings import Settings
-from resources.notifier import NotificationError, post
-from resources.redaction import without_secrets
+from resources.notify.redaction import without_secrets
+from resources.notify.webhook import NotificationError, post
 
 NAME: Final = "failed_run_alert"
 _LONGEST: Final = 500

@@ -2,7 +2,7 @@
 
 import importlib
 
-from autonama_dagster.processes import loading
+from resources.processes import loading
 
 _MODULES = (
     "autonama_dagster.worker",

@@ -13,9 +13,9 @@ from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import load_settings
 from autonama_dagster.text.pair_names import parse_symbols
-from resources.readers import find_databases
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.postgres.roles.readers import find_databases
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 _PAIR = ("symbol_a", "symbol_b")
 

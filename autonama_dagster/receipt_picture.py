@@ -11,8 +11,8 @@ from autonama_dagster.analytics.scan.channel import OK, ChannelParams, channel_c
 from autonama_dagster.receipts import Receipt
 from autonama_dagster.reports.charts.explain import Origin, explain_chart, shown_days
 from autonama_dagster.settings import Settings
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 _OWN = ("date", "status", "close", "fitted_price", "upper_band", "lower_band", "z_score")
 

@@ -30,10 +30,10 @@ from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
 from autonama_dagster.analytics.scan.universe import input_hashes as candidate_hashes
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
-from resources.ledger import Versions
-from resources.origins import origins
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.ledger import Versions
+from resources.warehouse.origins import origins
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 ROWS = (
     "signals", "regression_bands", "indicators", "data_quality", "universe", "asset_analytics",

@@ -12,9 +12,9 @@ import pandas as pd
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.escaping import csv_text
-from resources.ledger import first_refusal
-from resources.statements import Scope
-from resources.warehouse import RANKING, Warehouse
+from resources.warehouse.ledger import first_refusal
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import RANKING, Warehouse
 
 EXPORTED = (
     "symbol", "date", "signal", "status", "quality", "close", "fitted_price", "lower_band",

@@ -6,9 +6,9 @@ import dagster as dg
 
 from autonama_dagster.execution import origin_tags
 from autonama_dagster.settings import Settings
-from resources.database import dagster_database_url
-from resources.retention import is_on, retain
-from resources.warehouse import Warehouse
+from resources.postgres.database import dagster_database_url
+from resources.postgres.upkeep.retention import is_on, retain
+from resources.warehouse.warehouse import Warehouse
 
 JOB: Final = "retention_job"
 SCHEDULE: Final = "retention_schedule"

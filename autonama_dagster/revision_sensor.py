@@ -19,8 +19,8 @@ from autonama_dagster.requests import (
 )
 from autonama_dagster.settings import Settings
 from autonama_dagster.staleness import Comparison
-from resources.revisions import Revised, count, revised
-from resources.warehouse import Warehouse
+from resources.warehouse.revisions import Revised, count, revised
+from resources.warehouse.warehouse import Warehouse
 
 SECONDS = 60
 # Clocks of two sources differ: a change may be stored that says it is so much older than the last.

@@ -15,8 +15,8 @@ from autonama_dagster.reports.charts.days import CHART_DAYS
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_state
 from resources.exchange.memo import MemoExchange
-from resources.run_locks import end_lost_runs
-from resources.warehouse import Warehouse
+from resources.instance.locks import end_lost_runs
+from resources.warehouse.warehouse import Warehouse
 
 
 class Scanner:

@@ -10,7 +10,7 @@ from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_state
 from resources.days import DUE
 from resources.exchange.base import Exchange
-from resources.warehouse import Warehouse
+from resources.warehouse.warehouse import Warehouse
 
 
 def daily_universe(settings: Settings) -> dg.ScheduleDefinition:

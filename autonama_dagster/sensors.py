@@ -23,7 +23,7 @@ from autonama_dagster.requests import (
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import days_of, read_states
 from resources.exchange.base import Exchange
-from resources.warehouse import Warehouse
+from resources.warehouse.warehouse import Warehouse
 
 DAYS_AT_ONCE = 3
 SECONDS = 30

@@ -23,11 +23,11 @@ from autonama_dagster.analytics.scan.input_hashes import signal_hashes, summary_
 from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
 from autonama_dagster.settings import Settings
-from resources import ledger
 from resources.exchange.base import SymbolInfo
-from resources.revisions import Change
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse import ledger
+from resources.warehouse.revisions import Change
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 from resources.windows import read_windows
 
 DAY = timedelta(days=1)

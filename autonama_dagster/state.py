@@ -9,8 +9,8 @@ from assets.parameters import versions
 from autonama_dagster.partitions import register
 from autonama_dagster.planner import State
 from autonama_dagster.settings import Settings
-from resources import ledger
-from resources.warehouse import Warehouse
+from resources.warehouse import ledger
+from resources.warehouse.warehouse import Warehouse
 
 
 def read_state(

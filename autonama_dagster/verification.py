@@ -14,10 +14,10 @@ from assets.recompute import OF_DAYS, OF_SYMBOLS
 from assets.verify import Verified, together, verify_days, verify_symbols
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.planner import SYMBOLS_AT_ONCE
-from autonama_dagster.processes import cores, end_with_parent, process_context
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings
-from resources.warehouse import Warehouse
+from resources.processes import cores, end_with_parent, process_context
+from resources.warehouse.warehouse import Warehouse
 
 FEWEST_ROWS, MOST_ROWS = 600, 6000  # symbols x days; each symbol reads a window for all its days
 DAYS_AT_ONCE = 10  # of the tables by date: 49,500 pairs of 100 members

@@ -24,7 +24,7 @@ from autonama_dagster.settings import Settings
 from autonama_dagster.system.loopback import is_loopback
 from autonama_dagster.system.web_guard import Guard
 from resources.metrics import ProjectCollector
-from resources.readers import find_databases
+from resources.postgres.roles.readers import find_databases
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -94,7 +94,7 @@ class Pictures:
     def _draw(self, symbol: str, day: date) -> Answer:
         from autonama_dagster.receipt_picture import draw_receipt  # noqa: PLC0415
         from autonama_dagster.receipts import read_receipt  # noqa: PLC0415
-        from resources.warehouse import Warehouse  # noqa: PLC0415
+        from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
         url = find_databases(self._settings).project  # a request starts and migrates no database
         with closing(Warehouse(lambda: url, reads=True)) as warehouse:

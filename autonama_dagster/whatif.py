@@ -39,10 +39,10 @@ from autonama_dagster.reports.charts.days import CHART_DAYS
 from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
 from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.settings import Settings
-from resources.candle_feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
 from resources.exchange.base import Exchange
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.exchange.feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 
 def what_if(

@@ -14,8 +14,8 @@ from autonama_dagster.planner import Step
 from autonama_dagster.settings import load_settings
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
-from resources.instance import open_instance
-from resources.waiting import Wait
+from resources.instance.home import open_instance
+from resources.instance.waiting import Wait
 
 # By name, as every process of Dagster loads it: the definitions hold the job that runs us.
 _LOCATION = importlib.import_module("autonama_dagster.definitions")  # as in workspace.yaml

@@ -16,14 +16,14 @@ import psutil
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.jobs import Started, StepRun
 from autonama_dagster.planner import Step
-from autonama_dagster.processes import (
+from autonama_dagster.system.stop_signals import listening
+from resources.instance.waiting import Wait, introduce, tell, told_to
+from resources.processes import (
     PRELOADED,
     end_with_parent,
     interrupts_held,
     process_context,
 )
-from autonama_dagster.system.stop_signals import listening
-from resources.waiting import Wait, introduce, tell, told_to
 
 Requests = Callable[[int, int], None]
 Task = Sequence[Step]  # one after the other in one process

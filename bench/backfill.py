@@ -24,7 +24,7 @@ from autonama_dagster.analytics.scan.universe import load_exclusions
 from bench.command import PROGRAM, environment
 from bench.report import report
 from bench.scan import recorded_candles, replay_exchange
-from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres.server.embedded import EmbeddedPostgres
 
 LAST_DAY = date(2023, 12, 29)
 TARGET_S = 15 * 60

@@ -23,8 +23,8 @@ from dagster._core.instance.ref import InstanceRef
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from bench.report import report
 from resources.dagster_storage import BATCH_SIZE, BATCH_SIZE_VARIABLE
-from resources.database_urls import dagster_url
-from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.postgres.urls import dagster_url
 
 TARGET = 10
 GRID_ASSETS = 6

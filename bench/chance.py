@@ -19,10 +19,10 @@ from autonama_dagster.analytics.scan.chance import N_SURROGATES, pair_chances, s
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from bench.channel_kernel import FIRST_DAY, market
 from bench.report import report
-from resources.chance_cache import keep_chances, known_chances
-from resources.database import migrate
-from resources.embedded_postgres import EmbeddedPostgres
-from resources.warehouse import Warehouse
+from resources.postgres.database import migrate
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.warehouse.chance_cache import keep_chances, known_chances
+from resources.warehouse.warehouse import Warehouse
 
 DAYS = 24  # of 100 symbols: as much as a run of a backfill computes at once
 TARGET_MS = 0.3

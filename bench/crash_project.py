@@ -16,9 +16,9 @@ import psycopg
 
 from bench.command import PROGRAM, environment
 from bench.crash_state import baseless, processes
-from resources.database import DAGSTER_DATABASE, DATABASE
-from resources.database_urls import libpq_url
-from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres.database import DAGSTER_DATABASE, DATABASE
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.postgres.urls import libpq_url
 
 IN_A_ROW = (2, 3, 4)  # kills of a round
 PATIENCE = 60.0  # seconds for what lives on after a kill to notice and end

@@ -28,7 +28,7 @@ from bench.crash_state import (
     unfinished,
     unfinished_runs,
 )
-from resources.database_urls import libpq_url
+from resources.postgres.urls import libpq_url
 
 # A part, and a word of its command line: dagster dev, the daemon, the code server, a run's process.
 PARTS = {

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import TABLES
-from resources.database_urls import libpq_url
+from resources.postgres.urls import libpq_url
 
 # What tells one run from another.
 VOLATILE = frozenset(

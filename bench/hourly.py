@@ -21,10 +21,10 @@ from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.schemas.base import SCHEMA
 from bench.report import report
-from resources.database import migrate
-from resources.embedded_postgres import EmbeddedPostgres
-from resources.statements import Scope
-from resources.warehouse import Batch, Warehouse
+from resources.postgres.database import migrate
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch, Warehouse
 
 TARGET_ROWS_PER_S = 100_000
 TARGET_READ_MS = 50

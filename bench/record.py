@@ -23,11 +23,11 @@ from autonama_dagster.analytics.candles.candles import Candles, raw_kline, row_h
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
 from autonama_dagster.analytics.candles.windows import windows
 from bench.report import report
-from resources import statements
-from resources.database import migrate
-from resources.embedded_postgres import EmbeddedPostgres
-from resources.statements import Scope
-from resources.warehouse import Batch, Warehouse
+from resources.postgres.database import migrate
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.warehouse import statements
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch, Warehouse
 
 TARGET_PCT = 10
 FIRST_DAY = pd.Timestamp("2022-01-09")

@@ -23,7 +23,7 @@ from urllib.request import urlopen
 
 from bench.command import PROGRAM, environment
 from bench.report import report
-from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres.server.embedded import EmbeddedPostgres
 
 COLD_TARGET_S = 120
 PEAK_TARGET_GB = 1.5

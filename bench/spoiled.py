@@ -26,16 +26,16 @@ from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
 from autonama_dagster.errors import AutonamaError
 from bench.report import report
 from bench.spoiling import DAYS, FIRST_MS, HARMLESS, SYMBOLS, SpoilingExchange, honest_rows, kinds
-from resources.candle_faults import candle_faults
-from resources.candle_feed import fetch_daily
-from resources.database import migrate
-from resources.embedded_postgres import EmbeddedPostgres
 from resources.exchange.base import from_ms
-from resources.exchange.binance import BinanceExchange
-from resources.exchange.retry import RetryPolicy
-from resources.exchange.throttle import Throttle
-from resources.statements import Scope
-from resources.warehouse import Batch, Warehouse
+from resources.exchange.binance.spot import BinanceExchange
+from resources.exchange.calls.retry import RetryPolicy
+from resources.exchange.calls.throttle import Throttle
+from resources.exchange.feed import fetch_daily
+from resources.postgres.database import migrate
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.warehouse.candle_faults import candle_faults
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch, Warehouse
 
 DEADLINE_S = 0.5  # of one answer
 HANG_S = 20.0  # of a batch: two attempts of each of its requests, on a busy machine

@@ -30,11 +30,11 @@ from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.tables.analysis import INDICATORS_TABLE
 from bench.report import report
-from resources.database import migrate
-from resources.embedded_postgres import EmbeddedPostgres
-from resources.frames import to_arrow
 from resources.io_manager import WarehouseIOManager
-from resources.warehouse import Warehouse
+from resources.postgres.database import migrate
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.warehouse.frames import to_arrow
+from resources.warehouse.warehouse import Warehouse
 
 TARGET_PCT = 25
 RAW = "indicators_raw"

@@ -12,9 +12,9 @@ from alembic import command
 from alembic.config import Config
 
 from autonama_dagster.schemas.base import SCHEMA
-from resources.database import newest_revision
-from resources.database_urls import sqlalchemy_url
-from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres.database import newest_revision
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.postgres.urls import sqlalchemy_url
 
 FOLDER = Path(__file__).resolve().parent
 

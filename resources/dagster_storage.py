@@ -47,9 +47,9 @@ from dagster_postgres.utils import (
 from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.exc import InternalError
 
-from resources.connections import guard
-from resources.dagster_tables import make_tables, reached
-from resources.waiting import wait_until
+from resources.instance.tables import make_tables, reached
+from resources.instance.waiting import wait_until
+from resources.postgres.connections import guard
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 BATCH_SIZE = 1000
@@ -171,7 +171,7 @@ class BulkPostgresEventLogStorage(_Pooled, PostgresEventLogStorage):
         daemon, which a command line may not have, to free what a killed process held.
         """
         # Here, because it brings the settings.
-        from resources.run_locks import alive, free_the_dead  # noqa: PLC0415
+        from resources.instance.locks import alive, free_the_dead  # noqa: PLC0415
 
         status: ConcurrencyClaimStatus | None = None
 
@@ -277,7 +277,7 @@ class StockStorage(DagsterPostgresStorage):
         """Find or start the project's server."""
         del config_value
         # Here, because it brings Alembic and the settings, which an explicit URL does not need.
-        from resources.database import dagster_database_url  # noqa: PLC0415
+        from resources.postgres.database import dagster_database_url  # noqa: PLC0415
 
         return cls(dagster_database_url(), inst_data)
 

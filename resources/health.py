@@ -18,14 +18,14 @@ from psycopg import Connection
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.planner import stretches
 from autonama_dagster.settings import Settings, project_dir
-from resources.dagster_facts import FAILED, RECENT, DagsterFacts, read_dagster
-from resources.database import embedded_server, newest_revision, revisions
 from resources.days import DUE
-from resources.diagnosis import explained
 from resources.exchange.pulse import NoPulseError, feel_pulse
-from resources.readers import Databases, Row, find_databases, reading
-from resources.schema_check import faults
-from resources.table_facts import TableFacts, read_tables
+from resources.instance.facts import FAILED, RECENT, DagsterFacts, read_dagster
+from resources.postgres.database import embedded_server, newest_revision, revisions
+from resources.postgres.diagnosis import explained
+from resources.postgres.roles.readers import Databases, Row, find_databases, reading
+from resources.postgres.schema_check import faults
+from resources.warehouse.table_facts import TableFacts, read_tables
 
 DAY: Final = timedelta(days=1)
 GRACE: Final = timedelta(
@@ -125,7 +125,7 @@ def read_clock(settings: Settings) -> Clock:
     """The exchange's time; this machine's where the exchange cannot be reached."""
     wall = datetime.now(UTC)
     if settings.exchange == "archive":
-        from resources.exchange.archive import PUBLICATION_LAG  # noqa: PLC0415  (pandas)
+        from resources.exchange.archive.archive import PUBLICATION_LAG  # noqa: PLC0415  (pandas)
 
         note = "the archive has no clock: this machine's clock, minus the publication delay"
         return Clock(wall - PUBLICATION_LAG, "archive", note)

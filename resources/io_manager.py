@@ -9,8 +9,8 @@ import pandas as pd
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.partitions import rectangle
 from autonama_dagster.schemas.registry import table
-from resources.statements import Scope
-from resources.warehouse import Batch, Warehouse, Written
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch, Warehouse, Written
 
 TABLE_METADATA = "autonama/table"
 ROWS_METADATA = "rows"

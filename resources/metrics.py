@@ -15,7 +15,6 @@ from prometheus_client.registry import Collector
 
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import Settings
-from resources.dagster_facts import SUCCEEDED, DagsterFacts
 from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
 from resources.health import (
     DAY,
@@ -27,8 +26,9 @@ from resources.health import (
     read_clock,
     table_facts,
 )
-from resources.readers import find_databases, reading
-from resources.table_facts import TableFacts
+from resources.instance.facts import SUCCEEDED, DagsterFacts
+from resources.postgres.roles.readers import find_databases, reading
+from resources.warehouse.table_facts import TableFacts
 
 KEPT_S: Final = 5.0  # one reading of the tables serves the scrapes of so many seconds
 ASKED_EVERY: Final = timedelta(minutes=1)  # the exchange; its weight counts this request too

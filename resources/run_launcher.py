@@ -8,11 +8,11 @@ from dagster._core.launcher import (
     WorkerStatus,
 )
 
-from resources.run_locks import lost
+from resources.instance.locks import lost
 
 
 class HealthByLock(RunLauncher):
-    """Mix-in: lets Dagster's run monitoring find a lost run by its lock, see `resources.run_locks`.
+    """Mix-in: lets Dagster's run monitoring find a lost run by its lock, see `resources.instance.locks`.
 
     It says so of any process on any machine, whatever the launcher itself believes.
     """

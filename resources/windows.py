@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from autonama_dagster.analytics.candles.run_windows import RunWindows, windows_of
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 
 def read_windows(warehouse: Warehouse, scope: Scope, lookback: int) -> RunWindows:

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from support import as_users_own, drop_databases
 
-from resources.database import migrate
-from resources.database_urls import libpq_url
-from resources.embedded_postgres import EmbeddedPostgres
-from resources.warehouse import Warehouse
+from resources.postgres.database import migrate
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.postgres.urls import libpq_url
+from resources.warehouse.warehouse import Warehouse
 
 _numbers = itertools.count()
 

@@ -10,7 +10,7 @@ from projects import project
 from autonama_dagster.errors import AutonamaError, ExchangeError, InputError
 from autonama_dagster.execution import execute, one_process
 from autonama_dagster.partitions import register
-from resources.run_locks import (
+from resources.instance.locks import (
     OWN_PROCESS_TAGS,
     PATIENCE,
     alive,

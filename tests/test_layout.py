@@ -25,7 +25,7 @@ TOP_LEVEL = (
 
 MAX_LINES = 400
 LONGER = {
-    "resources/embedded_postgres.py": "one state machine: make, find, start, stop one server",
+    "resources/postgres/server/embedded.py": "one state machine: make, find, start, stop one server",
 }
 
 # Imported by name only, from deploy/celery/dagster.yaml, where dagster-celery is installed.

@@ -12,7 +12,7 @@ from autonama_dagster.definitions import build_defs
 from autonama_dagster.notifications import NAME, failed_run_alert
 from autonama_dagster.retention import SCHEDULE
 from autonama_dagster.settings import Settings
-from resources.notifier import ATTEMPTS
+from resources.notify.webhook import ATTEMPTS
 
 PASSWORD = "planted-password-31"
 KEY = "planted-key-32"

@@ -20,10 +20,10 @@ from autonama_dagster.analytics.scan.quality.quality import judge
 from autonama_dagster.analytics.scan.quality.rules import RULES
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.whatif import what_if
-from resources.database_urls import libpq_url
 from resources.exchange.build import build_exchange
-from resources.statements import Scope
-from resources.warehouse import Batch
+from resources.postgres.urls import libpq_url
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch
 from resources.windows import read_windows
 
 BAD = date(2023, 12, 5)

@@ -9,9 +9,9 @@ from autonama_dagster.replay.market.recorded import HEADER, RecordedMarket
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.runner import Scanner
-from resources.exchange.binance import BinanceExchange
+from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.memo import MemoExchange
-from resources.warehouse import RANKING
+from resources.warehouse.warehouse import RANKING
 
 SETTINGS = {"start_date": "2024-02-25", "universe_size": "4", "lookback": "200"}
 

@@ -13,7 +13,7 @@ from projects import project
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
-from resources.statements import Scope
+from resources.warehouse.statements import Scope
 
 DAY = date(2023, 12, 29)
 WINDOW_START = DAY - timedelta(days=719)

@@ -19,10 +19,10 @@ from autonama_dagster.definitions import build_defs
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import load_settings
-from resources.database import dagster_database_url
-from resources.database_urls import libpq_url, with_database
-from resources.postgres_programs import find_programs
-from resources.reader_role import ensure_reader
+from resources.postgres.database import dagster_database_url
+from resources.postgres.roles.reader_role import ensure_reader
+from resources.postgres.server.programs import find_programs
+from resources.postgres.urls import libpq_url, with_database
 
 PLANTED = {
     "database": "planted-db-pass-1187",

@@ -11,9 +11,9 @@ from support import NOW, bands
 
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.registry import INDEXES, TABLES, VIEWS
-from resources.database_urls import libpq_url
-from resources.statements import Scope
-from resources.warehouse import Batch
+from resources.postgres.urls import libpq_url
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("autonama_dagster", "assets", "resources")
@@ -49,17 +49,17 @@ ALLOWED = {
         "MAX_MISSING_DAYS + 1",
         "MAX_OVERNIGHT_RATIO",
     },
-    "resources/candle_faults.py": {"numbers"},  # columns of a candle
-    "resources/connections.py": {  # constants of ours, and numbers of bound values
+    "resources/warehouse/candle_faults.py": {"numbers"},  # columns of a candle
+    "resources/postgres/connections.py": {  # constants of ours, and numbers of bound values
         "_PIN",
         "more",
         SESSION,
     },
-    "resources/database.py": {"_LOCK_TIMEOUT_S"},
-    "resources/diagnosis.py": {"_LOCK_TIMEOUT_S"},
+    "resources/postgres/database.py": {"_LOCK_TIMEOUT_S"},
+    "resources/postgres/diagnosis.py": {"_LOCK_TIMEOUT_S"},
     "resources/dagster_storage.py": {"table.name", "names"},  # Dagster's tables and columns
-    "resources/ledger.py": {"current", "also"},  # of constants
-    "resources/read_back.py": {  # of the registry; and a hint, which is printed
+    "resources/warehouse/ledger.py": {"current", "also"},  # of constants
+    "resources/warehouse/read_back.py": {  # of the registry; and a hint, which is printed
         "', '.join(chosen)",
         "', '.join(of.key)",
         "mend",
@@ -70,15 +70,15 @@ ALLOWED = {
         "staged",
         "stored",
     },
-    "resources/revisions.py": {  # of the registry
+    "resources/warehouse/revisions.py": {  # of the registry
         "select_list(kept, kept.columns)",
         "select_list(of, of.columns)",
         "qualified(kept)",
         "keys",
         "qualified(REVISIONS['ohlcv_1d'])",
     },
-    "resources/schema_check.py": {"of.name"},  # a hint, which is printed
-    "resources/statements.py": {  # of the registry
+    "resources/postgres/schema_check.py": {"of.name"},  # a hint, which is printed
+    "resources/warehouse/statements.py": {  # of the registry
         "' AND '.join((f'r.{k} = t.{k}' for k in of.key))",
         "said",
         "said.replace('t.', 'r.')",

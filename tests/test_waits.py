@@ -11,7 +11,7 @@ from fault_support import NOW, small_market
 from program_support import DAY, TIMEOUT, opened
 
 from autonama_dagster.replay.server import ReplayServer
-from resources.database_urls import libpq_url
+from resources.postgres.urls import libpq_url
 
 HOLD = "timeout:seconds=600,path=klines"
 

@@ -14,7 +14,7 @@ from autonama_dagster.results import stored_result
 from autonama_dagster.whatif import what_if
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
-from resources.statements import Scope
+from resources.warehouse.statements import Scope
 
 DAY = date(2024, 3, 10)
 

@@ -21,11 +21,11 @@ from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.settings import Settings
 from autonama_dagster.whatif import what_if_interval
-from resources.candle_feed import fetch_candles
-from resources.exchange.binance import BinanceExchange
-from resources.exchange.retry import RetryPolicy
-from resources.statements import Scope
-from resources.warehouse import Batch
+from resources.exchange.binance.spot import BinanceExchange
+from resources.exchange.calls.retry import RetryPolicy
+from resources.exchange.feed import fetch_candles
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch
 
 DAY = date(2021, 6, 16)
 PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")

@@ -37,7 +37,7 @@ if __name__ == "__main__":
 ASKS = """
 import os, sys
 import autonama_dagster
-from autonama_dagster.processes import PRELOADED, process_context
+from resources.processes import PRELOADED, process_context
 def ask(pipe):
     pipe.send((PRELOADED in sys.modules, sys.modules["autonama_dagster"].__file__))
 if __name__ == "__main__":

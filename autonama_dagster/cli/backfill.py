@@ -98,8 +98,8 @@ def run_backfill(
     request: dict[str, Any], settings: Settings, progress: BackfillProgress
 ) -> dict[str, Any]:
     """Execute `backfill_job` in this process; gives what its run reports."""
-    from autonama_dagster.processes import load_ahead, loading  # noqa: PLC0415
-    from resources.database import ready_url, started_ahead  # noqa: PLC0415
+    from resources.postgres.database import ready_url, started_ahead  # noqa: PLC0415
+    from resources.processes import load_ahead, loading  # noqa: PLC0415
 
     load_ahead()
     with started_ahead(settings), loading():
@@ -112,8 +112,8 @@ def run_backfill(
         from autonama_dagster.execution import execute, origin_tags  # noqa: PLC0415
         from resources.exchange.build import build_exchange  # noqa: PLC0415
         from resources.exchange.memo import MemoExchange  # noqa: PLC0415
-        from resources.instance import open_instance  # noqa: PLC0415
-        from resources.warehouse import Warehouse  # noqa: PLC0415
+        from resources.instance.home import open_instance  # noqa: PLC0415
+        from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     with closing(MemoExchange(build_exchange(settings))) as exchange:
         read_request(request, settings, exchange)  # what cannot be makes no run

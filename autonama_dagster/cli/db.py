@@ -9,7 +9,7 @@ from autonama_dagster.cli.db_backup import backup, restore
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings, project_dir
 from autonama_dagster.system.private_files import private_folder
-from resources.database import (
+from resources.postgres.database import (
     embedded_server,
     migrate,
     newest_revision,
@@ -17,9 +17,9 @@ from resources.database import (
     ready_url,
     revisions,
 )
-from resources.database_urls import redacted, sqlalchemy_url
-from resources.postgres_clients import connection_of, program
-from resources.readers import reading
+from resources.postgres.roles.clients import connection_of, program
+from resources.postgres.roles.readers import reading
+from resources.postgres.urls import redacted, sqlalchemy_url
 
 
 @click.group()

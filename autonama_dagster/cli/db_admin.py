@@ -27,9 +27,9 @@ def retain(dry_run: bool) -> None:
       AUTONAMA_RETENTION_EVENTS_DAYS=30 autonama db retain --dry-run
       autonama db retain
     """  # noqa: D301
-    from resources import retention  # noqa: PLC0415
-    from resources.database import dagster_database_url, ready_url  # noqa: PLC0415
-    from resources.instance import open_instance  # noqa: PLC0415
+    from resources.instance.home import open_instance  # noqa: PLC0415
+    from resources.postgres.database import dagster_database_url, ready_url  # noqa: PLC0415
+    from resources.postgres.upkeep import retention  # noqa: PLC0415
 
     settings = load_settings()
     if not retention.is_on(settings):
@@ -58,13 +58,13 @@ def reader(name: str) -> None:
     """  # noqa: D301
     import sqlalchemy as sa  # noqa: PLC0415
 
-    from resources.database import (  # noqa: PLC0415
+    from resources.postgres.database import (  # noqa: PLC0415
         dagster_database_url,
         embedded_server,
         ready_url,
     )
-    from resources.database_urls import libpq_url  # noqa: PLC0415
-    from resources.reader_role import ensure_reader, new_password  # noqa: PLC0415
+    from resources.postgres.roles.reader_role import ensure_reader, new_password  # noqa: PLC0415
+    from resources.postgres.urls import libpq_url  # noqa: PLC0415
 
     chosen = os.environ.get(PASSWORD_VARIABLE)
     if chosen is not None and len(chosen) < _SHORTEST:
@@ -105,7 +105,7 @@ def drop(yes: bool, embedded: bool) -> None:
       autonama db backup autonama.backup
       autonama db drop
     """  # noqa: D301
-    from resources.removal import planned, remove  # noqa: PLC0415
+    from resources.postgres.server.removal import planned, remove  # noqa: PLC0415
 
     removal = planned(load_settings(), embedded=embedded)
     if not removal.lines:

@@ -22,10 +22,10 @@ def backup(file: Path, force: bool) -> None:
       autonama db backup autonama.backup
       autonama db backup --force /mnt/backups/autonama.backup
     """  # noqa: D301
-    from resources.backup import backup as write  # noqa: PLC0415
-    from resources.backup_file import DAGSTER, PROJECT  # noqa: PLC0415
-    from resources.database import dagster_database_url, ready_url  # noqa: PLC0415
-    from resources.instance import open_instance  # noqa: PLC0415
+    from resources.instance.home import open_instance  # noqa: PLC0415
+    from resources.postgres.database import dagster_database_url, ready_url  # noqa: PLC0415
+    from resources.postgres.upkeep.backup import backup as write  # noqa: PLC0415
+    from resources.postgres.upkeep.backup_file import DAGSTER, PROJECT  # noqa: PLC0415
 
     urls = {PROJECT: ready_url(load_settings()), DAGSTER: dagster_database_url()}
     with open_instance():  # makes Dagster's tables where nothing has run yet
@@ -54,9 +54,9 @@ def restore(file: Path, force: bool, trusted: bool) -> None:
       autonama --home other/ db restore autonama.backup
       autonama db restore --force autonama.backup
     """  # noqa: D301
-    from resources.backup import restore as read  # noqa: PLC0415
-    from resources.backup_file import DAGSTER, PROJECT  # noqa: PLC0415
-    from resources.database import dagster_database_url, project_url  # noqa: PLC0415
+    from resources.postgres.database import dagster_database_url, project_url  # noqa: PLC0415
+    from resources.postgres.upkeep.backup import restore as read  # noqa: PLC0415
+    from resources.postgres.upkeep.backup_file import DAGSTER, PROJECT  # noqa: PLC0415
 
     urls = {PROJECT: project_url(load_settings()), DAGSTER: dagster_database_url()}
     manifest = read(urls, file, overwrite=force, trusted=trusted, on_progress=_say)

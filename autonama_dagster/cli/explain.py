@@ -21,8 +21,8 @@ from autonama_dagster.text.labels import label
 if TYPE_CHECKING:
     from autonama_dagster.cli.screen import Screen
     from autonama_dagster.receipts import Link, Receipt
-    from resources.dagster_facts import Run
-    from resources.warehouse import Warehouse
+    from resources.instance.facts import Run
+    from resources.warehouse.warehouse import Warehouse
 
 EXAMPLES = """\b
 Examples:
@@ -67,8 +67,8 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
     The exit code is 0 if all of them match and 1 if any differs.
     """
     from autonama_dagster.receipts import latest_day, read_receipt  # noqa: PLC0415
-    from resources.database import ready_url  # noqa: PLC0415
-    from resources.warehouse import Warehouse  # noqa: PLC0415
+    from resources.postgres.database import ready_url  # noqa: PLC0415
+    from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     if output is not None and form != "png":
         raise InputError("--output needs --format png; add that, or redirect standard output")
@@ -109,8 +109,8 @@ def _draw(
 
 def _runs(settings: Settings, receipt: "Receipt") -> dict[str, "Run"]:
     """The runs that wrote the rows and the candles; those that Dagster still knows."""
-    from resources.dagster_facts import read_runs  # noqa: PLC0415
-    from resources.readers import find_databases, reading  # noqa: PLC0415
+    from resources.instance.facts import read_runs  # noqa: PLC0415
+    from resources.postgres.roles.readers import find_databases, reading  # noqa: PLC0415
 
     ids = {*receipt.run_ids.values(), *receipt.candles["run_id"]}
     try:

@@ -15,7 +15,7 @@ import click
 
 from autonama_dagster.cli.guard import guarded
 from autonama_dagster.system import stop_signals as signals
-from resources.waiting import introduce
+from resources.instance.waiting import introduce
 
 EXAMPLES = """\b
 Examples:
@@ -188,7 +188,7 @@ def _text(error: Exception) -> str:
     if isinstance(error, AutonamaError):
         return str(error)
     if type(error).__module__.partition(".")[0] in _DRIVERS:
-        from resources.database_errors import database_error  # noqa: PLC0415
+        from resources.postgres.errors import database_error  # noqa: PLC0415
 
         return str(database_error(None, error))
     if isinstance(error, OSError) and error.filename is not None:

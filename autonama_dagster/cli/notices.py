@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from autonama_dagster.settings import LogFormat
-from resources.json_logs import json_line
+from resources.instance.json_logs import json_line
 
 
 def notice(form: LogFormat, text: str, *, level: str = "info", **fields: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from autonama_dagster.errors import InputError
 from autonama_dagster.setting_files import read_text
 from autonama_dagster.settings import Settings
-from resources.database_urls import made_url
+from resources.postgres.urls import made_url
 
 # Key in `default_settings`, and the flag it stands for.
 _DEFAULTS = {

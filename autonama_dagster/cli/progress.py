@@ -14,8 +14,8 @@ from rich.text import Text
 
 from autonama_dagster.settings import LogFormat
 from autonama_dagster.text.escaping import visible
-from resources.json_logs import json_line
-from resources.waiting import told_to
+from resources.instance.json_logs import json_line
+from resources.instance.waiting import told_to
 
 PARTS = 4
 RETRIES_SHOWN = 3

@@ -17,7 +17,7 @@ from autonama_dagster.text.escaping import csv_text
 
 if TYPE_CHECKING:
     from autonama_dagster.staleness import Stale
-    from resources.revisions import Change
+    from resources.warehouse.revisions import Change
 
 EXAMPLES = """\b
 Examples:
@@ -52,9 +52,9 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
     The csv format has the changes only, one line per changed column.
     """
     from autonama_dagster.staleness import Stale, stale_after  # noqa: PLC0415
-    from resources.database import ready_url  # noqa: PLC0415
-    from resources.revisions import changes  # noqa: PLC0415
-    from resources.warehouse import Warehouse  # noqa: PLC0415
+    from resources.postgres.database import ready_url  # noqa: PLC0415
+    from resources.warehouse.revisions import changes  # noqa: PLC0415
+    from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     moment = parse_moment("--since", since)
     chosen = chosen_symbols(symbols)

@@ -19,8 +19,8 @@ from autonama_dagster.days import parse_day
 from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.results import ScanResult, export, results_folder, stored_result
 from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, user_path
-from resources.candle_feed import last_closed_day
 from resources.exchange.base import Exchange
+from resources.exchange.feed import last_closed_day
 from resources.exchange.memo import MemoExchange
 
 EXAMPLES = """\b
@@ -128,9 +128,9 @@ def run_scan(
 
     With an interval the chosen symbols are scanned on its candles, which is a what-if too.
     """
-    from resources.database import ready_url  # noqa: PLC0415
     from resources.exchange.build import build_exchange  # noqa: PLC0415
-    from resources.warehouse import Warehouse  # noqa: PLC0415
+    from resources.postgres.database import ready_url  # noqa: PLC0415
+    from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     progress = StepProgress(console, settings.log_format)
     tables = Warehouse(lambda: ready_url(settings))
@@ -180,7 +180,7 @@ def _stored(
 ) -> ScanResult:
     progress.step("load Dagster")
     from autonama_dagster.runner import Scanner  # noqa: PLC0415
-    from resources.instance import open_instance  # noqa: PLC0415
+    from resources.instance.home import open_instance  # noqa: PLC0415
 
     with open_instance() as instance:
         scanner = Scanner(

@@ -24,9 +24,9 @@ from autonama_dagster.schemas.tables.intraday import INTRADAY
 from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.settings import load_settings
 from autonama_dagster.text.escaping import csv_text
-from resources.database import ready_url
-from resources.statements import Scope
-from resources.warehouse import Warehouse
+from resources.postgres.database import ready_url
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Warehouse
 
 ALIASES = {"summary": "analysis_summary", "correlation": "correlation_matrix"}
 NAMES = tuple(dict.fromkeys(("signals", "alerts", *ALIASES, *TABLES)))

@@ -21,11 +21,11 @@ from autonama_dagster.cli.bind import check_host
 from autonama_dagster.cli.notices import notice
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.settings import Settings, env_name, load_settings
-from resources.database import dagster_database_url, embedded_server, ready_url
-from resources.http_session import HttpSession, Limits
-from resources.instance import dagster_home
-from resources.run_locks import ServiceLock
-from resources.waiting import told_to, wait_until
+from resources.http.session import HttpSession, Limits
+from resources.instance.home import dagster_home
+from resources.instance.locks import ServiceLock
+from resources.instance.waiting import told_to, wait_until
+from resources.postgres.database import dagster_database_url, embedded_server, ready_url
 
 EXAMPLES = """\b
 Examples:

@@ -12,8 +12,8 @@ from autonama_dagster.cli.screen import screen
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
-from autonama_dagster.processes import load_ahead
 from autonama_dagster.settings import load_settings
+from resources.processes import load_ahead
 
 if TYPE_CHECKING:
     from assets.verify import Verified
@@ -64,8 +64,8 @@ def verify(
         from assets.verify import as_rows  # noqa: PLC0415
         from autonama_dagster.verification import parts_of, sample_of  # noqa: PLC0415
         from autonama_dagster.verification import verify as run  # noqa: PLC0415
-        from resources.database import ready_url  # noqa: PLC0415
-        from resources.warehouse import Warehouse  # noqa: PLC0415
+        from resources.postgres.database import ready_url  # noqa: PLC0415
+        from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
         with closing(Warehouse(lambda: ready_url(settings), reads=True)) as warehouse:
             last = wanted or warehouse.latest_day("signals")

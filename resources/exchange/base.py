@@ -246,7 +246,7 @@ class Exchange(Protocol):
         Raises
         ------
         ExchangeError
-            If the exchange as a whole fails: see `resources.exchange.batch`.
+            If the exchange as a whole fails: see `resources.exchange.calls.batch`.
         """
         ...
 

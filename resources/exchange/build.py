@@ -1,11 +1,11 @@
 """The exchange that the settings name."""
 
 from autonama_dagster.settings import Settings
-from resources.exchange.archive import ArchiveExchange
+from resources.exchange.archive.archive import ArchiveExchange
 from resources.exchange.base import Exchange
-from resources.exchange.binance import BinanceExchange
+from resources.exchange.binance.spot import BinanceExchange
+from resources.exchange.calls.retry import RetryPolicy
 from resources.exchange.combined import CombinedExchange
-from resources.exchange.retry import RetryPolicy
 
 
 def build_exchange(settings: Settings) -> Exchange:

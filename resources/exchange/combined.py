@@ -9,8 +9,8 @@ from typing import Final, Self
 
 from autonama_dagster.errors import BadAnswerError, ExchangeError, SymbolFetchError
 from resources.days import midnight
-from resources.exchange.archive import ArchiveExchange
-from resources.exchange.archive_files import monthly_file, next_month
+from resources.exchange.archive.archive import ArchiveExchange
+from resources.exchange.archive.files import monthly_file, next_month
 from resources.exchange.base import (
     INTERVALS,
     Klines,
@@ -22,8 +22,8 @@ from resources.exchange.base import (
     farthest_source,
     to_ms,
 )
-from resources.exchange.batch import fetch_many
-from resources.exchange.binance import BinanceExchange
+from resources.exchange.binance.spot import BinanceExchange
+from resources.exchange.calls.batch import fetch_many
 
 WHOLE_MONTHS: Final = 2
 """Closed months that a request must hold whole for files to be read: shorter ones of daily candles

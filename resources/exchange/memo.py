@@ -19,7 +19,7 @@ from resources.exchange.base import (
     Progress,
     SymbolInfo,
 )
-from resources.exchange.batch import check_one_a_symbol
+from resources.exchange.calls.batch import check_one_a_symbol
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

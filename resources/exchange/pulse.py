@@ -13,8 +13,8 @@ import requests
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.settings import Settings
 from resources.exchange.base import clock_time
-from resources.http_headers import retry_after, whole_number
-from resources.http_session import HttpSession, Limits, asked, failures
+from resources.http.headers import retry_after, whole_number
+from resources.http.session import HttpSession, Limits, asked, failures
 
 _LONG_SILENCE: Final = timedelta(hours=1)
 _SHORT_SILENCE: Final = timedelta(minutes=1)

@@ -15,7 +15,7 @@ from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap
 from autonama_dagster.results import stored_result
-from resources.chance_cache import keep_chances, known_chances
+from resources.warehouse.chance_cache import keep_chances, known_chances
 
 LAST = date(2024, 3, 10)
 DAYS = [LAST - timedelta(days=1), LAST]

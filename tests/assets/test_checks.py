@@ -15,9 +15,9 @@ from assets.checks import (
 )
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import load_settings
-from resources.database_urls import libpq_url
-from resources.statements import Scope
-from resources.warehouse import Batch
+from resources.postgres.urls import libpq_url
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import Batch
 
 TODAY = datetime(2024, 1, 6, 0, 5, tzinfo=UTC)
 

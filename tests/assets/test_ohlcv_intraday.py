@@ -17,10 +17,10 @@ from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import Settings
 from autonama_dagster.staleness import stale_after
-from resources.exchange.binance import BinanceExchange
+from resources.exchange.binance.spot import BinanceExchange
 from resources.io_manager import WarehouseIOManager
-from resources.revisions import Change
-from resources.statements import Scope
+from resources.warehouse.revisions import Change
+from resources.warehouse.statements import Scope
 
 STAGES = (ohlcv_1d, ohlcv_15m, ohlcv_1h, ohlcv_4h, ohlcv_1w)
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "LTCUSDT", "SOLUSDT")

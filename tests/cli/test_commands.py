@@ -15,8 +15,8 @@ from autonama_dagster.cli.main import autonama
 from autonama_dagster.cli.scan import scan
 from autonama_dagster.results import EXPORTED, ScanResult
 from autonama_dagster.settings import Settings, env_name
-from resources.database_urls import libpq_url, sqlalchemy_url
-from resources.http_session import HttpSession, Limits
+from resources.http.session import HttpSession, Limits
+from resources.postgres.urls import libpq_url, sqlalchemy_url
 
 COUNTS = (
     *("total_assets_analyzed", "buy_signals", "sell_signals", "hold_signals"),

@@ -13,11 +13,11 @@ import pytest
 from psycopg import sql
 from support import drop_databases
 
-from resources import backup as backups
-from resources.backup_file import appearing
-from resources.database import newest_revision
-from resources.database_urls import libpq_url
-from resources.postgres_programs import find_programs
+from resources.postgres.database import newest_revision
+from resources.postgres.server.programs import find_programs
+from resources.postgres.upkeep import backup as backups
+from resources.postgres.upkeep.backup_file import appearing
+from resources.postgres.urls import libpq_url
 
 PROGRAM = [sys.executable, "-c", "from autonama_dagster.cli.main import main; main()"]
 

@@ -14,9 +14,9 @@ import pytest
 from support import drop_databases
 
 from autonama_dagster.errors import InputError
-from resources import backup as backups
-from resources.backup_file import checked, opened
-from resources.database_urls import libpq_url
+from resources.postgres.upkeep import backup as backups
+from resources.postgres.upkeep.backup_file import checked, opened
+from resources.postgres.urls import libpq_url
 
 MANIFEST, DUMPS = "manifest.json", ("dagster.dump", "project.dump")
 DEFINITION = b"CREATE TABLE trading.signals ("

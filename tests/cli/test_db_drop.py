@@ -3,9 +3,9 @@
 import psycopg
 import pytest
 
-from resources import backup as backups
-from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server, migrate
-from resources.database_urls import dagster_sibling, libpq_url, with_database
+from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server, migrate
+from resources.postgres.upkeep import backup as backups
+from resources.postgres.urls import dagster_sibling, libpq_url, with_database
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import psycopg
 import pytest
 
-from resources.database import DAGSTER_DATABASE, DATABASE, embedded_server, migrate
-from resources.database_urls import libpq_url, with_database
-from resources.reader_role import ensure_reader, new_password
+from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server, migrate
+from resources.postgres.roles.reader_role import ensure_reader, new_password
+from resources.postgres.urls import libpq_url, with_database
 
 CHOSEN = "planted-reader-pass-7"
 

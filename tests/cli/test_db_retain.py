@@ -4,7 +4,7 @@ import pytest
 
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.settings import load_settings
-from resources.statements import Scope
+from resources.warehouse.statements import Scope
 
 
 def alerts(day):

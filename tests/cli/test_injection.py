@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from resources.database_urls import libpq_url
+from resources.postgres.urls import libpq_url
 
 HOSTILE = ("BTC'; DROP TABLE trading.signals;--", "' OR '1'='1", '"; DROP SCHEMA trading;--')
 

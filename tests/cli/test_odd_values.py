@@ -65,7 +65,7 @@ def nothing_serves(monkeypatch, tmp_path):
 
     monkeypatch.setattr("autonama_dagster.web.start_web_server", refused)
     monkeypatch.setattr("autonama_dagster.cli.replay.serve_market", refused)
-    monkeypatch.setattr("resources.reader_role._make", refused)
+    monkeypatch.setattr("resources.postgres.roles.reader_role._make", refused)
     monkeypatch.setattr("autonama_dagster.cli.up.start_dagster", refused)
     monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", "http://127.0.0.1:1")
     with stamina.set_testing(testing=True, attempts=1):

@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 from autonama_dagster.cli.old_config import read_old_config
 from autonama_dagster.settings import load_settings
-from resources.database_urls import libpq_url, sqlalchemy_url
+from resources.postgres.urls import libpq_url, sqlalchemy_url
 
 OLD = {
     "binance_api_key": "file-key",

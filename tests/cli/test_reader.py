@@ -13,8 +13,8 @@ import pytest
 
 import autonama_dagster
 from autonama_dagster.errors import DatabaseError, InputError, SchemaError
-from resources import warehouse
-from resources.database_urls import libpq_url
+from resources.postgres.urls import libpq_url
+from resources.warehouse import warehouse
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DAY = date(2024, 3, 10)

@@ -18,11 +18,11 @@ import pytest
 
 from autonama_dagster.results import EXPORTED, plain_records
 from autonama_dagster.whatif import what_if
-from resources.database import dagster_database_url
-from resources.database_urls import libpq_url
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
-from resources.statements import Scope
+from resources.postgres.database import dagster_database_url
+from resources.postgres.urls import libpq_url
+from resources.warehouse.statements import Scope
 
 NAME = re.compile(r"backtest_results_\d{8}_\d{6}\.(json|csv)")
 DAY = date(2024, 3, 10)
@@ -261,9 +261,9 @@ def test_ctrl_c_in_the_middle_of_a_step_ends_with_one_line(run, day, monkeypatch
     def press(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("resources.ledger.summarised_days", lambda *_: frozenset())
+    monkeypatch.setattr("resources.warehouse.ledger.summarised_days", lambda *_: frozenset())
     with monkeypatch.context() as patch:
-        patch.setattr("resources.warehouse.Warehouse.write", press)
+        patch.setattr("resources.warehouse.warehouse.Warehouse.write", press)
         ended = run("scan")
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "autonama: stopped"

@@ -8,7 +8,7 @@ import pytest
 
 from autonama_dagster.cli.show import NAMES
 from autonama_dagster.schemas.registry import TABLES
-from resources.statements import Scope
+from resources.warehouse.statements import Scope
 
 
 def test_signals_are_all_shown_as_a_table_with_the_label_of_made_up_data(run, day):

@@ -12,7 +12,7 @@ import pytest
 import requests
 from support import free_port
 
-from resources.database_urls import dagster_sibling, libpq_url, with_database
+from resources.postgres.urls import dagster_sibling, libpq_url, with_database
 
 MIB = 1024**2
 PROGRAM = [sys.executable, "-c", "from autonama_dagster.cli.main import main; main()"]

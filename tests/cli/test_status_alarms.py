@@ -7,11 +7,12 @@ import shlex
 import psycopg
 import pytest
 
-from resources import health, readers
-from resources.database_urls import dagster_sibling, libpq_url, with_database
+from resources import health
+from resources.instance.locks import held
 from resources.metrics import ProjectCollector
-from resources.run_locks import held
-from resources.table_facts import BY_MEMBER
+from resources.postgres.roles import readers
+from resources.postgres.urls import dagster_sibling, libpq_url, with_database
+from resources.warehouse.table_facts import BY_MEMBER
 
 DAY = "2024-03-10"
 

@@ -20,11 +20,11 @@ from support import free_port
 
 from autonama_dagster.cli.up import address
 from autonama_dagster.replay.server import ReplayServer
-from resources.database_urls import dagster_sibling, libpq_url, with_database
-from resources.embedded_postgres import EmbeddedPostgres
-from resources.instance import open_instance
-from resources.run_locks import PATIENCE as PATIENCE_OF_RUNS
-from resources.run_locks import end_lost_runs
+from resources.instance.home import open_instance
+from resources.instance.locks import PATIENCE as PATIENCE_OF_RUNS
+from resources.instance.locks import end_lost_runs
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.postgres.urls import dagster_sibling, libpq_url, with_database
 
 STOPS_WITHIN = 30  # seconds, whatever runs do
 PATIENCE = 150  # seconds, for a machine under load

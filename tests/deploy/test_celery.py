@@ -26,7 +26,7 @@ from autonama_dagster.jobs import JOBS, range_tags, run_config
 from autonama_dagster.planner import CANDLES_ONLY, Step
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from resources.warehouse import RANKING
+from resources.warehouse.warehouse import RANKING
 
 pytestmark = [
     pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed"),

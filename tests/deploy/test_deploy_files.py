@@ -13,8 +13,8 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from resources.dagster_storage import BulkPostgresEventLogStorage
-from resources.database import dagster_database_url
-from resources.postgres_programs import find_programs
+from resources.postgres.database import dagster_database_url
+from resources.postgres.server.programs import find_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -11,7 +11,7 @@ import pytest
 from fault_support import DAY, SETTINGS, SYMBOLS, Stage, candle_lines
 from projects import project
 
-from resources.warehouse import RANKING
+from resources.warehouse.warehouse import RANKING
 
 
 @pytest.fixture(scope="module")

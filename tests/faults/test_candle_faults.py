@@ -8,8 +8,8 @@ from fault_support import DAY, DAYS, SYMBOLS, small_market
 from projects import project
 
 from autonama_dagster.replay.server import ReplayServer
-from resources.statements import Scope
-from resources.warehouse import RANKING
+from resources.warehouse.statements import Scope
+from resources.warehouse.warehouse import RANKING
 
 GAP = date(2023, 12, 5)
 

@@ -11,8 +11,8 @@ from projects import project
 from support import as_users_own
 
 from autonama_dagster.errors import AutonamaError, DatabaseError
-from resources import warehouse as writes
-from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.warehouse import warehouse as writes
 
 TMPFS_MB = 200
 

@@ -10,8 +10,8 @@ from projects import project
 from autonama_dagster.errors import ExchangeBannedError, ExchangeError
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from resources.exchange.binance import BinanceExchange
-from resources.warehouse import RANKING
+from resources.exchange.binance.spot import BinanceExchange
+from resources.warehouse.warehouse import RANKING
 
 ONE = "symbol=ETHUSDT,path=klines"
 

@@ -12,8 +12,8 @@ from fault_support import DAY, SYMBOLS
 from autonama_dagster.cli.scan import require_data
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.results import stored_result
-from resources.exchange.binance import BinanceExchange
-from resources.warehouse import RANKING
+from resources.exchange.binance.spot import BinanceExchange
+from resources.warehouse.warehouse import RANKING
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 ETH = "ETHUSDT"

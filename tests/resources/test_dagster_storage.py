@@ -21,8 +21,8 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._serdes import serialize_value
 from dagster_graphql.test.utils import execute_dagster_graphql
 
-from resources.database_urls import dagster_url
-from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.postgres.urls import dagster_url
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 AWKWARD = "tab\there, line\nthere, back\\slash, \\N, quote ' and \u20bf"
@@ -234,7 +234,7 @@ def make_instance(storage: str, url: str, folder: Path) -> DagsterInstance:
         "compute_logs": {"module": noop, "class": "NoOpComputeLogManager"},
         "telemetry": {"enabled": False},
     }
-    with patch("resources.database.dagster_database_url", return_value=url):
+    with patch("resources.postgres.database.dagster_database_url", return_value=url):
         ref = InstanceRef.from_dir(str(folder), overrides=configuration)
         return DagsterInstance.from_ref(ref)
 

@@ -28,8 +28,8 @@ from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy import event, text
 
 from resources.dagster_storage import AutonamaStorage, StockStorage
-from resources.database_urls import dagster_url
-from resources.embedded_postgres import EmbeddedPostgres
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.postgres.urls import dagster_url
 
 AWKWARD = "tab\there, line\nthere, back\\slash, \\N, quote ' and \u20bf"
 
@@ -81,7 +81,7 @@ def configured(
     """What Dagster hands to its subprocesses when `dagster.yaml` names a storage class."""
 
     def configure(storage: str, url: str) -> InstanceRef:
-        monkeypatch.setattr("resources.database.dagster_database_url", lambda: url)
+        monkeypatch.setattr("resources.postgres.database.dagster_database_url", lambda: url)
         (tmp_path / "dagster.yaml").write_text(
             f"""
             storage:

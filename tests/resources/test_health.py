@@ -9,7 +9,6 @@ from psycopg.conninfo import conninfo_to_dict
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schedules import daily_universe
 from autonama_dagster.settings import load_settings
-from resources.dagster_facts import DagsterFacts, Run
 from resources.days import DUE
 from resources.health import (
     Clock,
@@ -23,8 +22,9 @@ from resources.health import (
     ranges,
     read_clock,
 )
-from resources.readers import find_databases, reading
-from resources.table_facts import TableFacts
+from resources.instance.facts import DagsterFacts, Run
+from resources.postgres.roles.readers import find_databases, reading
+from resources.warehouse.table_facts import TableFacts
 
 DAY = date(2024, 3, 10)
 NOW = datetime(2024, 3, 11, 8, tzinfo=UTC)

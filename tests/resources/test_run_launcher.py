@@ -14,7 +14,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._daemon.monitoring import execute_run_monitoring_iteration
 from support import HOLD
 
-from resources.run_locks import PATIENCE, database_of, held
+from resources.instance.locks import PATIENCE, database_of, held
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS_CELERY = pytest.mark.skipif(

@@ -9,8 +9,8 @@ from autonama_dagster.analytics.scan.indicators.indicators import INDICATORS
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas import ddl, registry
 from autonama_dagster.schemas.base import SCHEMA
-from resources.database import migrate, newest_revision
-from resources.database_urls import sqlalchemy_url
+from resources.postgres.database import migrate, newest_revision
+from resources.postgres.urls import sqlalchemy_url
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,12 +13,12 @@ import pytest
 from autonama_dagster.runner import Scanner
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.settings import Settings, load_settings
-from resources.database import ready_url
-from resources.embedded_postgres import EmbeddedPostgres
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
-from resources.instance import open_instance
-from resources.warehouse import Warehouse
+from resources.instance.home import open_instance
+from resources.postgres.database import ready_url
+from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.warehouse.warehouse import Warehouse
 
 VOLATILE = {"run_id", "computed_at", "created_at", "updated_at", "quarantined_at", "origins"}
 

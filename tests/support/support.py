@@ -8,7 +8,7 @@ import psycopg
 NOW = pd.Timestamp("2024-01-02 00:05:00", tz="UTC").as_unit("us")
 HOLD = """
 import sys
-from resources.run_locks import held
+from resources.instance.locks import held
 with held(*sys.argv[1:]):
     print("held", flush=True)
     sys.stdin.read()

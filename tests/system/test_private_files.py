@@ -9,8 +9,8 @@ from autonama_dagster.cli.demo import _prepare
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import load_settings
 from autonama_dagster.system.private_files import private_folder, write_private
-from resources.embedded_postgres import EmbeddedPostgres
-from resources.instance import dagster_home
+from resources.instance.home import dagster_home
+from resources.postgres.server.embedded import EmbeddedPostgres
 
 
 def mode(path):

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from resources.exchange.binance import BinanceExchange
-from resources.exchange.retry import RetryPolicy
+from resources.exchange.binance.spot import BinanceExchange
+from resources.exchange.calls.retry import RetryPolicy
 
 DAY_MS = 86_400_000
 

@@ -27,9 +27,9 @@ from autonama_dagster.errors import (
     OutageError,
     SymbolFetchError,
 )
-from resources.exchange import archive_files
-from resources.exchange.archive import PUBLICATION_LAG, ArchiveExchange
-from resources.exchange.archive_files import LARGEST
+from resources.exchange.archive import files as archive_files
+from resources.exchange.archive.archive import PUBLICATION_LAG, ArchiveExchange
+from resources.exchange.archive.files import LARGEST
 from resources.exchange.base import KlinesRequest, SymbolInfo, from_ms
 
 NOW = datetime(2024, 3, 5, 0, 5, tzinfo=UTC)

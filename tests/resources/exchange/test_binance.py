@@ -18,12 +18,12 @@ from autonama_dagster.errors import (
 )
 from autonama_dagster.settings import load_settings
 from resources.exchange.base import Klines, KlinesRequest, SymbolInfo, from_ms, to_ms
-from resources.exchange.binance_client import SMALL
+from resources.exchange.binance.client import SMALL
 from resources.exchange.build import build_exchange
-from resources.exchange.retry import RetryPolicy
-from resources.exchange.throttle import Throttle
-from resources.http_headers import LONGEST_SILENCE
-from resources.http_session import RequestCancelledError
+from resources.exchange.calls.retry import RetryPolicy
+from resources.exchange.calls.throttle import Throttle
+from resources.http.headers import LONGEST_SILENCE
+from resources.http.session import RequestCancelledError
 
 END = datetime(2024, 1, 1, tzinfo=UTC)  # the server's day: 2023-12-31 is the last closed one
 DAY = timedelta(days=1)

@@ -17,11 +17,11 @@ from autonama_dagster.errors import (
 )
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import load_settings
-from resources.candle_feed import fetch_candles, fetch_daily
-from resources.exchange.archive import ArchiveExchange
+from resources.exchange.archive.archive import ArchiveExchange
 from resources.exchange.base import KlinesRequest, from_ms
 from resources.exchange.build import build_exchange
 from resources.exchange.combined import CombinedExchange
+from resources.exchange.feed import fetch_candles, fetch_daily
 from resources.exchange.memo import MemoExchange
 
 DAY, HOUR_MS = timedelta(days=1), 3_600_000

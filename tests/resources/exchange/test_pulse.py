@@ -8,7 +8,7 @@ from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import load_settings
 from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
-from resources.http_headers import LONGEST_SILENCE
+from resources.http.headers import LONGEST_SILENCE
 
 MINUTE = timedelta(minutes=1)
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autonama_dagster.errors import ExchangeBannedError
-from resources.exchange.throttle import Throttle
-from resources.http_session import RequestCancelledError
+from resources.exchange.calls.throttle import Throttle
+from resources.http.session import RequestCancelledError
 
 STOP = threading.Event()  # never set
 MINUTE_START = 1_700_000_040.0  # a multiple of 60

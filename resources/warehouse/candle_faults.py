@@ -1,0 +1,162 @@
+"""What the database knows of a candle beside the candle itself: for the quality ledger."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import pandas as pd
+import pyarrow as pa
+
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
+from autonama_dagster.schemas.base import SCHEMA
+from resources.exchange.base import CONFLICT
+from resources.warehouse.warehouse import Warehouse
+
+
+def candle_faults(
+    warehouse: Warehouse, symbols: Sequence[str], first: date, last: date
+) -> pd.DataFrame:
+    """Faults of daily candles that the table of candles does not show.
+
+    Returns
+    -------
+    pandas.DataFrame
+        symbol, date (datetime64[s]), kind and said (str): "kept_out", with the reason; "forming",
+        with the time of the fetch; "conflicting", with the failed fetch's message, until the day is
+        answered; "copied", with the pairs that have the same candle, in any order.
+    """
+    arrow = warehouse.query(
+        f"""
+        SELECT symbol, date, 'kept_out' AS kind, reason AS said
+        FROM {SCHEMA}.quarantine
+        WHERE table_name = 'ohlcv_1d' AND symbol = ANY($1) AND date BETWEEN $2 AND $3
+        UNION ALL
+        SELECT symbol, date, 'forming',
+               to_char(fetched_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        FROM {SCHEMA}.ohlcv_1d
+        WHERE symbol = ANY($1) AND date BETWEEN $2 AND $3
+          AND fetched_at < (date + 1)::timestamp AT TIME ZONE 'UTC'
+        UNION ALL
+        SELECT f.symbol, f.day, 'conflicting', f.message
+        FROM (
+            SELECT DISTINCT symbol, message, substring(message FROM $4)::date AS day
+            FROM {SCHEMA}.fetch_log
+            WHERE interval = '1d' AND outcome = 'failed' AND symbol = ANY($1) AND message ~ $4
+        ) AS f
+        WHERE f.day BETWEEN $2 AND $3
+          AND NOT EXISTS (
+              SELECT FROM {SCHEMA}.fetch_log AS g
+              WHERE g.symbol = f.symbol AND g.interval = '1d' AND g.outcome <> 'failed'
+                AND f.day BETWEEN g.from_date AND g.to_date
+          )
+        UNION ALL
+        SELECT d.symbol, d.date, 'copied', d.symbols
+        FROM (
+            SELECT symbol, date, string_agg(symbol, ' ') OVER (PARTITION BY row_hash) AS symbols
+            FROM {SCHEMA}.ohlcv_1d
+            WHERE date BETWEEN $2 AND $3 AND row_hash IN (
+                SELECT row_hash FROM {SCHEMA}.ohlcv_1d
+                WHERE date BETWEEN $2 AND $3 AND volume > 0
+                GROUP BY row_hash HAVING count(*) > 1
+            )
+        ) AS d
+        WHERE d.symbol = ANY($1)
+        ORDER BY 1, 2, 3, 4
+        """,
+        (
+            list(symbols),
+            first,
+            last,
+            f"{CONFLICT} 1d candles of ([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})",
+        ),
+    )
+    return _dated(arrow)
+
+
+def other_versions(
+    warehouse: Warehouse, symbols: Sequence[str], first: date, last: date
+) -> pd.DataFrame:
+    """Closed daily candles that were replaced by another source's: each source's last version.
+
+    Returns
+    -------
+    pandas.DataFrame
+        symbol, date (datetime64[s]), source, the numbers of a candle and row_hash.
+    """
+    numbers = ", ".join(f'r."{name}"' for name in CANDLE_FLOATS)
+    arrow = warehouse.query(
+        f"""
+        SELECT DISTINCT ON (r.symbol, r.date, r.source)
+               r.symbol, r.date, r.source, {numbers}, r.row_hash
+        FROM {SCHEMA}.ohlcv_1d_revisions AS r
+        JOIN {SCHEMA}.ohlcv_1d AS c USING (symbol, date)
+        WHERE r.symbol = ANY($1) AND r.date BETWEEN $2 AND $3 AND r.source <> c.source
+          AND r.fetched_at >= (r.date + 1)::timestamp AT TIME ZONE 'UTC'
+        ORDER BY r.symbol, r.date, r.source, r.revision DESC
+        """,
+        (list(symbols), first, last),
+    )
+    return _dated(arrow)
+
+
+def _dated(arrow: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = arrow.to_pandas()
+    return frame.assign(date=pd.to_datetime(frame["date"]).astype("datetime64[s]"))
+
+
+def recent_findings(warehouse: Warehouse, days: int) -> pd.DataFrame:
+    """Findings of the quality ledger on its latest days.
+
+    Returns
+    -------
+    pandas.DataFrame
+        rule, severity, symbol and date of each, the latest first.
+    """
+    arrow = warehouse.query(
+        f"""
+        SELECT f.rule, q.details -> f.rule ->> 'severity' AS severity, q.symbol, q.date
+        FROM {SCHEMA}.data_quality AS q, unnest(q.findings) AS f (rule)
+        WHERE q.date > (SELECT max(date) FROM {SCHEMA}.data_quality) - $1::integer
+        ORDER BY q.date DESC, q.symbol
+        """,
+        (days,),
+    )
+    frame: pd.DataFrame = arrow.to_pandas()
+    return frame
+
+
+def recent_members(warehouse: Warehouse, days: int) -> dict[date, frozenset[str]]:
+    """Members of the latest days of the universe, in the order of days."""
+    arrow = warehouse.query(
+        f"""
+        SELECT date, array_agg(symbol) AS symbols
+        FROM {SCHEMA}.universe
+        WHERE is_member AND date > (SELECT max(date) FROM {SCHEMA}.universe) - $1::integer
+        GROUP BY date ORDER BY date
+        """,
+        (days,),
+    )
+    found = arrow.to_pydict()
+    return {d: frozenset(s) for d, s in zip(found["date"], found["symbols"], strict=True)}
+
+
+def recent_coverage(warehouse: Warehouse, days: int) -> pd.DataFrame:
+    """Members of the latest days of `signals`, and how many of them have data.
+
+    Returns
+    -------
+    pandas.DataFrame
+        date, members, judged (status other than NO_DATA), absent (their names), in order of days.
+    """
+    arrow = warehouse.query(
+        f"""
+        SELECT date, count(*) AS members, count(*) FILTER (WHERE status <> 'NO_DATA') AS judged,
+               coalesce(string_agg(symbol, ', ' ORDER BY symbol)
+                        FILTER (WHERE status = 'NO_DATA'), '') AS absent
+        FROM {SCHEMA}.signals
+        WHERE is_member AND date > (SELECT max(date) FROM {SCHEMA}.signals) - $1::integer
+        GROUP BY date ORDER BY date
+        """,
+        (days,),
+    )
+    frame: pd.DataFrame = arrow.to_pandas()
+    return frame

@@ -1,0 +1,42 @@
+"""What is known of the chance of signals, by the hash of their window. A cache, never the truth."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from autonama_dagster.analytics.candles.hashing import code_version
+from autonama_dagster.schemas.tables.summary import SIGNAL_CHANCE
+from resources.warehouse.frames import to_frame
+from resources.warehouse.warehouse import Warehouse
+
+
+def known_chances(
+    warehouse: Warehouse, window_hashes: Sequence[str], params_hash: str
+) -> pd.DataFrame:
+    """window_hash, p_buy and p_sell of the windows this version of the code has computed."""
+    arrow = warehouse.query(
+        "SELECT window_hash, p_buy, p_sell FROM trading.signal_chance "
+        "WHERE window_hash = ANY($1) AND params_hash = $2 AND code_version = $3",
+        (list(window_hashes), params_hash, code_version()),
+    )
+    return to_frame(SIGNAL_CHANCE, arrow)
+
+
+def keep_chances(
+    warehouse: Warehouse, chances: pd.DataFrame, params_hash: str, n_surrogates: int
+) -> None:
+    """Store window_hash, p_buy and p_sell, in the place of what older code computed.
+
+    Raises
+    ------
+    DatabaseError
+        The database is out of reach; nothing is written.
+    """
+    rows = chances.assign(
+        params_hash=params_hash,
+        n_surrogates=n_surrogates,
+        code_version=code_version(),
+        computed_at=pd.Timestamp(datetime.now(UTC)).as_unit("us"),
+    )
+    warehouse.keep("signal_chance", rows)

@@ -1,0 +1,383 @@
+"""The warehouse: reads and writes of the project's tables in Postgres, in bulk through Arrow.
+
+Names of tables and columns come from the schema registry, values are always bound parameters.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from adbc_driver_manager import Error as AdbcError
+from adbc_driver_postgresql import dbapi
+
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.errors import SchemaError
+from autonama_dagster.schemas.base import SCHEMA, Table
+from autonama_dagster.schemas.registry import table
+from autonama_dagster.schemas.tables.market import FETCH_LOG, SOURCES
+from resources.instance.waiting import watched
+from resources.postgres.connections import bulk
+from resources.postgres.diagnosis import explained
+from resources.warehouse.frames import empty_rejected, split, to_arrow, to_frame
+from resources.warehouse.statements import (
+    EVERYTHING,
+    Scope,
+    condition,
+    merge_rows,
+    ordered,
+    qualified,
+    quarantine_rows,
+    replace_rows,
+    rows_of,
+    select_list,
+)
+
+IMPATIENT = {"lock_timeout": "5s", "statement_timeout": "120s"}  # of who only looks
+RANKING = "1d-ranking"  # interval in the fetch log of candles that are ranked and not stored
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a stage hands over for one write: its rows, and what belongs to the same transaction.
+
+    Attributes
+    ----------
+    frame
+        Rows of the table, without the columns the write stamps.
+    rejected
+        Rows found bad before the write (symbol, date, reason, raw); they go to `quarantine`.
+    fetches
+        Rows for `fetch_log`, without run_id.
+    failed
+        Symbols whose fetch failed: what is stored of them stays as it is.
+    asked
+        What was fetched, where that is another range than the rows': its quarantine is replaced.
+    """
+
+    frame: pd.DataFrame
+    rejected: pd.DataFrame = field(default_factory=empty_rejected)
+    fetches: pd.DataFrame | None = None
+    failed: tuple[str, ...] = ()
+    asked: Scope | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did."""
+
+    rows: int
+    symbols: int
+    first: date | None
+    last: date | None
+    quarantined: int
+    seconds: float
+
+
+class Warehouse:
+    """Access to the project's tables.
+
+    Parameters
+    ----------
+    url
+        Gives the database's libpq URL; called at the first use, so that building definitions
+        starts no server.
+    reads
+        The caller only looks: it gives up where it would wait for a lock.
+    """
+
+    def __init__(self, url: Callable[[], str], *, reads: bool = False) -> None:
+        self._find_url = url
+        self._settings = IMPATIENT if reads else None
+        self._url: str | None = None
+        self._local = threading.local()
+
+    @property
+    def url(self) -> str:
+        """Libpq URL of the database."""
+        if self._url is None:
+            self._url = self._find_url()
+        return self._url
+
+    @contextmanager
+    def transaction(self) -> Iterator[dbapi.Cursor]:
+        """One transaction: committed at the end, rolled back on any error.
+
+        Raises
+        ------
+        DatabaseError
+            The database is out of reach, or was lost on the way.
+        SchemaError
+            The database refuses the values or does not know a column.
+        """
+        try:
+            connection = self._connection()
+            with watched(self.url, self._local.pid):
+                with connection.cursor() as cursor:
+                    yield cursor
+                connection.commit()
+        except AdbcError as error:
+            self.close()
+            raise explained(self.url, error) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close this thread's connection, rolling back what it had begun."""
+        connection = self._local.__dict__.pop("connection", None)
+        if connection is not None:
+            with suppress(AdbcError):
+                connection.close()
+
+    def _connection(self) -> dbapi.Connection:
+        """Connection of this thread; a new one costs 45 ms, so it is kept while it answers."""
+        kept: dbapi.Connection | None = getattr(self._local, "connection", None)
+        if kept is not None:
+            try:
+                with kept.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+            except AdbcError:
+                self.close()
+            else:
+                return kept
+        self._local.connection = bulk(self.url, self._settings)
+        with self._local.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            self._local.pid = cursor.fetchone()[0]
+        return self._local.connection
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+        """Rows of a SELECT; `$1`, `$2`, ... are bound."""
+        with self.transaction() as cursor:
+            cursor.execute(sql, tuple(parameters) or None)
+            return cursor.fetch_arrow_table()
+
+    def read(
+        self,
+        name: str,
+        scope: Scope = EVERYTHING,
+        columns: Sequence[str] | None = None,
+        *,
+        as_of: datetime | None = None,
+    ) -> pd.DataFrame:
+        """Rows of a table in its key's order, in the dtypes of its model.
+
+        With `as_of` the candles that were known at that moment of the exchange's clock.
+
+        Raises
+        ------
+        SchemaError
+            Unknown table or column.
+        InputError
+            `as_of` is given for a table whose replaced rows are not kept.
+        """
+        of = table(name)
+        chosen = tuple(columns or of.columns)
+        if unknown := set(chosen) - set(of.columns):
+            raise SchemaError(f"table {name} has no column {', '.join(sorted(unknown))}")
+        rows, values = rows_of(of, scope, as_of)
+        order = ", ".join(ordered(of, k) for k in of.key) or "1"
+        arrow = self.query(f"SELECT {select_list(of, chosen)} FROM {rows} ORDER BY {order}", values)
+        return to_frame(of, arrow)
+
+    def candles(
+        self, symbols: Sequence[str], first: date, last: date, *, as_of: datetime | None = None
+    ) -> dict[str, Candles]:
+        """Daily candles of the symbols from `first` to `last`, both included; see `read`.
+
+        A symbol without candles is absent from the result.
+        """
+        columns = ("symbol", "date", *CANDLE_FLOATS, "row_hash")
+        scope = Scope(tuple(symbols), first, last)
+        return Candles.by_symbol(self.read("ohlcv_1d", scope, columns, as_of=as_of))
+
+    def write(self, name: str, batch: Batch, scope: Scope, stamps: dict[str, Any]) -> Written:
+        """Replace the scope's rows in one transaction, bad rows going to `quarantine`.
+
+        Writers of one table take turns, so that two of the same partitions end with one complete
+        result.
+
+        Raises
+        ------
+        SchemaError
+            Unknown table, missing or unknown column, wrong type, a row outside the scope.
+        DatabaseError
+            The database is out of reach; nothing is written.
+        """
+        started = time.perf_counter()
+        of = table(name)
+        stamped = batch.frame.assign(**{c: stamps[c] for c in of.stamped})
+        good, bad = split(of, stamped)
+        _check_scope(of, good, scope)
+        found = [f for f in (batch.rejected, bad) if len(f)]
+        rejected = pd.concat(found, ignore_index=True) if found else bad
+        arrow = to_arrow(of, good)
+        with self.transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
+            replace_rows(cursor, of, arrow, scope)
+            quarantine_rows(cursor, of, rejected, batch.asked or scope, batch.failed, stamps)
+            if batch.fetches is not None:
+                fetches, _ = split(FETCH_LOG, batch.fetches.assign(run_id=stamps["run_id"]))
+                merge_rows(cursor, FETCH_LOG, to_arrow(FETCH_LOG, fetches))
+        days = good["date"]
+        return Written(
+            rows=len(good),
+            symbols=good["symbol"].nunique() if "symbol" in good else 0,
+            first=days.min().date() if len(good) else None,
+            last=days.max().date() if len(good) else None,
+            quarantined=len(rejected),
+            seconds=time.perf_counter() - started,
+        )
+
+    def keep(self, name: str, frame: pd.DataFrame) -> None:
+        """Store rows of a bookkeeping table, in the place of those of the same keys.
+
+        Raises
+        ------
+        SchemaError
+            As `write`.
+        DatabaseError
+            The database is out of reach; nothing is written.
+        """
+        of = table(name)
+        good, _ = split(of, frame)
+        with self.transaction() as cursor:
+            # Two writers may bring the same keys in another order: without turns they could
+            # deadlock.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
+            merge_rows(cursor, of, to_arrow(of, good))
+
+    def fetched_ranges(
+        self, interval: str, symbols: Sequence[str]
+    ) -> dict[str, list[tuple[date, date]]]:
+        """Ranges of days the exchange has answered, candles or none, by symbol."""
+        arrow = self.query(
+            f"SELECT symbol, from_date, to_date FROM {SCHEMA}.fetch_log "
+            "WHERE interval = $1 AND symbol = ANY($2) AND outcome <> 'failed' "
+            "ORDER BY symbol, from_date",
+            (interval, list(symbols)),
+        )
+        ranges: dict[str, list[tuple[date, date]]] = {}
+        for symbol, first, last in zip(*arrow.to_pydict().values(), strict=True):
+            ranges.setdefault(symbol, []).append((first, last))
+        return ranges
+
+    def latest_day(self, name: str, symbol: str | None = None) -> date | None:
+        """The latest day in a table, of one symbol or of any; None where there is none."""
+        of = table(name)
+        where, values = condition(of, Scope(None if symbol is None else (symbol,)))
+        arrow = self.query(f"SELECT max(date) FROM {qualified(of)}{where}", values)
+        found: date | None = _scalar(arrow)
+        return found
+
+    def estimated_rows(self, name: str) -> int:
+        """Rows of a table as the planner of Postgres estimates them; cheap at any size."""
+        arrow = self.query(
+            "SELECT greatest(reltuples, 0)::bigint AS n FROM pg_class WHERE oid = $1::regclass",
+            (f"{SCHEMA}.{table(name).name}",),
+        )
+        return int(_scalar(arrow))
+
+    def last_candles(self, symbols: Sequence[str]) -> dict[str, date]:
+        """Day of each symbol's last candle; symbols without candles are absent."""
+        arrow = self.query(
+            f"SELECT symbol, max(date) AS d FROM {SCHEMA}.ohlcv_1d "
+            "WHERE symbol = ANY($1) GROUP BY symbol",
+            (list(symbols),),
+        )
+        return dict(zip(*arrow.to_pydict().values(), strict=True))
+
+    def candle_gaps(self, symbols: Sequence[str]) -> pd.DataFrame:
+        """Days missing between two candles of a symbol.
+
+        Columns symbol, first, last, days, and is_answered: whether the exchange was asked for
+        every one of these days and has none of the candles either.
+        """
+        arrow = self.query(
+            f"""
+            SELECT g.symbol, g.first, g.last, g.last - g.first + 1 AS days,
+                   coalesce((
+                       SELECT range_agg(daterange(f.from_date, f.to_date, '[]'))
+                       FROM {SCHEMA}.fetch_log AS f
+                       WHERE f.symbol = g.symbol AND f.interval = '1d' AND f.outcome <> 'failed'
+                   ) @> daterange(g.first, g.last, '[]'), false) AS is_answered
+            FROM (
+                SELECT symbol, lag(date) OVER w + 1 AS first, date - 1 AS last,
+                       date - lag(date) OVER w > 1 AS is_gap
+                FROM {SCHEMA}.ohlcv_1d
+                WHERE symbol = ANY($1)
+                WINDOW w AS (PARTITION BY symbol ORDER BY date)
+            ) AS g
+            WHERE g.is_gap
+            ORDER BY g.symbol, g.first
+            """,
+            (list(symbols),),
+        )
+        gaps: pd.DataFrame = arrow.to_pandas()
+        return gaps
+
+    def failed_fetches(self, day: date, interval: str = "1d") -> list[str]:
+        """Symbols asked for on the day without any answer so far, e.g. for `RANKING`."""
+        arrow = self.query(
+            f"""
+            SELECT DISTINCT f.symbol
+            FROM {SCHEMA}.fetch_log AS f
+            WHERE f.outcome = 'failed' AND f.interval = $2
+              AND $1 BETWEEN f.from_date AND f.to_date
+              AND NOT EXISTS (
+                  SELECT 1 FROM {SCHEMA}.fetch_log AS g
+                  WHERE g.symbol = f.symbol AND g.interval = f.interval AND g.outcome <> 'failed'
+                    AND $1 BETWEEN g.from_date AND g.to_date
+              )
+            ORDER BY f.symbol
+            """,
+            (day, interval),
+        )
+        return [str(s) for s in arrow.column("symbol").to_pylist()]
+
+    def quarantined_candles(self, symbols: Sequence[str], day: date, name: str = "ohlcv_1d") -> int:
+        """Candles of the symbols up to the day that were kept out of the table."""
+        arrow = self.query(
+            f"SELECT count(*) FROM {SCHEMA}.quarantine "
+            "WHERE table_name = $3 AND symbol = ANY($1) AND date <= $2",
+            (list(symbols), day, name),
+        )
+        return int(_scalar(arrow))
+
+    def any_source(self) -> str | None:
+        """Source of one stored candle; None where there are none."""
+        found = self.query(
+            f"SELECT source FROM {SCHEMA}.ohlcv_1d UNION ALL "
+            f"SELECT source FROM {SCHEMA}.ohlcv_1h UNION ALL "
+            f"SELECT source FROM {SCHEMA}.ohlcv_15m LIMIT 1"
+        )
+        return str(_scalar(found)) if found.num_rows else None
+
+    def source_label(self, day: date) -> str | None:
+        """The source of the day's candles that is farthest from the market; None without any."""
+        arrow = self.query(f"SELECT DISTINCT source FROM {SCHEMA}.ohlcv_1d WHERE date = $1", (day,))
+        found = arrow.column("source").to_pylist()
+        return max(found, key=SOURCES.index, default=None)
+
+
+def _scalar(arrow: pa.Table) -> Any:
+    return arrow.column(0)[0].as_py()
+
+
+def _check_scope(of: Table, frame: pd.DataFrame, scope: Scope) -> None:
+    outside = pd.Series(data=False, index=frame.index)
+    if scope.first is not None:
+        outside |= frame["date"] < pd.Timestamp(scope.first)
+    if scope.last is not None:
+        outside |= frame["date"] > pd.Timestamp(scope.last)
+    if scope.symbols is not None and "symbol" in frame:
+        outside |= ~frame["symbol"].isin(scope.symbols)
+    if outside.any():
+        key = ", ".join(f"{k}={v}" for k, v in frame.loc[outside, list(of.key)].iloc[0].items())
+        raise SchemaError(f"table {of.name}: row {key} lies outside the partitions being written")
