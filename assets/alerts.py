@@ -3,11 +3,11 @@
 import dagster as dg
 import pandas as pd
 
-from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
 from assets.upstream import require_rows
 from autonama_dagster.analytics.scan.summary import alerts as build
 from autonama_dagster.schemas.tables.decision import ALERTS
+from autonama_dagster.services.inputs.parameters import channel_params
 from autonama_dagster.settings import Settings
 from resources.warehouse.warehouse import Warehouse
 

@@ -9,10 +9,8 @@ import dagster as dg
 import pandas as pd
 
 from assets.annotations import annotate, rounded
-from assets.chance import expected_counts
 from assets.pictures import inline_png
 from assets.stage import run_scope, stage, with_provenance
-from assets.symbol_charts import charted, draw_symbol_charts, links, write_picture
 from assets.upstream import Keys, keys_of, refuse_missing, require_days
 from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.correlation import summary as summarise_pairs
@@ -21,6 +19,13 @@ from autonama_dagster.analytics.scan.summary import analysis_summary as build
 from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.reports.charts.days import CHART_DAYS, SCAN_PICTURE
 from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY
+from autonama_dagster.services.inputs.chances import expected_counts
+from autonama_dagster.services.scan.symbol_charts import (
+    charted,
+    draw_symbol_charts,
+    links,
+    write_picture,
+)
 from autonama_dagster.settings import Settings
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse

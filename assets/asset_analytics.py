@@ -3,15 +3,15 @@
 import dagster as dg
 import pandas as pd
 
-from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
 from assets.upstream import require_rows
 from autonama_dagster.analytics.scan.indicators.levels import compute
 from autonama_dagster.analytics.scan.summary import asset_analytics as build
 from autonama_dagster.schemas.tables.decision import ASSET_ANALYTICS
+from autonama_dagster.services.inputs.parameters import channel_params
+from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
 from resources.warehouse.warehouse import Warehouse
-from resources.windows import read_windows
 
 
 @stage(

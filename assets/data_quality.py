@@ -3,13 +3,13 @@
 import dagster as dg
 import pandas as pd
 
-from assets.evidence import judged
 from assets.stage import run_scope, stage, with_provenance
 from assets.windows import warn_of_unknown_windows
 from autonama_dagster.schemas.tables.analysis import DATA_QUALITY
+from autonama_dagster.services.inputs.evidence import judged
+from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
 from resources.warehouse.warehouse import Warehouse
-from resources.windows import read_windows
 
 
 @stage(

@@ -7,9 +7,9 @@ from assets.stage import run_scope, stage, with_provenance
 from assets.windows import warn_of_unknown_windows
 from autonama_dagster.analytics.scan.indicators.indicators import compute
 from autonama_dagster.schemas.tables.analysis import INDICATORS_TABLE
+from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
 from resources.warehouse.warehouse import Warehouse
-from resources.windows import read_windows
 
 
 @stage(

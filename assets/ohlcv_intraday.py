@@ -9,10 +9,10 @@ from datetime import date
 
 import dagster as dg
 
-from assets.longer_candles import candles_made
 from assets.stage import EXCHANGE_POOL, run_scope, stage
 from autonama_dagster.analytics.candles.intervals import MADE_FROM
 from autonama_dagster.schemas.tables.intraday import OHLCV_1H, OHLCV_1W, OHLCV_4H, OHLCV_15M
+from autonama_dagster.services.inputs.longer_candles import candles_made
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
 from resources.exchange.feed import fetch_candles, refuse_mixture

@@ -11,8 +11,14 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from assets.checks import LISTED, check_result
-from assets.recompute import OF_DAYS, OF_SYMBOLS
-from assets.verify import Verified, as_rows, together, verify_days, verify_symbols
+from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
+from autonama_dagster.services.verification.verify import (
+    Verified,
+    as_rows,
+    together,
+    verify_days,
+    verify_symbols,
+)
 from autonama_dagster.settings import Settings
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse

@@ -3,14 +3,14 @@
 import dagster as dg
 import pandas as pd
 
-from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
 from assets.windows import warn_of_unknown_windows
 from autonama_dagster.analytics.scan.channel import fit_channels
 from autonama_dagster.schemas.tables.analysis import REGRESSION_BANDS
+from autonama_dagster.services.inputs.parameters import channel_params
+from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
 from resources.warehouse.warehouse import Warehouse
-from resources.windows import read_windows
 
 
 @stage(

@@ -11,7 +11,6 @@ import dagster as dg
 import pandas as pd
 
 from assets.annotations import annotate, rounded
-from assets.parameters import channel_params
 from assets.stage import run_scope, stage, with_provenance
 from assets.upstream import require_rows
 from autonama_dagster.analytics.candles.run_windows import RunWindows
@@ -22,11 +21,12 @@ from autonama_dagster.analytics.scan.input_hashes import signal_hashes
 from autonama_dagster.analytics.scan.signals import decide
 from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.tables.decision import SIGNALS_TABLE
+from autonama_dagster.services.inputs.parameters import channel_params
+from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.escaping import markdown_code
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
-from resources.windows import read_windows
 
 MAX_ANNOTATED = 200  # a call costs 14 ms at 100 partitions and 0.9 s at 72,000
 PRICE_DIGITS = 6

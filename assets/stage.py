@@ -15,11 +15,11 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from assets.parameters import parameters
 from autonama_dagster.analytics.candles.hashing import code_version, params_hash
 from autonama_dagster.partitions import PartitionSet, rectangle
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.ddl import sql_type
+from autonama_dagster.services.inputs.parameters import parameters
 from autonama_dagster.settings import Settings
 from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA
 from resources.warehouse.statements import Scope

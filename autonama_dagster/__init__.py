@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autonama_dagster.reader import read
+    from autonama_dagster.services.reader import read
 
 __all__ = ["read"]
 
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
     """Import `read` when it is first asked for: it brings pandas."""
     if name != "read":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from autonama_dagster.reader import read  # noqa: PLC0415
+    from autonama_dagster.services.reader import read  # noqa: PLC0415
 
     return read

@@ -12,12 +12,12 @@ from typing import Protocol
 
 import dagster as dg
 
-from assets.parameters import versions
 from autonama_dagster import planner
 from autonama_dagster.execution import origin_tags
 from autonama_dagster.jobs import JOBS, Started, StepRun, partitions_of
 from autonama_dagster.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.planner import State, Step
+from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from autonama_dagster.state import read_states
 from autonama_dagster.workers import Workers

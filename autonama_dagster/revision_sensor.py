@@ -17,8 +17,8 @@ from autonama_dagster.requests import (
     run_request,
     wanted,
 )
+from autonama_dagster.services.lineage.staleness import Comparison
 from autonama_dagster.settings import Settings
-from autonama_dagster.staleness import Comparison
 from resources.warehouse.revisions import Revised, count, revised
 from resources.warehouse.warehouse import Warehouse
 

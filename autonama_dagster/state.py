@@ -5,9 +5,9 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from assets.parameters import versions
 from autonama_dagster.partitions import register
 from autonama_dagster.planner import State
+from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from resources.warehouse import ledger
 from resources.warehouse.warehouse import Warehouse

@@ -20,10 +20,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from autonama_dagster.errors import AutonamaError, InputError
+from autonama_dagster.services.monitoring.metrics import ProjectCollector
 from autonama_dagster.settings import Settings
 from autonama_dagster.system.loopback import is_loopback
 from autonama_dagster.system.web_guard import Guard
-from resources.metrics import ProjectCollector
 from resources.postgres.roles.readers import find_databases
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class Pictures:
             self._lock.release()
 
     def _draw(self, symbol: str, day: date) -> Answer:
-        from autonama_dagster.receipt_picture import draw_receipt  # noqa: PLC0415
-        from autonama_dagster.receipts import read_receipt  # noqa: PLC0415
+        from autonama_dagster.services.lineage.receipt_picture import draw_receipt  # noqa: PLC0415
+        from autonama_dagster.services.lineage.receipts import read_receipt  # noqa: PLC0415
         from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
         url = find_databases(self._settings).project  # a request starts and migrates no database

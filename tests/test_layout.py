@@ -165,7 +165,7 @@ def test_modules_stay_short():
 
 
 def test_inits_hold_no_code():
-    # The door for notebooks imports what is behind it when it is used: tests/cli/test_reader.py.
+    # The door for notebooks imports what is behind it when it is used: tests/services/test_reader.py.
     door = ROOT / "autonama_dagster" / "__init__.py"
     for init in (p for p in modules(*CODE) if p.name == "__init__.py" and p != door):
         body = ast.parse(init.read_text(encoding="utf-8")).body

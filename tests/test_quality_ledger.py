@@ -11,20 +11,20 @@ from fault_support import SYMBOLS, candle_lines
 from scan_support import DAY, opened_project
 from support import STAMPS
 
-from assets.evidence import read_evidence
-from assets.parameters import quality_limits
 from assets.quality_checks import churn_check, coverage_check, ledger_checks
 from autonama_dagster.analytics.candles.candles import parse, raw_kline
 from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.scan.quality.quality import judge
 from autonama_dagster.analytics.scan.quality.rules import RULES
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
-from autonama_dagster.whatif import what_if
+from autonama_dagster.services.inputs.evidence import read_evidence
+from autonama_dagster.services.inputs.parameters import quality_limits
+from autonama_dagster.services.inputs.windows import read_windows
+from autonama_dagster.services.scan.what_if import what_if
 from resources.exchange.build import build_exchange
 from resources.postgres.urls import libpq_url
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch
-from resources.windows import read_windows
 
 BAD = date(2023, 12, 5)
 ETH, SOL = "ETHUSDT", "SOLUSDT"

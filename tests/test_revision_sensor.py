@@ -10,8 +10,8 @@ from autonama_dagster import requests
 from autonama_dagster.backfill import ANALYTIC, SUMMARY
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.planner import stale_steps
+from autonama_dagster.services.lineage.staleness import Comparison
 from autonama_dagster.settings import Settings
-from autonama_dagster.staleness import Comparison
 
 DAYS = [START + timedelta(days=n) for n in range(3)]
 

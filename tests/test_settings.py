@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from assets.parameters import quality_limits
 from autonama_dagster.errors import InputError
+from autonama_dagster.services.inputs.parameters import quality_limits
 from autonama_dagster.settings import Settings, env_name, load_settings, origins
 
 

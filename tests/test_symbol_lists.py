@@ -10,9 +10,9 @@ from projects import project
 from autonama_dagster.errors import AutonamaError, ExchangeError
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.results import stored_result
-from autonama_dagster.verification import parts_of, verify
-from autonama_dagster.whatif import what_if
+from autonama_dagster.services.scan.results import stored_result
+from autonama_dagster.services.scan.what_if import what_if
+from autonama_dagster.services.verification.parts import parts_of, verify
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 

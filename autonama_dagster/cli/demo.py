@@ -14,7 +14,7 @@ from autonama_dagster.cli.screen import screen
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.reports.charts.days import SCAN_PICTURE
-from autonama_dagster.results import export
+from autonama_dagster.services.scan.results import export
 from autonama_dagster.settings import load_settings, project_dir
 from autonama_dagster.system.private_files import private_folder, write_private
 

@@ -20,7 +20,7 @@ from autonama_dagster.text.labels import label
 
 if TYPE_CHECKING:
     from autonama_dagster.cli.screen import Screen
-    from autonama_dagster.receipts import Link, Receipt
+    from autonama_dagster.services.lineage.receipts import Link, Receipt
     from resources.instance.facts import Run
     from resources.warehouse.warehouse import Warehouse
 
@@ -66,7 +66,7 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
 
     The exit code is 0 if all of them match and 1 if any differs.
     """
-    from autonama_dagster.receipts import latest_day, read_receipt  # noqa: PLC0415
+    from autonama_dagster.services.lineage.receipts import latest_day, read_receipt  # noqa: PLC0415
     from resources.postgres.database import ready_url  # noqa: PLC0415
     from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
@@ -92,8 +92,8 @@ def _draw(
     warehouse: "Warehouse", settings: Settings, receipt: "Receipt", output: Path | None
 ) -> Path:
     """Write the picture; its path."""
-    from autonama_dagster.receipt_picture import draw_receipt  # noqa: PLC0415
-    from autonama_dagster.results import results_folder  # noqa: PLC0415
+    from autonama_dagster.services.lineage.receipt_picture import draw_receipt  # noqa: PLC0415
+    from autonama_dagster.services.scan.results import results_folder  # noqa: PLC0415
 
     folder = settings.results_path / "explain" / receipt.day.isoformat()
     path = output or results_folder(folder) / f"{file_name(receipt.symbol)}.png"
@@ -122,7 +122,7 @@ def _runs(settings: Settings, receipt: "Receipt") -> dict[str, "Run"]:
 
 def document(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> dict[str, Any]:
     """The receipt as JSON can hold it, but for dates."""
-    from autonama_dagster.results import plain_records  # noqa: PLC0415
+    from autonama_dagster.services.scan.results import plain_records  # noqa: PLC0415
 
     return {
         "symbol": receipt.symbol,
@@ -165,7 +165,7 @@ def _suspects(receipt: "Receipt") -> dict[str, str] | None:
 def _row(row: Any) -> dict[str, Any]:
     import pandas as pd  # noqa: PLC0415
 
-    from autonama_dagster.results import plain_records  # noqa: PLC0415
+    from autonama_dagster.services.scan.results import plain_records  # noqa: PLC0415
 
     (plain,) = plain_records(pd.DataFrame([row]))
     for name, value in plain.items():

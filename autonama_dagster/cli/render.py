@@ -8,7 +8,7 @@ import pandas as pd
 from autonama_dagster.analytics.scan.signals import CONFIRMATIONS
 from autonama_dagster.cli.screen import Screen
 from autonama_dagster.cli.tables import Column, print_table
-from autonama_dagster.results import ScanResult
+from autonama_dagster.services.scan.results import ScanResult
 from autonama_dagster.text.labels import CONFIRMATION_WORDS, label
 
 FEW = 20  # so many symbols are all shown, HOLD included

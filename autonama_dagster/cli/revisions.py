@@ -16,7 +16,7 @@ from autonama_dagster.settings import load_settings
 from autonama_dagster.text.escaping import csv_text
 
 if TYPE_CHECKING:
-    from autonama_dagster.staleness import Stale
+    from autonama_dagster.services.lineage.staleness import Stale
     from resources.warehouse.revisions import Change
 
 EXAMPLES = """\b
@@ -51,7 +51,7 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
 
     The csv format has the changes only, one line per changed column.
     """
-    from autonama_dagster.staleness import Stale, stale_after  # noqa: PLC0415
+    from autonama_dagster.services.lineage.staleness import Stale, stale_after  # noqa: PLC0415
     from resources.postgres.database import ready_url  # noqa: PLC0415
     from resources.warehouse.revisions import changes  # noqa: PLC0415
     from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415

@@ -17,7 +17,7 @@ from autonama_dagster.cli.screen import Screen, screen
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import ExchangeError, InputError
-from autonama_dagster.results import ScanResult, export, results_folder, stored_result
+from autonama_dagster.services.scan.results import ScanResult, export, results_folder, stored_result
 from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, user_path
 from resources.exchange.base import Exchange
 from resources.exchange.feed import last_closed_day
@@ -144,7 +144,7 @@ def run_scan(
                 settings, target, exchange, warehouse, progress, with_charts=with_charts
             )
         elif interval is not None:
-            from autonama_dagster.whatif import what_if_interval  # noqa: PLC0415
+            from autonama_dagster.services.scan.what_if import what_if_interval  # noqa: PLC0415
 
             result = what_if_interval(
                 settings,
@@ -210,7 +210,7 @@ def _what_if(
     *,
     with_charts: bool,
 ) -> ScanResult:
-    from autonama_dagster.whatif import what_if  # noqa: PLC0415
+    from autonama_dagster.services.scan.what_if import what_if  # noqa: PLC0415
 
     return what_if(
         settings,

@@ -17,11 +17,11 @@ from autonama_dagster.cli.show_tables import print_rows, print_summaries
 from autonama_dagster.cli.symbols import chosen_symbols
 from autonama_dagster.days import parse_day, parse_moment
 from autonama_dagster.errors import InputError
-from autonama_dagster.results import csv_value, plain_records, plain_summary
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.schemas.tables.intraday import INTRADAY
 from autonama_dagster.schemas.tables.revisions import REVISIONS
+from autonama_dagster.services.scan.results import csv_value, plain_records, plain_summary
 from autonama_dagster.settings import load_settings
 from autonama_dagster.text.escaping import csv_text
 from resources.postgres.database import ready_url

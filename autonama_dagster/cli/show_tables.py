@@ -11,8 +11,8 @@ from autonama_dagster.cli.render import (
 )
 from autonama_dagster.cli.screen import Screen
 from autonama_dagster.cli.tables import print_table
-from autonama_dagster.results import by_strength, plain_records, plain_summary
 from autonama_dagster.schemas.base import Table
+from autonama_dagster.services.scan.results import by_strength, plain_records, plain_summary
 
 ELSEWHERE = "use --format csv"
 MOST_ROWS = 1000

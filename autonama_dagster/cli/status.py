@@ -13,7 +13,7 @@ from autonama_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from autonama_dagster.cli.screen import Screen
-    from resources.health import Health
+    from autonama_dagster.services.monitoring.health import Health
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "bold red", "CANCELED": "yellow"}
 _MIB = 1024**2
@@ -37,7 +37,7 @@ def status(form: str) -> int:
       autonama status
       autonama status --format json
     """  # noqa: D301
-    from resources.health import gather  # noqa: PLC0415
+    from autonama_dagster.services.monitoring.health import gather  # noqa: PLC0415
 
     settings = load_settings()
     try:

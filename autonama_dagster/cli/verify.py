@@ -16,7 +16,7 @@ from autonama_dagster.settings import load_settings
 from resources.processes import load_ahead
 
 if TYPE_CHECKING:
-    from assets.verify import Verified
+    from autonama_dagster.services.verification.verify import Verified
 
 EXAMPLES = """\b
 Examples:
@@ -61,9 +61,9 @@ def verify(
         progress.step("load the stages")
         if sample or everything:
             load_ahead()
-        from assets.verify import as_rows  # noqa: PLC0415
-        from autonama_dagster.verification import parts_of, sample_of  # noqa: PLC0415
-        from autonama_dagster.verification import verify as run  # noqa: PLC0415
+        from autonama_dagster.services.verification.parts import parts_of, sample_of  # noqa: PLC0415
+        from autonama_dagster.services.verification.parts import verify as run  # noqa: PLC0415
+        from autonama_dagster.services.verification.verify import as_rows  # noqa: PLC0415
         from resources.postgres.database import ready_url  # noqa: PLC0415
         from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
@@ -91,7 +91,7 @@ def verify(
 
 def document(found: list["Verified"], first: date, last: date) -> dict[str, Any]:
     """What was found, as JSON can hold it."""
-    from assets.verify import KINDS  # noqa: PLC0415
+    from autonama_dagster.services.verification.verify import KINDS  # noqa: PLC0415
 
     return {
         "first": first.isoformat(),
@@ -111,8 +111,8 @@ def document(found: list["Verified"], first: date, last: date) -> dict[str, Any]
 
 
 def _print(found: list["Verified"], first: date, last: date) -> None:
-    from assets.verify import KINDS  # noqa: PLC0415
     from autonama_dagster.cli.render import print_records  # noqa: PLC0415
+    from autonama_dagster.services.verification.verify import KINDS  # noqa: PLC0415
 
     console = screen()
     records = [

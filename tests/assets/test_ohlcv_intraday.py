@@ -15,8 +15,8 @@ from autonama_dagster.partitions import build_partitions, register
 from autonama_dagster.planner import Step
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.services.lineage.staleness import stale_after
 from autonama_dagster.settings import Settings
-from autonama_dagster.staleness import stale_after
 from resources.exchange.binance.spot import BinanceExchange
 from resources.io_manager import WarehouseIOManager
 from resources.warehouse.revisions import Change

@@ -13,7 +13,7 @@ import pytest
 
 from autonama_dagster.cli.main import autonama
 from autonama_dagster.cli.scan import scan
-from autonama_dagster.results import EXPORTED, ScanResult
+from autonama_dagster.services.scan.results import EXPORTED, ScanResult
 from autonama_dagster.settings import Settings, env_name
 from resources.http.session import HttpSession, Limits
 from resources.postgres.urls import libpq_url, sqlalchemy_url

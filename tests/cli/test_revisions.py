@@ -14,7 +14,7 @@ from autonama_dagster.cli.backfill import backfill
 from autonama_dagster.cli.main import autonama
 from autonama_dagster.cli.revisions import _stale_text, commands
 from autonama_dagster.schemas.tables.revisions import REVISIONS
-from autonama_dagster.staleness import Stale
+from autonama_dagster.services.lineage.staleness import Stale
 
 CHANGED = date(2023, 12, 29)
 

@@ -16,8 +16,8 @@ import pandas as pd
 import psycopg
 import pytest
 
-from autonama_dagster.results import EXPORTED, plain_records
-from autonama_dagster.whatif import what_if
+from autonama_dagster.services.scan.results import EXPORTED, plain_records
+from autonama_dagster.services.scan.what_if import what_if
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.postgres.database import dagster_database_url

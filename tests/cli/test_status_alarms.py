@@ -7,9 +7,9 @@ import shlex
 import psycopg
 import pytest
 
-from resources import health
+from autonama_dagster.services.monitoring import health
+from autonama_dagster.services.monitoring.metrics import ProjectCollector
 from resources.instance.locks import held
-from resources.metrics import ProjectCollector
 from resources.postgres.roles import readers
 from resources.postgres.urls import dagster_sibling, libpq_url, with_database
 from resources.warehouse.table_facts import BY_MEMBER

@@ -15,14 +15,15 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from autonama_dagster import receipt_picture, web
+from autonama_dagster import web
 from autonama_dagster.errors import InputError
 from autonama_dagster.partitions import key_of
-from autonama_dagster.receipt_picture import draw_receipt
-from autonama_dagster.receipts import read_receipt
+from autonama_dagster.services.lineage import receipt_picture
+from autonama_dagster.services.lineage.receipt_picture import draw_receipt
+from autonama_dagster.services.lineage.receipts import read_receipt
+from autonama_dagster.services.monitoring.metrics import METRICS
 from autonama_dagster.settings import load_settings
 from autonama_dagster.web import start_web_server
-from resources.metrics import METRICS
 
 DAY = date(2024, 3, 10)
 PICTURE = f"/explain/BTCUSDT/{DAY}.png"
@@ -231,7 +232,7 @@ def test_a_server_without_pictures_does_not_load_what_draws_them():
         [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
     ).stdout.split()
     assert "autonama_dagster.web" in found
-    assert {"matplotlib", "dagster", "autonama_dagster.receipts"}.isdisjoint(found)
+    assert {"matplotlib", "dagster", "autonama_dagster.services.lineage.receipts"}.isdisjoint(found)
 
 
 @pytest.mark.parametrize("path", ["/metrics", PICTURE, "/"])

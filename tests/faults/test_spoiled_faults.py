@@ -11,7 +11,7 @@ from fault_support import DAY, SYMBOLS
 
 from autonama_dagster.cli.scan import require_data
 from autonama_dagster.errors import ExchangeError
-from autonama_dagster.results import stored_result
+from autonama_dagster.services.scan.results import stored_result
 from resources.exchange.binance.spot import BinanceExchange
 from resources.warehouse.warehouse import RANKING
 

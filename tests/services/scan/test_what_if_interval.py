@@ -9,7 +9,6 @@ import pytest
 from interval_support import recorded
 from support import STAMPS
 
-from assets.longer_candles import candles_made
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
 from autonama_dagster.analytics.candles.intervals import INTERVALS
@@ -19,8 +18,9 @@ from autonama_dagster.errors import InputError
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.schemas.registry import TABLES
+from autonama_dagster.services.inputs.longer_candles import candles_made
+from autonama_dagster.services.scan.what_if import what_if_interval
 from autonama_dagster.settings import Settings
-from autonama_dagster.whatif import what_if_interval
 from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.calls.retry import RetryPolicy
 from resources.exchange.feed import fetch_candles
@@ -106,7 +106,7 @@ def test_volatility_is_annualised_by_the_interval(ask, market_data, monkeypatch)
         seen["volatility"] = indicators["volatility_30d_pct"].iloc[0]
         return decide(bands, indicators, universe, quality, kstd=kstd)
 
-    from autonama_dagster import whatif  # noqa: PLC0415
+    from autonama_dagster.services.scan import what_if as whatif  # noqa: PLC0415
 
     decide = whatif.decide
     monkeypatch.setattr(whatif, "decide", spy)

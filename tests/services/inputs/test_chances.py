@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from projects import project
 
-import assets.chance
-from assets.chance import expected_counts
+import autonama_dagster.services.inputs.chances
 from autonama_dagster.analytics.scan.chance import N_SURROGATES
 from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap
-from autonama_dagster.results import stored_result
+from autonama_dagster.services.inputs.chances import expected_counts
+from autonama_dagster.services.scan.results import stored_result
 from resources.warehouse.chance_cache import keep_chances, known_chances
 
 LAST = date(2024, 3, 10)
@@ -40,13 +40,13 @@ def opened(postgres, tmp_path_factory):
 def computed(monkeypatch):
     """How many windows each computation was asked for."""
     asked = []
-    original = assets.chance.signal_chances
+    original = autonama_dagster.services.inputs.chances.signal_chances
 
     def counted(candles, windows, hashes, params):
         asked.append(sum(len(w) for w in windows))
         return original(candles, windows, hashes, params)
 
-    monkeypatch.setattr(assets.chance, "signal_chances", counted)
+    monkeypatch.setattr(autonama_dagster.services.inputs.chances, "signal_chances", counted)
     return asked
 
 

@@ -10,11 +10,16 @@ from projects import project
 
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.services.monitoring.metrics import (
+    KEPT_S,
+    METRICS,
+    ExchangePulse,
+    ProjectCollector,
+)
 from autonama_dagster.settings import load_settings
-from resources.metrics import KEPT_S, METRICS, ExchangePulse, ProjectCollector
 from resources.postgres.urls import libpq_url
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 SETTINGS = {"start_date": "2024-03-09", "universe_size": "6"}
 
 

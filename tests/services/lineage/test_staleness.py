@@ -9,7 +9,7 @@ from scan_support import DAY, START, opened_daemon
 
 from autonama_dagster.backfill import ANALYTIC, SUMMARY
 from autonama_dagster.schemas.registry import TABLES
-from autonama_dagster.staleness import OF_DAYS, OF_SYMBOLS, Comparison
+from autonama_dagster.services.lineage.staleness import OF_DAYS, OF_SYMBOLS, Comparison
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 DAYS = [START + timedelta(days=n) for n in range(3)]
@@ -176,7 +176,7 @@ def test_a_stale_answer_knows_its_days_and_symbols(daemon):
 
 def test_summaries_beyond_the_pairs_reach_are_compared_where_an_input_is_newer(daemon, monkeypatch):
     # The pairs are out of reach.
-    monkeypatch.setattr("autonama_dagster.staleness.window_days", lambda _: 2)
+    monkeypatch.setattr("autonama_dagster.services.lineage.staleness.window_days", lambda _: 2)
     day = START - timedelta(days=10)
     revise(daemon, "ETHUSDT", day)
     summaries = {(str(d),) for d in DAYS}

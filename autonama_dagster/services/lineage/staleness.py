@@ -11,9 +11,6 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from assets.evidence import judged
-from assets.longer_candles import candles_made
-from assets.parameters import versions
 from autonama_dagster.analytics.candles.candles import day_numbers
 from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.candles.run_windows import answered_candles, known_days
@@ -22,13 +19,16 @@ from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, wind
 from autonama_dagster.analytics.scan.input_hashes import signal_hashes, summary_hash
 from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
+from autonama_dagster.services.inputs.evidence import judged
+from autonama_dagster.services.inputs.longer_candles import candles_made
+from autonama_dagster.services.inputs.parameters import versions
+from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
 from resources.exchange.base import SymbolInfo
 from resources.warehouse import ledger
 from resources.warehouse.revisions import Change
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
-from resources.windows import read_windows
 
 DAY = timedelta(days=1)
 OF_SYMBOLS = (

@@ -8,9 +8,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schedules import daily_universe
-from autonama_dagster.settings import load_settings
-from resources.days import DUE
-from resources.health import (
+from autonama_dagster.services.monitoring.health import (
     Clock,
     dagster_facts,
     free_bytes,
@@ -22,6 +20,8 @@ from resources.health import (
     ranges,
     read_clock,
 )
+from autonama_dagster.settings import load_settings
+from resources.days import DUE
 from resources.instance.facts import DagsterFacts, Run
 from resources.postgres.roles.readers import find_databases, reading
 from resources.warehouse.table_facts import TableFacts

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.results import (
+from autonama_dagster.services.scan.results import (
     EXPORTED,
     ScanResult,
     as_json,

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from assets.parameters import quality_limits
 from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.candles import Candles, day_numbers
 from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS
@@ -22,6 +21,7 @@ from autonama_dagster.analytics.scan.quality.rules import (
     missing_hours,
 )
 from autonama_dagster.schemas.tables.market import SOURCES
+from autonama_dagster.services.inputs.parameters import quality_limits
 from autonama_dagster.settings import Settings
 from resources.warehouse.candle_faults import candle_faults, other_versions
 from resources.warehouse.statements import Scope

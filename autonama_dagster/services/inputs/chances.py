@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from assets.parameters import channel_params
 from autonama_dagster.analytics.candles.hashing import params_hash, window_hashes
 from autonama_dagster.analytics.candles.run_windows import answered_candles
 from autonama_dagster.analytics.candles.windows import day_number
@@ -21,11 +20,12 @@ from autonama_dagster.analytics.scan.chance import (
 )
 from autonama_dagster.analytics.scan.channel import OK
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, window_days
+from autonama_dagster.services.inputs.parameters import channel_params
+from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
 from resources.warehouse.chance_cache import keep_chances, known_chances
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
-from resources.windows import read_windows
 
 
 def expected_counts(

@@ -14,8 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from assets.evidence import judged
-from assets.parameters import versions
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.run_windows import (
     Answered,
@@ -29,6 +27,8 @@ from autonama_dagster.analytics.scan.input_hashes import signal_hashes
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
 from autonama_dagster.analytics.scan.universe import input_hashes as candidate_hashes
 from autonama_dagster.errors import InputError
+from autonama_dagster.services.inputs.evidence import judged
+from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from resources.warehouse.ledger import Versions
 from resources.warehouse.origins import origins

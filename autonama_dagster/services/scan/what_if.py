@@ -10,10 +10,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from assets.evidence import evidence, read_evidence, with_copies
-from assets.parameters import channel_params, parameters, quality_limits
 from assets.stage import with_provenance
-from assets.symbol_charts import charted, draw_symbol_charts
 from assets.universe import require_members
 from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.candles import Candles
@@ -36,8 +33,16 @@ from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
 from autonama_dagster.planner import uncovered
 from autonama_dagster.reports.charts.days import CHART_DAYS
-from autonama_dagster.results import ScanResult, by_strength, plain_summary, scan_parameters
 from autonama_dagster.schemas.tables.market import SOURCES
+from autonama_dagster.services.inputs.evidence import evidence, read_evidence, with_copies
+from autonama_dagster.services.inputs.parameters import channel_params, parameters, quality_limits
+from autonama_dagster.services.scan.results import (
+    ScanResult,
+    by_strength,
+    plain_summary,
+    scan_parameters,
+)
+from autonama_dagster.services.scan.symbol_charts import charted, draw_symbol_charts
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
 from resources.exchange.feed import Fetched, fetch_candles, fetch_daily, refuse_mixture

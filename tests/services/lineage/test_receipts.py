@@ -7,7 +7,7 @@ import pytest
 from scan_support import DAY, START, opened_project
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.receipts import read_receipt
+from autonama_dagster.services.lineage.receipts import read_receipt
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 DAYS = [START, START + timedelta(days=1), DAY]

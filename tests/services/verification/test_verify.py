@@ -20,16 +20,17 @@ import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from scan_support import DAY, START, opened_daemon
 
-from assets import data_quality, indicators, recompute, regression_bands, signals, universe
+from assets import data_quality, indicators, regression_bands, signals, universe
 from assets.point_in_time import NAME, sampled_days
-from assets.recompute import OF_DAYS, OF_SYMBOLS
-from assets.verify import KINDS, verify_days, verify_symbols
 from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.scan.indicators.indicators import compute
 from autonama_dagster.analytics.scan.universe import rank
 from autonama_dagster.backfill import ANALYTIC
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.verification import Part, _each, parts_of, sample_of, verify
+from autonama_dagster.services.verification import recompute
+from autonama_dagster.services.verification.parts import Part, _each, parts_of, sample_of, verify
+from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
+from autonama_dagster.services.verification.verify import KINDS, verify_days, verify_symbols
 
 PROGRAM = Path(sys.executable).with_name("autonama")
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -292,7 +293,7 @@ def test_parts_fit_the_memory_and_are_enough_for_two_cores(
     monkeypatch, symbols, days, parts, width
 ):
     stored = [(START + timedelta(days=d), f"S{n:03}") for d in range(days) for n in range(symbols)]
-    monkeypatch.setattr("autonama_dagster.verification._stored", lambda *_: stored)
+    monkeypatch.setattr("autonama_dagster.services.verification.parts._stored", lambda *_: stored)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     made = [part for part in parts_of(None, stored[0][0], stored[-1][0]) if part.symbols]
     assert len(made) == parts
@@ -314,7 +315,7 @@ def die(_part, **_):
 
 
 def test_a_lost_process_is_said_in_one_line(stored, monkeypatch):
-    monkeypatch.setattr("autonama_dagster.verification._verify_there", die)
+    monkeypatch.setattr("autonama_dagster.services.verification.parts._verify_there", die)
     parts = parts_of(stored.project.warehouse, START, DAY) * 2
     with pytest.raises(AutonamaError, match=r"a process died .* verify again"):
         verify(parts, stored.project.settings, stored.project.warehouse)
@@ -328,7 +329,7 @@ def ends_late(part, *, settings, **_):
 
 
 def test_processes_end_with_who_stops_asking(tmp_path, monkeypatch):
-    monkeypatch.setattr("autonama_dagster.verification._verify_there", ends_late)
+    monkeypatch.setattr("autonama_dagster.services.verification.parts._verify_there", ends_late)
     parts = [Part(DAY, DAY, SYMBOLS), *[Part(DAY, DAY)] * 4]
     results = _each(parts, tmp_path, SimpleNamespace(url=""))
     assert next(results) == []

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assets.evidence import read_evidence
-from assets.parameters import channel_params, quality_limits
 from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.analytics.candles.run_windows import (
     Answered,
@@ -39,6 +37,8 @@ from autonama_dagster.analytics.scan.summary import (
     members,
 )
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, measure, ranked_again
+from autonama_dagster.services.inputs.evidence import read_evidence
+from autonama_dagster.services.inputs.parameters import channel_params, quality_limits
 from autonama_dagster.settings import Settings
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse

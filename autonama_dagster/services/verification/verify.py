@@ -10,8 +10,12 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from assets.parameters import versions
-from assets.recompute import (
+from autonama_dagster.analytics.candles.comparison import differences
+from autonama_dagster.analytics.candles.hashing import code_version
+from autonama_dagster.schemas.base import Table
+from autonama_dagster.schemas.registry import table
+from autonama_dagster.services.inputs.parameters import versions
+from autonama_dagster.services.verification.recompute import (
     OF_DAYS,
     OF_SYMBOLS,
     Frames,
@@ -20,10 +24,6 @@ from assets.recompute import (
     read_inputs,
     tables_of_days,
 )
-from autonama_dagster.analytics.candles.comparison import differences
-from autonama_dagster.analytics.candles.hashing import code_version
-from autonama_dagster.schemas.base import Table
-from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import Settings
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse

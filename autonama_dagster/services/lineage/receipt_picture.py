@@ -5,11 +5,11 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from assets.evidence import judged
 from autonama_dagster.analytics.candles.run_windows import windows_of
 from autonama_dagster.analytics.scan.channel import OK, ChannelParams, channel_curve
-from autonama_dagster.receipts import Receipt
 from autonama_dagster.reports.charts.explain import Origin, explain_chart, shown_days
+from autonama_dagster.services.inputs.evidence import judged
+from autonama_dagster.services.lineage.receipts import Receipt
 from autonama_dagster.settings import Settings
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
-from assets.recompute import OF_DAYS, OF_SYMBOLS
-from assets.verify import Verified, together, verify_days, verify_symbols
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.planner import SYMBOLS_AT_ONCE
 from autonama_dagster.schemas.base import SCHEMA
+from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
+from autonama_dagster.services.verification.verify import (
+    Verified,
+    together,
+    verify_days,
+    verify_symbols,
+)
 from autonama_dagster.settings import Settings
 from resources.processes import cores, end_with_parent, process_context
 from resources.warehouse.warehouse import Warehouse

@@ -14,9 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from autonama_dagster.errors import DatabaseError
-from autonama_dagster.settings import Settings
-from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
-from resources.health import (
+from autonama_dagster.services.monitoring.health import (
     DAY,
     Clock,
     dagster_facts,
@@ -26,6 +24,8 @@ from resources.health import (
     read_clock,
     table_facts,
 )
+from autonama_dagster.settings import Settings
+from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
 from resources.instance.facts import SUCCEEDED, DagsterFacts
 from resources.postgres.roles.readers import find_databases, reading
 from resources.warehouse.table_facts import TableFacts
