@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from assets.partitions import PartitionSet, rectangle
 from autonama_dagster.analytics.candles.hashing import code_version, params_hash
-from autonama_dagster.partitions import PartitionSet, rectangle
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.ddl import sql_type
 from autonama_dagster.services.inputs.parameters import parameters

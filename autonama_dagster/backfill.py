@@ -12,10 +12,10 @@ from typing import Protocol
 
 import dagster as dg
 
+from assets.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster import planner
 from autonama_dagster.execution import origin_tags
 from autonama_dagster.jobs import JOBS, Started, StepRun, partitions_of
-from autonama_dagster.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.planner import State, Step
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings

@@ -10,26 +10,26 @@ from typing import Any
 
 import dagster as dg
 
-from assets import point_in_time
-from assets.alerts import alerts
-from assets.analysis_summary import analysis_summary
-from assets.asset_analytics import asset_analytics
-from assets.checks import budget_check, continuity_check, freshness_check, schema_check
-from assets.correlation_matrix import correlation_matrix
-from assets.data_quality import data_quality
-from assets.indicators import indicators
-from assets.ohlcv import ohlcv_1d, ohlcv_1d_history
-from assets.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
-from assets.quality_checks import churn_check, coverage_check, ledger_checks
-from assets.regression_bands import regression_bands
-from assets.signals import signals
+from assets.analysis.correlation_matrix import correlation_matrix
+from assets.analysis.data_quality import data_quality
+from assets.analysis.indicators import indicators
+from assets.analysis.regression_bands import regression_bands
+from assets.checks import point_in_time
+from assets.checks.quality import churn_check, coverage_check, ledger_checks
+from assets.checks.tables import budget_check, continuity_check, freshness_check, schema_check
+from assets.decision.alerts import alerts
+from assets.decision.asset_analytics import asset_analytics
+from assets.decision.signals import signals
+from assets.market.ohlcv import ohlcv_1d, ohlcv_1d_history
+from assets.market.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
+from assets.market.universe import universe
+from assets.partitions import build_partitions
 from assets.stage import Stage
-from assets.universe import universe
+from assets.summary.analysis_summary import analysis_summary
 from autonama_dagster.backfill_job import build_backfill_job
 from autonama_dagster.execution import one_process
 from autonama_dagster.jobs import build_jobs
 from autonama_dagster.notifications import failed_run_alert
-from autonama_dagster.partitions import build_partitions
 from autonama_dagster.retention import retention_job, retention_schedule
 from autonama_dagster.revision_sensor import revision_sensor
 from autonama_dagster.schedules import daily_universe

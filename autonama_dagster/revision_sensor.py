@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets.partitions import SYMBOL_DIMENSION
 from autonama_dagster.backfill import ANALYTIC, SUMMARY
-from autonama_dagster.partitions import SYMBOL_DIMENSION
 from autonama_dagster.planner import Step, stale_steps, stretches, summary_steps
 from autonama_dagster.requests import (
     REVISIONS_TAG,

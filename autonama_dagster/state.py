@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from autonama_dagster.partitions import register
+from assets.partitions import register
 from autonama_dagster.planner import State
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings

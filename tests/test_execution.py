@@ -7,9 +7,9 @@ import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 from projects import project
 
+from assets.partitions import register
 from autonama_dagster.errors import AutonamaError, ExchangeError, InputError
 from autonama_dagster.execution import execute, one_process
-from autonama_dagster.partitions import register
 from resources.instance.locks import (
     OWN_PROCESS_TAGS,
     PATIENCE,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from projects import project
 
-from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
+from assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from projects import project
 
-from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
+from assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.warehouse.statements import Scope

@@ -6,10 +6,10 @@ import dagster as dg
 import pytest
 from scan_support import DAY, START, opened_daemon
 
+from assets.partitions import register
 from autonama_dagster.errors import MissingRowsError
 from autonama_dagster.execution import execute
 from autonama_dagster.jobs import JOBS, range_tags
-from autonama_dagster.partitions import register
 from autonama_dagster.planner import Step
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")

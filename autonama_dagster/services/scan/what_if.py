@@ -10,8 +10,8 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
+from assets.market.universe import require_members
 from assets.stage import with_provenance
-from assets.universe import require_members
 from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import code_version, params_hash

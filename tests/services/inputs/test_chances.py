@@ -8,8 +8,8 @@ import pytest
 from projects import project
 
 import autonama_dagster.services.inputs.chances
+from assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.analytics.scan.chance import N_SURROGATES
-from autonama_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap

@@ -20,8 +20,10 @@ import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from scan_support import DAY, START, opened_daemon
 
-from assets import data_quality, indicators, regression_bands, signals, universe
-from assets.point_in_time import NAME, sampled_days
+from assets.analysis import data_quality, indicators, regression_bands
+from assets.checks.point_in_time import NAME, sampled_days
+from assets.decision import signals
+from assets.market import universe
 from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.scan.indicators.indicators import compute
 from autonama_dagster.analytics.scan.universe import rank

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from support import NOW, STAMPS, bands, candles
 
-from assets.checks import (
+from assets.checks.tables import (
     PARTITION_BUDGET,
     budget_check,
     continuity_check,

@@ -7,11 +7,11 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from assets.ohlcv import ohlcv_1d
-from assets.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
+from assets.market.ohlcv import ohlcv_1d
+from assets.market.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
+from assets.partitions import build_partitions, register
 from assets.stage import EXCHANGE_POOL
 from autonama_dagster.jobs import JOBS, range_tags
-from autonama_dagster.partitions import build_partitions, register
 from autonama_dagster.planner import Step
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer

@@ -11,6 +11,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.annotations import annotate, rounded
+from assets.partitions import key_of
 from assets.stage import run_scope, stage, with_provenance
 from assets.upstream import require_rows
 from autonama_dagster.analytics.candles.run_windows import RunWindows
@@ -19,7 +20,6 @@ from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.input_hashes import signal_hashes
 from autonama_dagster.analytics.scan.signals import decide
-from autonama_dagster.partitions import key_of
 from autonama_dagster.schemas.tables.decision import SIGNALS_TABLE
 from autonama_dagster.services.inputs.parameters import channel_params
 from autonama_dagster.services.inputs.windows import read_windows

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import dagster as dg
 
-from assets.checks import LISTED, check_result
+from assets.checks.tables import LISTED, check_result
 from autonama_dagster.analytics.scan.quality.quality import churn_pct, coverage_pct
 from autonama_dagster.analytics.scan.quality.rules import RULES
 from autonama_dagster.settings import Settings

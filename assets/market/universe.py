@@ -7,11 +7,11 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from assets.partitions import register
 from assets.stage import EXCHANGE_POOL, run_scope, stage, with_provenance
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
 from autonama_dagster.errors import ExchangeError, InputError
-from autonama_dagster.partitions import register
 from autonama_dagster.schemas.tables.market import UNIVERSE
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
