@@ -26,14 +26,14 @@ from assets.market.universe import universe
 from assets.partitions import build_partitions
 from assets.stage import Stage
 from assets.summary.analysis_summary import analysis_summary
-from autonama_dagster.backfill_job import build_backfill_job
-from autonama_dagster.execution import one_process
-from autonama_dagster.jobs import build_jobs
-from autonama_dagster.notifications import failed_run_alert
-from autonama_dagster.retention import retention_job, retention_schedule
-from autonama_dagster.revision_sensor import revision_sensor
-from autonama_dagster.schedules import daily_universe
-from autonama_dagster.sensors import scan_sensor
+from autonama_dagster.orchestration.automation.daily_universe import daily_universe
+from autonama_dagster.orchestration.automation.failed_run_alert import failed_run_alert
+from autonama_dagster.orchestration.automation.retention import retention_job, retention_schedule
+from autonama_dagster.orchestration.automation.revision_sensor import revision_sensor
+from autonama_dagster.orchestration.automation.scan_sensor import scan_sensor
+from autonama_dagster.orchestration.backfill.job import build_backfill_job
+from autonama_dagster.orchestration.execution import one_process
+from autonama_dagster.orchestration.jobs import build_jobs
 from autonama_dagster.settings import Settings, load_settings
 from resources.exchange.base import Exchange
 from resources.exchange.build import build_exchange

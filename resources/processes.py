@@ -17,7 +17,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Final
 
-PRELOADED: Final = "autonama_dagster.preloaded"
+PRELOADED: Final = "autonama_dagster.orchestration.workers.preloaded"
 _IS_FORKED: Final = sys.platform == "linux"
 _SAFE_PATH: Final = "PYTHONSAFEPATH"
 

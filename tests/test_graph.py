@@ -14,7 +14,7 @@ import pytest
 
 from assets.stage import EXCHANGE_POOL, GROUPS
 from autonama_dagster.definitions import STAGES, build_defs
-from autonama_dagster.jobs import JOBS
+from autonama_dagster.orchestration.jobs import JOBS
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.settings import Settings

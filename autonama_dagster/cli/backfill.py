@@ -13,7 +13,7 @@ from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from autonama_dagster.jobs import Started, StepRun
+    from autonama_dagster.orchestration.jobs import Started, StepRun
 
 EXAMPLES = """\b
 Examples:
@@ -103,13 +103,13 @@ def run_backfill(
 
     load_ahead()
     with started_ahead(settings), loading():
-        from autonama_dagster.backfill_job import (  # noqa: PLC0415
+        from autonama_dagster.definitions import build_defs  # noqa: PLC0415
+        from autonama_dagster.orchestration.backfill.job import (  # noqa: PLC0415
             filled_by,
             read_request,
             run_config,
         )
-        from autonama_dagster.definitions import build_defs  # noqa: PLC0415
-        from autonama_dagster.execution import execute, origin_tags  # noqa: PLC0415
+        from autonama_dagster.orchestration.execution import execute, origin_tags  # noqa: PLC0415
         from resources.exchange.build import build_exchange  # noqa: PLC0415
         from resources.exchange.memo import MemoExchange  # noqa: PLC0415
         from resources.instance.home import open_instance  # noqa: PLC0415

@@ -179,7 +179,7 @@ def _stored(
     with_charts: bool,
 ) -> ScanResult:
     progress.step("load Dagster")
-    from autonama_dagster.runner import Scanner  # noqa: PLC0415
+    from autonama_dagster.orchestration.scanner import Scanner  # noqa: PLC0415
     from resources.instance.home import open_instance  # noqa: PLC0415
 
     with open_instance() as instance:

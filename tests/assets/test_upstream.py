@@ -8,9 +8,9 @@ from scan_support import DAY, START, opened_daemon
 
 from assets.partitions import register
 from autonama_dagster.errors import MissingRowsError
-from autonama_dagster.execution import execute
-from autonama_dagster.jobs import JOBS, range_tags
-from autonama_dagster.planner import Step
+from autonama_dagster.orchestration.execution import execute
+from autonama_dagster.orchestration.jobs import JOBS, range_tags
+from autonama_dagster.orchestration.planner import Step
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 CALLS = ("universe", "ohlcv_1d_history", "ohlcv_1d")  # the exchange

@@ -22,8 +22,8 @@ from dagster_graphql.client.query import LAUNCH_PIPELINE_EXECUTION_MUTATION
 from dagster_graphql.test.utils import execute_dagster_graphql
 from projects import project
 
-from autonama_dagster.jobs import JOBS, range_tags, run_config
-from autonama_dagster.planner import CANDLES_ONLY, Step
+from autonama_dagster.orchestration.jobs import JOBS, range_tags, run_config
+from autonama_dagster.orchestration.planner import CANDLES_ONLY, Step
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.warehouse.warehouse import RANKING

@@ -10,9 +10,9 @@ import pytest
 from projects import Project
 
 from autonama_dagster.errors import AutonamaError
+from autonama_dagster.orchestration.scanner import Scanner
 from autonama_dagster.replay.market.recorded import HEADER, RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.runner import Scanner
 from autonama_dagster.schemas.registry import TABLES
 from resources.exchange.memo import MemoExchange
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from autonama_dagster.runner import Scanner
+from autonama_dagster.orchestration.scanner import Scanner
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.settings import Settings, load_settings
 from resources.exchange.build import build_exchange

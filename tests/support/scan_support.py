@@ -11,8 +11,8 @@ from fault_support import small_market
 from projects import Project, project
 
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.jobs import run_step
-from autonama_dagster.planner import Step
+from autonama_dagster.orchestration.jobs import run_step
+from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.schemas.registry import TABLES
 from resources.exchange.build import build_exchange

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import Connection
 
 from autonama_dagster.errors import AutonamaError
-from autonama_dagster.planner import stretches
+from autonama_dagster.orchestration.planner import stretches
 from autonama_dagster.settings import Settings, project_dir
 from resources.days import DUE
 from resources.exchange.pulse import NoPulseError, feel_pulse

@@ -31,7 +31,7 @@ from autonama_dagster.analytics.scan.summary import analysis_summary
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, are_members, rank
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
-from autonama_dagster.planner import uncovered
+from autonama_dagster.orchestration.planner import uncovered
 from autonama_dagster.reports.charts.days import CHART_DAYS
 from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.services.inputs.evidence import evidence, read_evidence, with_copies

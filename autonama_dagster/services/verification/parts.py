@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.planner import SYMBOLS_AT_ONCE
+from autonama_dagster.orchestration.planner import SYMBOLS_AT_ONCE
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
 from autonama_dagster.services.verification.verify import (

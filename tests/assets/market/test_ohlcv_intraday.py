@@ -11,8 +11,8 @@ from assets.market.ohlcv import ohlcv_1d
 from assets.market.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
 from assets.partitions import build_partitions, register
 from assets.stage import EXCHANGE_POOL
-from autonama_dagster.jobs import JOBS, range_tags
-from autonama_dagster.planner import Step
+from autonama_dagster.orchestration.jobs import JOBS, range_tags
+from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.services.lineage.staleness import stale_after

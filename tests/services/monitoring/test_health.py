@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from autonama_dagster.errors import DatabaseError, InputError
-from autonama_dagster.schedules import daily_universe
+from autonama_dagster.orchestration.automation.daily_universe import daily_universe
 from autonama_dagster.services.monitoring.health import (
     Clock,
     dagster_facts,

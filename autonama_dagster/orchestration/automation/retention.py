@@ -4,7 +4,7 @@ from typing import Final
 
 import dagster as dg
 
-from autonama_dagster.execution import origin_tags
+from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.settings import Settings
 from resources.postgres.database import dagster_database_url
 from resources.postgres.upkeep.retention import is_on, retain

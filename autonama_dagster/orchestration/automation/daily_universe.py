@@ -4,10 +4,16 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from autonama_dagster.planner import Step
-from autonama_dagster.requests import due_day, read_attempts, read_in_flight, run_request, wanted
+from autonama_dagster.orchestration.planner import Step
+from autonama_dagster.orchestration.requests import (
+    due_day,
+    read_attempts,
+    read_in_flight,
+    run_request,
+    wanted,
+)
+from autonama_dagster.orchestration.state import read_state
 from autonama_dagster.settings import Settings
-from autonama_dagster.state import read_state
 from resources.days import DUE
 from resources.exchange.base import Exchange
 from resources.warehouse.warehouse import Warehouse

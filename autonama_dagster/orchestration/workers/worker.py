@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from autonama_dagster.errors import AutonamaError
-from autonama_dagster.jobs import Started, StepRun, announce, run_step
-from autonama_dagster.planner import Step
+from autonama_dagster.orchestration.jobs import Started, StepRun, announce, run_step
+from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.settings import load_settings
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange

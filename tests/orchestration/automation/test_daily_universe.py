@@ -6,10 +6,10 @@ import dagster as dg
 import pytest
 from scan_support import DAY, START, at, opened_daemon
 
-from autonama_dagster import requests
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.planner import Step
-from autonama_dagster.requests import run_request
+from autonama_dagster.orchestration import requests
+from autonama_dagster.orchestration.planner import Step
+from autonama_dagster.orchestration.requests import run_request
 from autonama_dagster.settings import Settings
 
 RANK = [("universe_job", str(DAY), 1)]

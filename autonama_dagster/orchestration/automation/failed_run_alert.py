@@ -7,7 +7,7 @@ from typing import Any, Final
 import dagster as dg
 
 from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
-from autonama_dagster.execution import innermost
+from autonama_dagster.orchestration.execution import innermost
 from autonama_dagster.settings import Settings
 from resources.notify.redaction import without_secrets
 from resources.notify.webhook import NotificationError, post

@@ -5,7 +5,7 @@ import importlib
 from resources.processes import loading
 
 _MODULES = (
-    "autonama_dagster.worker",
+    "autonama_dagster.orchestration.workers.worker",
     "autonama_dagster.reports.charts.heatmap",
     "autonama_dagster.reports.charts.scan",
     "binance.client",

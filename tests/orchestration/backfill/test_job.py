@@ -9,12 +9,12 @@ from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 from fault_support import small_market
 from scan_support import DAY, START, at
 
-from autonama_dagster.backfill import Request
-from autonama_dagster.backfill_job import LogProgress, read_request, run_config
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.errors import InputError
-from autonama_dagster.jobs import Started, StepRun
-from autonama_dagster.planner import Step
+from autonama_dagster.orchestration.backfill.backfill import Request
+from autonama_dagster.orchestration.backfill.job import LogProgress, read_request, run_config
+from autonama_dagster.orchestration.jobs import Started, StepRun
+from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import Settings
 from resources.exchange.build import build_exchange

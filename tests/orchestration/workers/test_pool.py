@@ -13,16 +13,16 @@ import pytest
 from scan_support import DAY, opened_project
 
 from autonama_dagster.errors import AutonamaError
-from autonama_dagster.planner import Step
-from autonama_dagster.worker import Outlet
-from autonama_dagster.workers import Workers
+from autonama_dagster.orchestration.planner import Step
+from autonama_dagster.orchestration.workers.pool import Workers
+from autonama_dagster.orchestration.workers.worker import Outlet
 
 PATIENCE = 60  # seconds for a process to end
 PARENT = """
 import signal, sys
 from datetime import date
-from autonama_dagster.planner import Step
-from autonama_dagster.workers import Workers
+from autonama_dagster.orchestration.planner import Step
+from autonama_dagster.orchestration.workers.pool import Workers
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     day = date.fromisoformat(sys.argv[1])

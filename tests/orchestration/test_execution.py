@@ -9,7 +9,7 @@ from projects import project
 
 from assets.partitions import register
 from autonama_dagster.errors import AutonamaError, ExchangeError, InputError
-from autonama_dagster.execution import execute, one_process
+from autonama_dagster.orchestration.execution import execute, one_process
 from resources.instance.locks import (
     OWN_PROCESS_TAGS,
     PATIENCE,

@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 
 from autonama_dagster.errors import ExchangeError
-from autonama_dagster.planner import State, Step, next_steps
-from autonama_dagster.requests import (
+from autonama_dagster.orchestration.planner import State, Step, next_steps
+from autonama_dagster.orchestration.requests import (
     Attempts,
     Decision,
     due_day,
@@ -20,8 +20,8 @@ from autonama_dagster.requests import (
     wanted,
     work_of_step,
 )
+from autonama_dagster.orchestration.state import days_of, read_states
 from autonama_dagster.settings import Settings
-from autonama_dagster.state import days_of, read_states
 from resources.exchange.base import Exchange
 from resources.warehouse.warehouse import Warehouse
 

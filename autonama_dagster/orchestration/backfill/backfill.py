@@ -13,14 +13,14 @@ from typing import Protocol
 import dagster as dg
 
 from assets.partitions import SYMBOL_DIMENSION, register
-from autonama_dagster import planner
-from autonama_dagster.execution import origin_tags
-from autonama_dagster.jobs import JOBS, Started, StepRun, partitions_of
-from autonama_dagster.planner import State, Step
+from autonama_dagster.orchestration import planner
+from autonama_dagster.orchestration.execution import origin_tags
+from autonama_dagster.orchestration.jobs import JOBS, Started, StepRun, partitions_of
+from autonama_dagster.orchestration.planner import State, Step
+from autonama_dagster.orchestration.state import read_states
+from autonama_dagster.orchestration.workers.pool import Workers
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
-from autonama_dagster.state import read_states
-from autonama_dagster.workers import Workers
 from resources.instance.locks import end_lost_runs
 from resources.processes import cores
 from resources.warehouse import ledger

@@ -14,8 +14,8 @@ from typing import Any, Final, Self
 import psutil
 
 from autonama_dagster.errors import AutonamaError
-from autonama_dagster.jobs import Started, StepRun
-from autonama_dagster.planner import Step
+from autonama_dagster.orchestration.jobs import Started, StepRun
+from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.system.stop_signals import listening
 from resources.instance.waiting import Wait, introduce, tell, told_to
 from resources.processes import (
@@ -201,7 +201,7 @@ def _work(pipe: Connection, environment: Mapping[str, str], tags: Mapping[str, s
     os.environ.update(environment)
     introduce("worker")
     importlib.import_module(PRELOADED)
-    from autonama_dagster.worker import Outlet, Runner, told  # noqa: PLC0415
+    from autonama_dagster.orchestration.workers.worker import Outlet, Runner, told  # noqa: PLC0415
 
     outlet = Outlet(pipe)
     try:

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from webhooks import webhook
 
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.notifications import NAME, failed_run_alert
-from autonama_dagster.retention import SCHEDULE
+from autonama_dagster.orchestration.automation.failed_run_alert import NAME, failed_run_alert
+from autonama_dagster.orchestration.automation.retention import SCHEDULE
 from autonama_dagster.settings import Settings
 from resources.notify.webhook import ATTEMPTS
 

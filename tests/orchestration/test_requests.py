@@ -6,10 +6,10 @@ import dagster as dg
 import pytest
 
 from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
-from autonama_dagster.backfill_job import run_config as backfill_config
-from autonama_dagster.jobs import JOBS, range_tags
-from autonama_dagster.planner import CANDLES_ONLY, Step
-from autonama_dagster.requests import (
+from autonama_dagster.orchestration.backfill.job import run_config as backfill_config
+from autonama_dagster.orchestration.jobs import JOBS, range_tags
+from autonama_dagster.orchestration.planner import CANDLES_ONLY, Step
+from autonama_dagster.orchestration.requests import (
     MAX_ATTEMPTS,
     PAUSES,
     Attempts,

@@ -11,10 +11,16 @@ from fault_support import small_market
 from projects import Project, project
 from scan_support import DAY, SETTINGS, START, at
 
-from autonama_dagster import backfill as module
-from autonama_dagster.backfill import ANALYTIC, DAILY, SUMMARY, Backfill, Request
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.jobs import run_step
+from autonama_dagster.orchestration.backfill import backfill as module
+from autonama_dagster.orchestration.backfill.backfill import (
+    ANALYTIC,
+    DAILY,
+    SUMMARY,
+    Backfill,
+    Request,
+)
+from autonama_dagster.orchestration.jobs import run_step
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange

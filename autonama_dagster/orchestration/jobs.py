@@ -10,8 +10,8 @@ from uuid import uuid4
 import dagster as dg
 
 from assets.partitions import RANGE_END_TAG, RANGE_START_TAG, key_of
-from autonama_dagster.execution import execute, one_process
-from autonama_dagster.planner import Step
+from autonama_dagster.orchestration.execution import execute, one_process
+from autonama_dagster.orchestration.planner import Step
 from resources.days import midnight
 from resources.exchange.memo import MemoExchange
 from resources.io_manager import ROWS_METADATA

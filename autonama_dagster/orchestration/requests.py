@@ -12,9 +12,9 @@ from typing import Any, Literal
 import dagster as dg
 
 from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, rectangle
-from autonama_dagster.execution import origin_tags
-from autonama_dagster.jobs import JOBS, range_tags, run_config
-from autonama_dagster.planner import Step
+from autonama_dagster.orchestration.execution import origin_tags
+from autonama_dagster.orchestration.jobs import JOBS, range_tags, run_config
+from autonama_dagster.orchestration.planner import Step
 from resources.days import DUE
 
 DAY_TAG = "autonama/day"

@@ -5,10 +5,10 @@ import pytest
 from projects import project
 
 from autonama_dagster.errors import AutonamaError, InputError
+from autonama_dagster.orchestration.scanner import Scanner
 from autonama_dagster.replay.market.recorded import HEADER, RecordedMarket
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.runner import Scanner
 from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.memo import MemoExchange
 from resources.warehouse.warehouse import RANKING

@@ -8,10 +8,10 @@ import pytest
 import stamina
 from scan_support import DAY, START, at, opened_daemon, said
 
-from autonama_dagster import requests
-from autonama_dagster.backfill_job import run_config as backfill_config
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.planner import CANDLES_ONLY
+from autonama_dagster.orchestration import requests
+from autonama_dagster.orchestration.backfill.job import run_config as backfill_config
+from autonama_dagster.orchestration.planner import CANDLES_ONLY
 from autonama_dagster.settings import Settings
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")

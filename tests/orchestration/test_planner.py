@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autonama_dagster.planner import (
+from autonama_dagster.orchestration.planner import (
     CANDLES_ONLY,
     RANKED_AT_ONCE,
     ROWS_AT_ONCE,

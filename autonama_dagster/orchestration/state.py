@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import dagster as dg
 
 from assets.partitions import register
-from autonama_dagster.planner import State
+from autonama_dagster.orchestration.planner import State
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from resources.warehouse import ledger
