@@ -26,7 +26,7 @@ def metrics(host: str, port: int, allow_remote: bool) -> None:
       autonama metrics --host 0.0.0.0 --allow-remote
     """  # noqa: D301
     check_host(host, allow_remote=allow_remote)
-    from autonama_dagster.web import start_web_server  # noqa: PLC0415
+    from autonama_dagster.web.server import start_web_server  # noqa: PLC0415
 
     settings = load_settings()
     server = start_web_server(settings, host, port)

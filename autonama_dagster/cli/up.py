@@ -77,7 +77,7 @@ def serve(
     automation: bool,
 ) -> None:  # fmt: skip
     """Serve metrics and pictures from here and Dagster from its processes, until a signal comes."""
-    from autonama_dagster.web import start_web_server  # noqa: PLC0415
+    from autonama_dagster.web.server import start_web_server  # noqa: PLC0415
 
     web = start_web_server(settings, host, metrics_port)
     url = address(host, port)

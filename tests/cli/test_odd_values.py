@@ -63,7 +63,7 @@ def nothing_serves(monkeypatch, tmp_path):
     def refused(*_, **__):
         raise click.UsageError("it would have begun")
 
-    monkeypatch.setattr("autonama_dagster.web.start_web_server", refused)
+    monkeypatch.setattr("autonama_dagster.web.server.start_web_server", refused)
     monkeypatch.setattr("autonama_dagster.cli.replay.serve_market", refused)
     monkeypatch.setattr("resources.postgres.roles.reader_role._make", refused)
     monkeypatch.setattr("autonama_dagster.cli.up.start_dagster", refused)

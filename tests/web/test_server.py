@@ -16,14 +16,14 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from assets.partitions import key_of
-from autonama_dagster import web
 from autonama_dagster.errors import InputError
 from autonama_dagster.services.lineage import receipt_picture
 from autonama_dagster.services.lineage.receipt_picture import draw_receipt
 from autonama_dagster.services.lineage.receipts import read_receipt
 from autonama_dagster.services.monitoring.metrics import METRICS
 from autonama_dagster.settings import load_settings
-from autonama_dagster.web import start_web_server
+from autonama_dagster.web import server as web
+from autonama_dagster.web.server import start_web_server
 
 DAY = date(2024, 3, 10)
 PICTURE = f"/explain/BTCUSDT/{DAY}.png"
@@ -227,11 +227,11 @@ def test_a_port_in_use(day):
 
 
 def test_a_server_without_pictures_does_not_load_what_draws_them():
-    loaded = "import sys, autonama_dagster.web; print(*sys.modules)"
+    loaded = "import sys, autonama_dagster.web.server; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert "autonama_dagster.web" in found
+    assert "autonama_dagster.web.server" in found
     assert {"matplotlib", "dagster", "autonama_dagster.services.lineage.receipts"}.isdisjoint(found)
 
 
