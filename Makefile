@@ -49,7 +49,7 @@ bench: $(STAMP) ## Run the benchmarks; one JSON line each
 	$(BIN)/python -m bench
 
 docs: $(STAMP) ## Write the generated pages of docs/
-	$(BIN)/python -m autonama_dagster.docs
+	$(BIN)/python -m docs.generate
 	$(BIN)/python .ci/licences.py
 
 lock: ## Resolve the lock files again (needs uv)

@@ -32,7 +32,7 @@ from resources.postgres.urls import libpq_url
 
 # A part, and a word of its command line: dagster dev, the daemon, the code server, a run's process.
 PARTS = {
-    "dagster dev": "autonama_dagster.dagster_dev",
+    "dagster dev": "autonama_dagster.cli.serve.dagster_dev",
     "daemon": "dagster._daemon",
     "code server": "dagster api grpc",
     "run worker": "spawn_main",

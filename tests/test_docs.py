@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
-from autonama_dagster import docs
 from autonama_dagster.cli.main import COMMANDS, autonama
 from autonama_dagster.definitions import STAGES
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.settings import Settings, env_name
+from docs import generate as docs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -13,7 +13,7 @@ from typing import TextIO
 
 import click
 
-from autonama_dagster.cli.guard import guarded
+from autonama_dagster.cli.shared.guard import guarded
 from autonama_dagster.system import stop_signals as signals
 from resources.instance.waiting import introduce
 
@@ -28,29 +28,32 @@ Examples:
 
 # Command, module under autonama_dagster.cli, one line for --help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "scan": ("scan", "Scan a day: universe, candles, channels, signals, summary."),
-    "backfill": ("backfill", "Fill all tables for a range of days."),
-    "show": ("show", "Show stored signals, alerts, summaries, correlations or candles."),
-    "explain": ("explain", "Trace a signal to the candles it came from, and verify its hashes."),
+    "scan": ("compute.scan", "Scan a day: universe, candles, channels, signals, summary."),
+    "backfill": ("compute.backfill", "Fill all tables for a range of days."),
+    "show": ("inspect.show", "Show stored signals, alerts, summaries, correlations or candles."),
+    "explain": (
+        "inspect.explain",
+        "Trace a signal to the candles it came from, and verify its hashes.",
+    ),
     "revisions": (
-        "revisions",
+        "inspect.revisions",
         "List candles that have changed, and the rows that are stale because of it.",
     ),
-    "verify": ("verify", "Recompute stored rows from candles and compare."),
-    "demo": ("demo", "Scan a synthetic market, offline."),
-    "up": ("up", "Open the Dagster UI with its daemon."),
+    "verify": ("inspect.verify", "Recompute stored rows from candles and compare."),
+    "demo": ("compute.demo", "Scan a synthetic market, offline."),
+    "up": ("serve.up", "Open the Dagster UI with its daemon."),
     "status": (
-        "status",
+        "inspect.status",
         "Show what is up to date, missing or failing; exit code 1 if there is a problem.",
     ),
-    "metrics": ("metrics", "Serve Prometheus metrics."),
+    "metrics": ("serve.metrics", "Serve Prometheus metrics."),
     "db": (
-        "db",
+        "database.db",
         "Manage the project's database: start, stop, psql, backup, restore, drop, ...",
     ),
-    "replay": ("replay", "Run a local exchange that replays recorded or synthetic candles."),
-    "retire": ("retire", "Stop computing a symbol."),
-    "settings": ("settings", "Show every setting, its value and where it was set."),
+    "replay": ("serve.replay", "Run a local exchange that replays recorded or synthetic candles."),
+    "retire": ("compute.retire", "Stop computing a symbol."),
+    "settings": ("inspect.settings", "Show every setting, its value and where it was set."),
 }
 
 

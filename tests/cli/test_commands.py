@@ -11,8 +11,8 @@ import click
 import pandas as pd
 import pytest
 
+from autonama_dagster.cli.compute.scan import scan
 from autonama_dagster.cli.main import autonama
-from autonama_dagster.cli.scan import scan
 from autonama_dagster.services.scan.results import EXPORTED, ScanResult
 from autonama_dagster.settings import Settings, env_name
 from resources.http.session import HttpSession, Limits
@@ -118,7 +118,7 @@ def test_psql_reads_the_tables_and_passes_its_arguments_on(database):
 def test_psqls_password_is_in_its_environment_and_not_in_its_arguments(run, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        "autonama_dagster.cli.db.ready_url", lambda *_, **__: libpq_url(PASSWORD_URL)
+        "autonama_dagster.cli.database.db.ready_url", lambda *_, **__: libpq_url(PASSWORD_URL)
     )
     monkeypatch.setattr("os.execve", lambda _, argv, env: seen.update(argv=argv, env=env))
     run("db", "psql", "--", "-l")
@@ -208,7 +208,7 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # the demo needs no network
     monkeypatch.setenv("AUTONAMA_DEGREE", "9")
     monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@elsewhere/else")
-    monkeypatch.setattr("autonama_dagster.cli.demo.run_scan", scanned)
+    monkeypatch.setattr("autonama_dagster.cli.compute.demo.run_scan", scanned)
     ended = run("demo", "--seed", "3")
     assert ended.code == 0, ended.err
     settings = asked["settings"]

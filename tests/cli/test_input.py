@@ -292,7 +292,7 @@ def test_an_unexpected_error_is_one_line_that_names_debug(run, monkeypatch):
     def broken(**_):
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("autonama_dagster.cli.scan.load_settings", broken)
+    monkeypatch.setattr("autonama_dagster.cli.compute.scan.load_settings", broken)
     ended = run("scan")
     assert ended.code == 1
     assert "unexpected RuntimeError: two lines; run again with --debug" in ended.error
@@ -302,7 +302,7 @@ def test_ctrl_c_is_one_line_and_exit_code_130(run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("autonama_dagster.cli.scan.run_scan", interrupted)
+    monkeypatch.setattr("autonama_dagster.cli.compute.scan.run_scan", interrupted)
     ended = run("scan")
     assert (ended.code, ended.err.strip()) == (130, "autonama: stopped")
 

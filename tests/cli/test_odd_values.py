@@ -64,9 +64,9 @@ def nothing_serves(monkeypatch, tmp_path):
         raise click.UsageError("it would have begun")
 
     monkeypatch.setattr("autonama_dagster.web.server.start_web_server", refused)
-    monkeypatch.setattr("autonama_dagster.cli.replay.serve_market", refused)
+    monkeypatch.setattr("autonama_dagster.cli.serve.replay.serve_market", refused)
     monkeypatch.setattr("resources.postgres.roles.reader_role._make", refused)
-    monkeypatch.setattr("autonama_dagster.cli.up.start_dagster", refused)
+    monkeypatch.setattr("autonama_dagster.cli.serve.up.start_dagster", refused)
     monkeypatch.setenv("AUTONAMA_EXCHANGE_URL", "http://127.0.0.1:1")
     with stamina.set_testing(testing=True, attempts=1):
         yield

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from fault_support import DAY, SYMBOLS
 
-from autonama_dagster.cli.scan import require_data
+from autonama_dagster.cli.compute.scan import require_data
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.services.scan.results import stored_result
 from resources.exchange.binance.spot import BinanceExchange

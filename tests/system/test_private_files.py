@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from autonama_dagster.cli.demo import _prepare
+from autonama_dagster.cli.compute.demo import _prepare
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import load_settings
 from autonama_dagster.system.private_files import private_folder, write_private

@@ -5,8 +5,8 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from autonama_dagster.cli.serve.dagster_webserver import GuardedUi
 from autonama_dagster.system.web_guard import Guard
-from autonama_dagster.webserver import GuardedUi
 
 OURS = "127.0.0.1:3000"
 MUTATION = "mutation { wipe }"

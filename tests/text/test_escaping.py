@@ -144,7 +144,7 @@ def test_a_file_system_that_lacks_a_script_gets_ascii(monkeypatch):
 @pytest.mark.parametrize(
     ("pattern", "only"),
     [
-        (r"\bConsole\(|\bScreen\((?!Console\))", {"autonama_dagster/cli/screen.py"}),
+        (r"\bConsole\(|\bScreen\((?!Console\))", {"autonama_dagster/cli/shared/screen.py"}),
         (
             r"csv\.(Dict)?[wW]riter\(|\.to_(csv|html|markdown)\(",
             {"autonama_dagster/text/escaping.py"},

@@ -1,0 +1,185 @@
+"""`autonama revisions`: candles that changed, and the rows that makes stale."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autonama_dagster.analytics.candles.intervals import MADE_FROM
+from autonama_dagster.cli.shared.symbols import chosen_symbols
+from autonama_dagster.days import parse_moment
+from autonama_dagster.settings import load_settings
+from autonama_dagster.text.escaping import csv_text
+
+if TYPE_CHECKING:
+    from autonama_dagster.services.lineage.staleness import Stale
+    from resources.warehouse.revisions import Change
+
+EXAMPLES = """\b
+Examples:
+  autonama revisions --since 2026-01-01
+  autonama revisions --since 2026-01-31T00:05:00Z --symbols BTCUSDT,ETHUSDT
+  autonama revisions --since 2026-01-01 --format csv
+"""
+LONGER = tuple(f"ohlcv_{interval}" for interval in MADE_FROM)  # of chosen symbols, no backfill's
+CSV_HEAD = (
+    "table", "symbol", "date", "open_time", "changed_at", "old_source", "new_source", "column",
+    "old", "new",
+)  # fmt: skip
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "--since",
+    required=True,
+    metavar="DATE|TIME",
+    help="Changes since this time, by the exchange's clock.",
+)
+@click.option("--symbols", metavar="A,B", help="Only these pairs (default: all).")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table")
+def revisions(since: str, symbols: str | None, form: str) -> None:
+    """List the candles that the exchange has changed, and the rows computed from them.
+
+    A stored row is stale if its input hash no longer matches the current candles. Rows of the
+    changed symbols from the first changed day on are checked, with the rankings, correlations and
+    summaries they are part of, and the longer candles aggregated from them. The last lines are the
+    commands that recompute them.
+
+    The csv format has the changes only, one line per changed column.
+    """
+    from autonama_dagster.services.lineage.staleness import Stale, stale_after  # noqa: PLC0415
+    from resources.postgres.database import ready_url  # noqa: PLC0415
+    from resources.warehouse.revisions import changes  # noqa: PLC0415
+    from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
+
+    moment = parse_moment("--since", since)
+    chosen = chosen_symbols(symbols)
+    settings = load_settings()
+    with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
+        found = changes(warehouse, moment, chosen)
+        stale = Stale() if form == "csv" else stale_after(warehouse, settings, found)
+    if form == "csv":
+        _write_csv(found)
+    elif form == "json":
+        click.echo(json.dumps(document(found, stale), indent=2))
+    else:
+        for line in (*_changes_text(found, since), *_stale_text(stale)):
+            click.echo(line)
+
+
+def document(found: Sequence["Change"], stale: "Stale") -> dict[str, Any]:
+    """Changes and stale rows as one JSON document."""
+    return {
+        "changes": [
+            {
+                "table": c.table,
+                "symbol": c.symbol,
+                "date": c.date.isoformat(),
+                "open_time": c.open_time.isoformat() if c.open_time else None,
+                "changed_at": c.changed_at.isoformat(),
+                "source": dict(zip(("old", "new"), c.sources, strict=True)),
+                "columns": {
+                    name: {"old": _plain(old), "new": _plain(new)}
+                    for name, (old, new) in c.columns.items()
+                },
+            }
+            for c in found
+        ],
+        "stale": {
+            name: {
+                "rows": len(keys),
+                "days": sorted({day.isoformat() for day in keys["date"].dt.date}),
+                "symbols": stale.symbols(name),
+            }
+            for name, keys in stale.rows.items()
+        },
+        "outdated_rows": stale.n_outdated,
+        "unanswered_rankings": stale.n_unanswered,
+        "commands": commands(stale),
+    }
+
+
+def commands(stale: "Stale") -> list[str]:
+    """Command lines that make the stale rows again, in their order."""
+    lines = []
+    if "universe" in stale.rows:
+        days = stale.rows["universe"]["date"].dt.date
+        lines.append(_backfill(min(days), max(days), "--assets universe"))
+    names = [name for name in stale.rows if name != "universe" and name not in LONGER]
+    if names:
+        days = [day for name in names for day in stale.rows[name]["date"].dt.date]
+        symbols = sorted({s for n in names if n != "correlation_matrix" for s in stale.symbols(n)})
+        whose = f"--symbols {shlex.quote(','.join(symbols))} " if symbols else ""
+        lines.append(_backfill(min(days), max(days), f"{whose}--assets {','.join(names)}"))
+    return lines
+
+
+def _backfill(first: date, last: date, rest: str) -> str:
+    return f"autonama backfill --from {first} --to {last} {rest} --again"
+
+
+def _changes_text(found: Sequence["Change"], since: str) -> list[str]:
+    if not found:
+        return [f"no candles changed since {since}"]
+    lines = [f"{len(found)} candles changed since {since}:"]
+    for c in found:
+        opens = f"{c.open_time:%Y-%m-%d %H:%M}" if c.open_time else f"{c.date}"
+        values = ", ".join(f"{name} {_text(o)} -> {_text(n)}" for name, (o, n) in c.columns.items())
+        lines.append(
+            f"  {c.symbol} {c.table.removeprefix('ohlcv_')} {opens}, "
+            f"at {c.changed_at:%Y-%m-%d %H:%M:%S} UTC, {' -> '.join(c.sources)}: "
+            f"{values or 'same numbers, formatted differently'}"
+        )
+    return lines
+
+
+def _stale_text(stale: "Stale") -> list[str]:
+    lines = []
+    if stale.n_unanswered:
+        lines.append(
+            f"{stale.n_unanswered} rows of universe were not compared: some candles of "
+            "their 30 days "
+            "are not stored"
+        )
+    if stale.n_outdated:
+        lines.append(
+            f"{stale.n_outdated} rows were computed with other parameters or by another "
+            "version and "
+            "were not compared: run `autonama backfill` to recompute them"
+        )
+    if not stale.rows:
+        return [*lines, "no rows are stale"]
+    lines.append("stale rows:")
+    for name, keys in stale.rows.items():
+        days = keys["date"].dt.date
+        names = stale.symbols(name)
+        whose = f", {len(names)} symbols" if names else ""
+        lines.append(
+            f"  {name}: {len(keys):,} rows, {days.nunique()} days from {min(days)} to "
+            f"{max(days)}{whose}"
+        )
+    made = [f"in the UI, intraday_job: {name}" for name in stale.rows if name in LONGER]
+    return [*lines, "to recompute them:", *(f"  {line}" for line in (*made, *commands(stale)))]
+
+
+def _write_csv(found: Sequence["Change"]) -> None:
+    rows = []
+    for c in found:
+        opens = c.open_time.isoformat() if c.open_time else ""
+        head = (c.table, c.symbol, c.date, opens, c.changed_at.isoformat(), *c.sources)
+        for name, (old, new) in c.columns.items() or [("", (None, None))]:
+            rows.append((*head, name, _plain(old), _plain(new)))
+    click.echo(csv_text(CSV_HEAD, rows), nl=False)
+
+
+def _plain(value: Any) -> Any:
+    """A number as JSON can hold it: NaN is None."""
+    return None if value is None or value != value else value  # noqa: PLR0124
+
+
+def _text(value: float) -> str:
+    return "-" if _plain(value) is None else f"{value:.12g}"
