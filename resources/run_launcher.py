@@ -12,7 +12,7 @@ from resources.instance.locks import lost
 
 
 class HealthByLock(RunLauncher):
-    """Mix-in: lets Dagster's run monitoring find a lost run by its lock, see `resources.instance.locks`.
+    """Mix-in: Dagster's run monitoring finds a lost run by its lock (`resources.instance.locks`).
 
     It says so of any process on any machine, whatever the launcher itself believes.
     """

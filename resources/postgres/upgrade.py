@@ -1,4 +1,4 @@
-"""Migrations applied by Alembic: called by `resources.postgres.database.migrate` where there are any."""
+"""Migrations applied by Alembic: called by `postgres.database.migrate` where there are any."""
 
 from typing import Final
 

@@ -1,4 +1,6 @@
-"""Dagster's webserver behind the guard: `python -m autonama_dagster.cli.serve.dagster_webserver`, options as its own.
+"""Dagster's webserver behind the guard; options as its own.
+
+`python -m autonama_dagster.cli.serve.dagster_webserver`.
 
 Dagster executes whatever GraphQL it is sent, by GET too, and looks at nothing but the document.
 """

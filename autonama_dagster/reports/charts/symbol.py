@@ -71,7 +71,7 @@ def symbol_chart(
     Two channels are drawn: the one of each day's own fit (`regression_bands`: what was known then)
     as a band, and today's fit through the past, dashed, which repaints and is named so. Missing
     days stay empty. Nothing outside the 180 days is drawn, and nothing before a break, which is
-    another coin's or another unit's price (see `analytics.windows`).
+    another coin's or another unit's price (see `analytics.candles.windows`).
 
     Parameters
     ----------

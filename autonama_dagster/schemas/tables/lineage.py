@@ -1,7 +1,8 @@
 """The view `signal_lineage`: each signal with what it is made of, its hashes computed anew in SQL.
 
-The hashes are those of `analytics.digests`, `analytics.hashing` and `autonama_dagster.analytics.scan.input_hashes`,
-the window is that of `analytics.windows`: a test holds both together.
+The hashes are those of `analytics.candles.digests`, `analytics.candles.hashing` and
+`analytics.scan.input_hashes`, the window is that of `analytics.candles.windows`: a test holds both
+together.
 """
 
 from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS

@@ -134,7 +134,7 @@ def test_code_version_is_the_package_version_and_a_digest():
 
 def test_code_version_follows_the_formulas_and_not_the_checkout(tmp_path):
     def version_in(folder):
-        script = "from autonama_dagster.analytics.candles.hashing import code_version; print(code_version())"
+        script = f"from {hashing.__name__} import code_version; print(code_version())"
         done = subprocess.run(
             [sys.executable, "-c", script],
             cwd=folder,
