@@ -1,25 +1,25 @@
 """What every stage of the pipeline shares: its place in the graph, its policy, its provenance.
 
 A stage module declares one function with `@stage(...)`. The decorator only records the policy;
-`autonama_dagster.definitions` builds the Dagster asset when the partitions are known, so that
-importing a stage reads no settings.
+`autonama_dagster.orchestration.pipeline` builds the Dagster asset when the partitions are known, so that
+importing a stage reads no settings. `assets.stages` lists the stages.
 """
 
 import functools
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from assets.partitions import PartitionSet, rectangle
-from autonama_dagster.analytics.candles.hashing import code_version, params_hash
-from autonama_dagster.schemas.base import Table
+from autonama_dagster.analytics.candles.hashing import code_version
+from autonama_dagster.schemas.base import Partitions, Table
 from autonama_dagster.schemas.ddl import sql_type
-from autonama_dagster.services.inputs.parameters import parameters
+from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA
 from resources.warehouse.statements import Scope
@@ -31,22 +31,55 @@ EXCHANGE_POOL = "exchange"  # of the stages that call the exchange: one of them 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage before its partitions are known."""
+    """A stage before its partitions are known.
+
+    Attributes
+    ----------
+    function
+        Makes the rows; its name is that of the asset.
+    group
+        Of the graph in the Dagster UI.
+    table
+        The table that it fills.
+    partitions
+        By what its rows are made: date, symbol, date_symbol; None: all at once, in every run.
+    job
+        The job that it is a part of; the stages of one share their partitions.
+    deps
+        Upstream tables that it reads for itself, e.g. a window of candles.
+    inputs
+        Upstream tables that it takes as frames of the same partitions.
+    kinds
+        What it is made with, as labels in the UI.
+    pool
+        Stages of one pool run as many at a time, over all processes, as `dagster.yaml` allows.
+    due_after
+        Days after D at which its rows of D can be made: what follows must have happened.
+    is_on
+        Whether the settings want it; one that is off is in the graph, and is not planned.
+    """
 
     function: Callable[..., Any]
     group: str
     table: Table
-    partitions: str
-    deps: tuple[str, ...]
-    inputs: tuple[str, ...]
-    kinds: frozenset[str]
+    partitions: Partitions | None
+    job: str
+    deps: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    kinds: frozenset[str] = frozenset({"postgres", "pandas"})
     pool: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    due_after: int = 0
+    is_on: Callable[[Settings], bool] = lambda _: True
 
     @property
     def name(self) -> str:
         """Name of the asset."""
         return self.function.__name__
+
+    @property
+    def is_analytic(self) -> bool:
+        """Whether its rows are computed with parameters, and not what the exchange says."""
+        return self.table.is_analytic
 
     def build(self, partitions: PartitionSet, last_day: str | None = None) -> dg.AssetsDefinition:
         """The Dagster asset; `last_day` bounds what a partition by symbol holds."""
@@ -54,7 +87,6 @@ class Stage:
             TABLE_METADATA: self.table.name,
             "dagster/table_name": f"trading.{self.table.name}",
             "dagster/column_schema": column_schema(self.table),
-            **self.metadata,
         }
         if last_day is not None:
             metadata[LAST_DAY_METADATA] = last_day
@@ -70,7 +102,7 @@ class Stage:
                 metadata=metadata,
                 deps=[dg.AssetKey(d) for d in self.deps],
                 ins={i: dg.AssetIn(i) for i in self.inputs},
-                partitions_def=getattr(partitions, self.partitions),
+                partitions_def=getattr(partitions, self.partitions) if self.partitions else None,
                 backfill_policy=dg.BackfillPolicy.single_run(),
                 code_version=code_version(),
                 pool=self.pool,
@@ -78,24 +110,10 @@ class Stage:
 
 
 def stage(
-    group: str,
-    of: Table,
-    partitions: str,
-    *,
-    deps: Sequence[str] = (),
-    inputs: Sequence[str] = (),
-    kinds: frozenset[str] = frozenset({"postgres", "pandas"}),
-    pool: str | None = None,
+    group: str, of: Table, partitions: Partitions | None, *, job: str, **policy: Any
 ) -> Callable[[Callable[..., Any]], Stage]:
-    """Declare the decorated function as the stage that fills the table `of`.
-
-    `inputs` are upstream tables the function takes as frames of the same partitions; `deps` are
-    upstream tables it reads otherwise, e.g. a window of candles. Stages of one `pool` run as many
-    at a time, over all processes, as `dagster.yaml` allows.
-    """
-    return lambda function: Stage(
-        function, group, of, partitions, tuple(deps), tuple(inputs), kinds, pool
-    )
+    """Declare the decorated function as the stage that fills the table `of`; see `Stage`."""
+    return lambda function: Stage(function, group, of, partitions, job, **policy)
 
 
 def run_scope(context: dg.AssetExecutionContext) -> Scope:
@@ -103,10 +121,10 @@ def run_scope(context: dg.AssetExecutionContext) -> Scope:
     return Scope(*rectangle(context.partition_keys))
 
 
-def with_provenance(frame: pd.DataFrame, asset: str, settings: Settings) -> pd.DataFrame:
+def with_provenance(frame: pd.DataFrame, name: str, settings: Settings) -> pd.DataFrame:
     """Add the hash of the parameters and the version of the code; `input_hash` is there already."""
-    made_with = params_hash(parameters(asset, settings))
-    return frame.assign(params_hash=made_with, code_version=code_version())
+    made = versions(name, settings)
+    return frame.assign(params_hash=made.params_hash, code_version=made.code_version)
 
 
 def column_schema(of: Table) -> dg.TableSchema:

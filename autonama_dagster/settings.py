@@ -30,9 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from autonama_dagster.days import FIRST_DAY
-from autonama_dagster.errors import InputError
-from autonama_dagster.setting_files import (
+from autonama_dagster.configuration.files import (
     NOT_OURS,
     PLACES,
     SettingFile,
@@ -41,6 +39,8 @@ from autonama_dagster.setting_files import (
     read_file,
     require_text,
 )
+from autonama_dagster.days import FIRST_DAY
+from autonama_dagster.errors import InputError
 from autonama_dagster.system.private_files import is_open_to_others
 from autonama_dagster.text.escaping import without_login
 from autonama_dagster.text.pair_names import pair_name, parse_symbols

@@ -19,7 +19,7 @@ from autonama_dagster.analytics.scan.chance import N_SURROGATES, pair_chances, s
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from bench.channel_kernel import FIRST_DAY, market
 from bench.report import report
-from resources.postgres.database import migrate
+from resources.postgres.migrate import migrate
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.warehouse.chance_cache import keep_chances, known_chances
 from resources.warehouse.warehouse import Warehouse

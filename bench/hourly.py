@@ -21,7 +21,7 @@ from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.schemas.base import SCHEMA
 from bench.report import report
-from resources.postgres.database import migrate
+from resources.postgres.migrate import migrate
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch, Warehouse

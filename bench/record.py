@@ -23,7 +23,7 @@ from autonama_dagster.analytics.candles.candles import Candles, raw_kline, row_h
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
 from autonama_dagster.analytics.candles.windows import windows
 from bench.report import report
-from resources.postgres.database import migrate
+from resources.postgres.migrate import migrate
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.warehouse import statements
 from resources.warehouse.statements import Scope

@@ -31,7 +31,7 @@ from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.calls.retry import RetryPolicy
 from resources.exchange.calls.throttle import Throttle
 from resources.exchange.feed import fetch_daily
-from resources.postgres.database import migrate
+from resources.postgres.migrate import migrate
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.warehouse.candle_faults import candle_faults
 from resources.warehouse.statements import Scope

@@ -31,7 +31,7 @@ from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.tables.analysis import INDICATORS_TABLE
 from bench.report import report
 from resources.io_manager import WarehouseIOManager
-from resources.postgres.database import migrate
+from resources.postgres.migrate import migrate
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.warehouse.frames import to_arrow
 from resources.warehouse.warehouse import Warehouse

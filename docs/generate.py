@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from autonama_dagster.configuration.files import PLACES
 from autonama_dagster.schemas.ddl import data_dictionary
-from autonama_dagster.setting_files import PLACES
 from autonama_dagster.settings import Settings, env_names
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"

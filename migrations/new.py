@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 
 from autonama_dagster.schemas.base import SCHEMA
-from resources.postgres.database import newest_revision
+from resources.postgres.migrate import newest_revision
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.postgres.urls import sqlalchemy_url
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from support import as_users_own, drop_databases
 
-from resources.postgres.database import migrate
+from resources.postgres.migrate import migrate
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.postgres.urls import libpq_url
 from resources.warehouse.warehouse import Warehouse

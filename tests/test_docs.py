@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
+from assets.stages import STAGES
 from autonama_dagster.cli.main import COMMANDS, autonama
-from autonama_dagster.definitions import STAGES
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.settings import Settings, env_name
 from docs import generate as docs

@@ -13,7 +13,8 @@ import dagster as dg
 import pytest
 
 from assets.stage import EXCHANGE_POOL, GROUPS
-from autonama_dagster.definitions import STAGES, build_defs
+from assets.stages import STAGES
+from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration.jobs import JOBS
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.schemas.tables.revisions import REVISIONS

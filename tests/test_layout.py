@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
+import grimp
 import pytest
 import yaml
 from dagster._serdes import ConfigurableClass
@@ -188,6 +190,24 @@ def test_every_module_has_its_layer():
         if p.suffix == ".py" or (p / "__init__.py").exists()
     }
     assert placed == (inside - {"autonama_dagster.__init__"}) | {"assets", "resources"}
+
+
+def test_no_import_goes_in_a_circle():
+    graph = grimp.build_graph("autonama_dagster", "assets", "resources")
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises a CycleError that names the circle
+
+
+def test_imports_by_name_are_those_of_what_is_chosen_when_it_runs():
+    """Such an import is seen by no contract: the command that was called, and what is preloaded."""
+    found = {
+        str(p.relative_to(ROOT)) for p in modules(*CODE) if "import_module(" in p.read_text("utf-8")
+    }
+    assert found == {
+        "autonama_dagster/cli/main.py",
+        "autonama_dagster/orchestration/workers/preloaded.py",
+        "autonama_dagster/orchestration/workers/pool.py",
+    }
 
 
 def test_analytics_charts_schemas_and_planner_are_held_pure():

@@ -24,6 +24,7 @@ from resources.warehouse.warehouse import Warehouse
     "analysis",
     CORRELATION_MATRIX,
     "date",
+    job="summary_job",
     deps=("universe", "ohlcv_1d"),
     kinds=frozenset({"postgres", "numpy"}),
 )

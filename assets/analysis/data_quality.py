@@ -16,6 +16,7 @@ from resources.warehouse.warehouse import Warehouse
     "analysis",
     DATA_QUALITY,
     "date_symbol",
+    job="symbols_job",
     deps=("ohlcv_1d", "ohlcv_1d_history", "ohlcv_1h"),
     kinds=frozenset({"postgres", "numpy"}),
 )

@@ -16,6 +16,7 @@ from resources.warehouse.warehouse import Warehouse
     "analysis",
     INDICATORS_TABLE,
     "date_symbol",
+    job="symbols_job",
     deps=("ohlcv_1d", "ohlcv_1d_history"),
     kinds=frozenset({"postgres", "talib"}),
 )

@@ -17,6 +17,7 @@ from resources.warehouse.warehouse import Warehouse
     "analysis",
     REGRESSION_BANDS,
     "date_symbol",
+    job="symbols_job",
     deps=("ohlcv_1d", "ohlcv_1d_history"),
     kinds=frozenset({"postgres", "numpy"}),
 )

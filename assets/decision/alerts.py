@@ -16,6 +16,7 @@ from resources.warehouse.warehouse import Warehouse
     "decision",
     ALERTS,
     "date_symbol",
+    job="symbols_job",
     deps=("ohlcv_1d",),
     inputs=("signals", "indicators", "regression_bands"),
 )

@@ -18,6 +18,7 @@ from resources.warehouse.warehouse import Warehouse
     "decision",
     ASSET_ANALYTICS,
     "date_symbol",
+    job="symbols_job",
     deps=("ohlcv_1d",),
     inputs=("signals", "indicators", "regression_bands"),
 )

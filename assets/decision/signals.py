@@ -42,6 +42,7 @@ ANNOTATED = (
     "decision",
     SIGNALS_TABLE,
     "date_symbol",
+    job="symbols_job",
     deps=("universe", "ohlcv_1d"),
     inputs=("regression_bands", "indicators", "data_quality"),
 )

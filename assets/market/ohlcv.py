@@ -28,7 +28,7 @@ class HistoryConfig(dg.Config):
     """First day to store, YYYY-MM-DD; default: the start of the first partition's window."""
 
 
-@stage("market", OHLCV_1D, "symbol", kinds=KINDS, pool=EXCHANGE_POOL)
+@stage("market", OHLCV_1D, "symbol", job="history_job", kinds=KINDS, pool=EXCHANGE_POOL)
 def ohlcv_1d_history(
     context: dg.AssetExecutionContext,
     config: HistoryConfig,
@@ -45,7 +45,7 @@ def ohlcv_1d_history(
     return replace(_batch(warehouse, fetch_daily(exchange, symbols, first, last)), asked=asked)
 
 
-@stage("market", OHLCV_1D, "date_symbol", kinds=KINDS, pool=EXCHANGE_POOL)
+@stage("market", OHLCV_1D, "date_symbol", job="symbols_job", kinds=KINDS, pool=EXCHANGE_POOL)
 def ohlcv_1d(
     context: dg.AssetExecutionContext,
     exchange: dg.ResourceParam[Exchange],

@@ -22,7 +22,7 @@ from resources.warehouse.warehouse import Batch, Warehouse
 KINDS = frozenset({"binance", "postgres"})
 
 
-@stage("market", OHLCV_15M, "date_symbol", kinds=KINDS, pool=EXCHANGE_POOL)
+@stage("market", OHLCV_15M, "date_symbol", job="intraday_job", kinds=KINDS, pool=EXCHANGE_POOL)
 def ohlcv_15m(
     context: dg.AssetExecutionContext,
     exchange: dg.ResourceParam[Exchange],
@@ -33,7 +33,7 @@ def ohlcv_15m(
     return _fetched("15m", context, exchange, warehouse, settings)
 
 
-@stage("market", OHLCV_1H, "date_symbol", kinds=KINDS, pool=EXCHANGE_POOL)
+@stage("market", OHLCV_1H, "date_symbol", job="intraday_job", kinds=KINDS, pool=EXCHANGE_POOL)
 def ohlcv_1h(
     context: dg.AssetExecutionContext,
     exchange: dg.ResourceParam[Exchange],
@@ -44,7 +44,7 @@ def ohlcv_1h(
     return _fetched("1h", context, exchange, warehouse, settings)
 
 
-@stage("market", OHLCV_4H, "date_symbol", deps=("ohlcv_1h",))
+@stage("market", OHLCV_4H, "date_symbol", job="intraday_job", deps=("ohlcv_1h",))
 def ohlcv_4h(
     context: dg.AssetExecutionContext,
     warehouse: dg.ResourceParam[Warehouse],
@@ -54,7 +54,7 @@ def ohlcv_4h(
     return _made("4h", context, warehouse, settings)
 
 
-@stage("market", OHLCV_1W, "date_symbol", deps=("ohlcv_1d", "ohlcv_1d_history"))
+@stage("market", OHLCV_1W, "date_symbol", job="intraday_job", deps=("ohlcv_1d", "ohlcv_1d_history"))
 def ohlcv_1w(
     context: dg.AssetExecutionContext,
     warehouse: dg.ResourceParam[Warehouse],

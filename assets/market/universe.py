@@ -74,6 +74,7 @@ def _require_known(settings: Settings, names: Sequence[str], warehouse: Warehous
     "market",
     UNIVERSE,
     "date",
+    job="universe_job",
     kinds=frozenset({"binance", "postgres", "pandas"}),
     pool=EXCHANGE_POOL,
 )

@@ -42,6 +42,7 @@ class SummaryConfig(dg.Config):
     "summary",
     ANALYSIS_SUMMARY,
     "date",
+    job="summary_job",
     deps=("universe", "signals", "regression_bands", "ohlcv_1d"),
     inputs=("correlation_matrix",),
 )

@@ -10,29 +10,29 @@ from uuid import uuid4
 import dagster as dg
 
 from assets.partitions import RANGE_END_TAG, RANGE_START_TAG, key_of
+from assets.stages import STAGES
 from autonama_dagster.orchestration.execution import execute, one_process
 from autonama_dagster.orchestration.planner import Step
+from autonama_dagster.schemas.base import Partitions
 from resources.days import midnight
 from resources.exchange.memo import MemoExchange
 from resources.io_manager import ROWS_METADATA
 
 DAY = timedelta(days=1)
-FETCHING = frozenset({"ohlcv_1d", "ohlcv_1d_history"})  # of daily candles, by symbol
 
 # Job, the partitioning its assets share, and its assets in pipeline order.
-JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "universe_job": ("date", ("universe",)),
-    "history_job": ("symbol", ("ohlcv_1d_history",)),
-    "symbols_job": (
-        "date_symbol",
-        (
-            *("ohlcv_1d", "data_quality", "indicators", "regression_bands", "signals"),
-            *("asset_analytics", "alerts"),
-        ),
-    ),
-    "summary_job": ("date", ("correlation_matrix", "analysis_summary")),
-    "intraday_job": ("date_symbol", ("ohlcv_15m", "ohlcv_1h", "ohlcv_4h", "ohlcv_1w")),
+JOBS: dict[str, tuple[Partitions | None, tuple[str, ...]]] = {
+    job: (
+        next(s.partitions for s in STAGES if s.job == job),
+        tuple(s.name for s in STAGES if s.job == job),
+    )
+    for job in dict.fromkeys(s.job for s in STAGES)
 }
+# The assets of a scan: daily candles, what is made of them by symbol, and the summaries.
+DAILY = tuple(a for job, (_, assets) in JOBS.items() if job != "intraday_job" for a in assets)
+SUMMARY = JOBS["summary_job"][1]
+CANDLES = tuple(s.name for s in STAGES if s.name in DAILY and not s.is_analytic)
+ANALYTIC = tuple(a for a in JOBS["symbols_job"][1] if a not in CANDLES)
 _DESCRIPTIONS = {
     "universe_job": "Rank the universe of a day.",
     "history_job": "Candles before the start date, for new symbols.",
@@ -144,7 +144,7 @@ def announce(exchange: MemoExchange, steps: Sequence[Step]) -> None:
     """Tell the exchange which candles the steps will ask for, so that neighbours share one call."""
     spans: dict[str, tuple[date, date]] = {}
     for step in steps:
-        if FETCHING.isdisjoint(step.assets or JOBS[step.job][1]):
+        if not {*CANDLES} & {*(step.assets or JOBS[step.job][1])}:
             continue
         for symbol in step.symbols:
             first, last = spans.get(symbol, (step.first, step.last))

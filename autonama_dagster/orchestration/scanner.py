@@ -7,9 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.orchestration.jobs import StepRun, announce, run_step
+from autonama_dagster.orchestration.pipeline import build_pipeline
 from autonama_dagster.orchestration.planner import State, Step, next_steps
 from autonama_dagster.orchestration.state import read_state
 from autonama_dagster.reports.charts.days import CHART_DAYS
@@ -53,7 +53,7 @@ class Scanner:
         self._exchange = exchange
         self._warehouse = warehouse
         self._on_step = on_step
-        self._defs = build_defs(
+        self._defs = build_pipeline(
             settings, exchange=self._exchange, warehouse=warehouse, progress=progress
         )
 

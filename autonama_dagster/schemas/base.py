@@ -122,8 +122,13 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         """Column names in the order of the DDL: provenance stands last."""
         names = tuple(self.schema.columns)
-        last = tuple(Provenance.to_schema().columns) if issubclass(self.model, Provenance) else ()
+        last = tuple(Provenance.to_schema().columns) if self.is_analytic else ()
         return tuple(n for n in names if n not in last) + last
+
+    @property
+    def is_analytic(self) -> bool:
+        """Whether its rows are computed, and say from what."""
+        return issubclass(self.model, Provenance)
 
     @property
     def description(self) -> str:

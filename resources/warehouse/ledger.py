@@ -5,12 +5,12 @@ A row counts when it was made with the given parameters by the given version of 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
 import pyarrow as pa
 
+from autonama_dagster.analytics.candles.hashing import Versions
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import table
 from resources.warehouse.frames import to_frame
@@ -18,14 +18,6 @@ from resources.warehouse.statements import Scope, condition, ordered, qualified,
 from resources.warehouse.warehouse import RANKING, Warehouse
 
 ANALYTIC = ("data_quality", "indicators", "regression_bands", "signals")  # what others follow from
-
-
-@dataclass(frozen=True)
-class Versions:
-    """What made a row: the hash of its parameters and the version of the code."""
-
-    params_hash: str
-    code_version: str
 
 
 def members(warehouse: Warehouse, first: date, last: date, made: Versions) -> dict[date, list[str]]:

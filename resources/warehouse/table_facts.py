@@ -16,10 +16,10 @@ from autonama_dagster.schemas.registry import TABLES
 
 # Tables in which every member of a day has a row once the day is complete.
 BY_MEMBER: Final = (
-    "ohlcv_1d", "data_quality", "indicators", "regression_bands", "signals",
-    "asset_analytics", "alerts",
-)  # fmt: skip
-_BY_DAY: Final = ("universe", "correlation_matrix", "analysis_summary")
+    "ohlcv_1d",
+    *(t.name for t in TABLES.values() if t.is_analytic and t.partitions == "date_symbol"),
+)
+_BY_DAY: Final = tuple(t.name for t in TABLES.values() if t.partitions == "date")
 _DECIDED: Final = ("universe", "signals", "asset_analytics", "alerts")
 _LOOK_BACK: Final = 30  # days in which the latest complete one is searched
 

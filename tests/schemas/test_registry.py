@@ -9,7 +9,7 @@ from autonama_dagster.analytics.scan.indicators.indicators import INDICATORS
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas import ddl, registry
 from autonama_dagster.schemas.base import SCHEMA
-from resources.postgres.database import migrate, newest_revision
+from resources.postgres.migrate import migrate, newest_revision
 from resources.postgres.urls import sqlalchemy_url
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from autonama_dagster.settings import Settings, load_settings
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.instance.home import open_instance
-from resources.postgres.database import ready_url
+from resources.postgres.migrate import ready_url
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.warehouse.warehouse import Warehouse
 

@@ -6,6 +6,7 @@ import io
 import json
 import tokenize
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata, resources
 from pathlib import Path
@@ -19,6 +20,14 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 _DIGEST_CHARS = 12
 _PROJECT = "autonama_dagster."
 _NO_CODE = {tokenize.ENCODING, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT}
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What made a row: the hash of its parameters and the version of the code."""
+
+    params_hash: str
+    code_version: str
 
 
 def params_hash(params: Mapping[str, Json]) -> str:

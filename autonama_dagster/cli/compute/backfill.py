@@ -98,7 +98,8 @@ def run_backfill(
     request: dict[str, Any], settings: Settings, progress: BackfillProgress
 ) -> dict[str, Any]:
     """Execute `backfill_job` in this process; gives what its run reports."""
-    from resources.postgres.database import ready_url, started_ahead  # noqa: PLC0415
+    from resources.postgres.database import started_ahead  # noqa: PLC0415
+    from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.processes import load_ahead, loading  # noqa: PLC0415
 
     load_ahead()

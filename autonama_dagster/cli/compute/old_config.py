@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from autonama_dagster.configuration.files import read_text
 from autonama_dagster.errors import InputError
-from autonama_dagster.setting_files import read_text
 from autonama_dagster.settings import Settings
 from resources.postgres.urls import made_url
 

@@ -6,7 +6,7 @@ from assets.partitions import SYMBOL_DIMENSION
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings
 from resources.instance.home import open_instance
-from resources.postgres.database import ready_url
+from resources.postgres.migrate import ready_url
 
 
 @click.command()

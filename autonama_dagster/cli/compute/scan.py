@@ -129,7 +129,7 @@ def run_scan(
     With an interval the chosen symbols are scanned on its candles, which is a what-if too.
     """
     from resources.exchange.build import build_exchange  # noqa: PLC0415
-    from resources.postgres.database import ready_url  # noqa: PLC0415
+    from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     progress = StepProgress(console, settings.log_format)

@@ -28,7 +28,8 @@ def retain(dry_run: bool) -> None:
       autonama db retain
     """  # noqa: D301
     from resources.instance.home import open_instance  # noqa: PLC0415
-    from resources.postgres.database import dagster_database_url, ready_url  # noqa: PLC0415
+    from resources.postgres.database import dagster_database_url  # noqa: PLC0415
+    from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.postgres.upkeep import retention  # noqa: PLC0415
 
     settings = load_settings()
@@ -58,11 +59,8 @@ def reader(name: str) -> None:
     """  # noqa: D301
     import sqlalchemy as sa  # noqa: PLC0415
 
-    from resources.postgres.database import (  # noqa: PLC0415
-        dagster_database_url,
-        embedded_server,
-        ready_url,
-    )
+    from resources.postgres.database import dagster_database_url, embedded_server  # noqa: PLC0415
+    from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.postgres.roles.reader_role import ensure_reader, new_password  # noqa: PLC0415
     from resources.postgres.urls import libpq_url  # noqa: PLC0415
 

@@ -23,7 +23,8 @@ def backup(file: Path, force: bool) -> None:
       autonama db backup --force /mnt/backups/autonama.backup
     """  # noqa: D301
     from resources.instance.home import open_instance  # noqa: PLC0415
-    from resources.postgres.database import dagster_database_url, ready_url  # noqa: PLC0415
+    from resources.postgres.database import dagster_database_url  # noqa: PLC0415
+    from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.postgres.upkeep.backup import backup as write  # noqa: PLC0415
     from resources.postgres.upkeep.backup_file import DAGSTER, PROJECT  # noqa: PLC0415
 

@@ -9,14 +9,8 @@ from autonama_dagster.cli.database.backup import backup, restore
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings, project_dir
 from autonama_dagster.system.private_files import private_folder
-from resources.postgres.database import (
-    embedded_server,
-    migrate,
-    newest_revision,
-    project_url,
-    ready_url,
-    revisions,
-)
+from resources.postgres.database import embedded_server, project_url
+from resources.postgres.migrate import migrate, newest_revision, ready_url, revisions
 from resources.postgres.roles.clients import connection_of, program
 from resources.postgres.roles.readers import reading
 from resources.postgres.urls import redacted, sqlalchemy_url

@@ -67,7 +67,7 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
     The exit code is 0 if all of them match and 1 if any differs.
     """
     from autonama_dagster.services.lineage.receipts import latest_day, read_receipt  # noqa: PLC0415
-    from resources.postgres.database import ready_url  # noqa: PLC0415
+    from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     if output is not None and form != "png":

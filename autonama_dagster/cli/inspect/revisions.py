@@ -52,7 +52,7 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
     The csv format has the changes only, one line per changed column.
     """
     from autonama_dagster.services.lineage.staleness import Stale, stale_after  # noqa: PLC0415
-    from resources.postgres.database import ready_url  # noqa: PLC0415
+    from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.warehouse.revisions import changes  # noqa: PLC0415
     from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.services.scan.results import csv_value, plain_records, plain_summary
 from autonama_dagster.settings import load_settings
 from autonama_dagster.text.escaping import csv_text
-from resources.postgres.database import ready_url
+from resources.postgres.migrate import ready_url
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 

@@ -64,7 +64,7 @@ def verify(
         from autonama_dagster.services.verification.parts import parts_of, sample_of  # noqa: PLC0415
         from autonama_dagster.services.verification.parts import verify as run  # noqa: PLC0415
         from autonama_dagster.services.verification.verify import as_rows  # noqa: PLC0415
-        from resources.postgres.database import ready_url  # noqa: PLC0415
+        from resources.postgres.migrate import ready_url  # noqa: PLC0415
         from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
         with closing(Warehouse(lambda: ready_url(settings), reads=True)) as warehouse:

@@ -25,7 +25,8 @@ from resources.http.session import HttpSession, Limits
 from resources.instance.home import dagster_home
 from resources.instance.locks import ServiceLock
 from resources.instance.waiting import told_to, wait_until
-from resources.postgres.database import dagster_database_url, embedded_server, ready_url
+from resources.postgres.database import dagster_database_url, embedded_server
+from resources.postgres.migrate import ready_url
 
 EXAMPLES = """\b
 Examples:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assets.partitions import SYMBOL_DIMENSION
-from autonama_dagster.orchestration.backfill.backfill import ANALYTIC, SUMMARY
+from autonama_dagster.orchestration.jobs import ANALYTIC, SUMMARY
 from autonama_dagster.orchestration.planner import Step, stale_steps, stretches, summary_steps
 from autonama_dagster.orchestration.requests import (
     REVISIONS_TAG,

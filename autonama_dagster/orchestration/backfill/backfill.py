@@ -15,7 +15,15 @@ import dagster as dg
 from assets.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.orchestration import planner
 from autonama_dagster.orchestration.execution import origin_tags
-from autonama_dagster.orchestration.jobs import JOBS, Started, StepRun, partitions_of
+from autonama_dagster.orchestration.jobs import (
+    ANALYTIC,
+    CANDLES,
+    JOBS,
+    SUMMARY,
+    Started,
+    StepRun,
+    partitions_of,
+)
 from autonama_dagster.orchestration.planner import State, Step
 from autonama_dagster.orchestration.state import read_states
 from autonama_dagster.orchestration.workers.pool import Workers
@@ -25,11 +33,6 @@ from resources.instance.locks import end_lost_runs
 from resources.processes import cores
 from resources.warehouse import ledger
 from resources.warehouse.warehouse import Warehouse
-
-CANDLES = ("ohlcv_1d_history", "ohlcv_1d")
-ANALYTIC = tuple(a for a in JOBS["symbols_job"][1] if a not in CANDLES)
-SUMMARY = JOBS["summary_job"][1]
-DAILY = ("universe", *CANDLES, *ANALYTIC, *SUMMARY)
 
 
 @dataclass(frozen=True)

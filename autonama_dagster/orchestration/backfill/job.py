@@ -9,9 +9,9 @@ import dagster as dg
 
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
-from autonama_dagster.orchestration.backfill.backfill import DAILY, Backfill, Request
+from autonama_dagster.orchestration.backfill.backfill import Backfill, Request
 from autonama_dagster.orchestration.execution import one_process
-from autonama_dagster.orchestration.jobs import Started, StepRun
+from autonama_dagster.orchestration.jobs import DAILY, Started, StepRun
 from autonama_dagster.orchestration.requests import LATEST
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange

@@ -1,7 +1,6 @@
-"""What a worker process does: it executes steps, with the code location loaded once."""
+"""What a worker process does: it executes steps, with the pipeline loaded once."""
 
 import gc
-import importlib
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,15 +9,13 @@ from typing import Any
 
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.orchestration.jobs import Started, StepRun, announce, run_step
+from autonama_dagster.orchestration.pipeline import build_pipeline
 from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.settings import load_settings
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.instance.home import open_instance
 from resources.instance.waiting import Wait
-
-# By name, as every process of Dagster loads it: the definitions hold the job that runs us.
-_LOCATION = importlib.import_module("autonama_dagster.definitions")  # as in workspace.yaml
 
 
 class Outlet:
@@ -46,7 +43,7 @@ class Outlet:
 
 
 class Runner:
-    """The code location, loaded in a worker process, with a memory of the exchange's answers."""
+    """The pipeline, loaded in a worker process, with a memory of the exchange's answers."""
 
     def __init__(self, pipe: Outlet, tags: Mapping[str, str]) -> None:
         self._pipe = pipe
@@ -55,7 +52,7 @@ class Runner:
         source = build_exchange(settings)
         self._exchange = MemoExchange(source, on_progress=lambda *done: pipe.send(done))
         self._instance = open_instance()
-        self._defs = _LOCATION.build_defs(settings, exchange=self._exchange)
+        self._defs = build_pipeline(settings, exchange=self._exchange)
 
     def run(self, task: Sequence[Step]) -> None:
         """Execute the task's steps; an error ends the task and is handed over."""

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.hashing import Versions
 from autonama_dagster.analytics.candles.run_windows import (
     Answered,
     RunWindows,
@@ -30,7 +31,6 @@ from autonama_dagster.errors import InputError
 from autonama_dagster.services.inputs.evidence import judged
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
-from resources.warehouse.ledger import Versions
 from resources.warehouse.origins import origins
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse

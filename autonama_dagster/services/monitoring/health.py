@@ -21,8 +21,9 @@ from autonama_dagster.settings import Settings, project_dir
 from resources.days import DUE
 from resources.exchange.pulse import NoPulseError, feel_pulse
 from resources.instance.facts import FAILED, RECENT, DagsterFacts, read_dagster
-from resources.postgres.database import embedded_server, newest_revision, revisions
+from resources.postgres.database import embedded_server
 from resources.postgres.diagnosis import explained
+from resources.postgres.migrate import newest_revision, revisions
 from resources.postgres.roles.readers import Databases, Row, find_databases, reading
 from resources.postgres.schema_check import faults
 from resources.warehouse.table_facts import TableFacts, read_tables

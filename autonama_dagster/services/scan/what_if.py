@@ -35,7 +35,7 @@ from autonama_dagster.orchestration.planner import uncovered
 from autonama_dagster.reports.charts.days import CHART_DAYS
 from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.services.inputs.evidence import evidence, read_evidence, with_copies
-from autonama_dagster.services.inputs.parameters import channel_params, parameters, quality_limits
+from autonama_dagster.services.inputs.parameters import PARAMETERS, channel_params, quality_limits
 from autonama_dagster.services.scan.results import (
     ScanResult,
     by_strength,
@@ -331,7 +331,7 @@ def _signals_at(
     # The ledger's rules are about days.
     unjudged = bands[["symbol", "date", "input_hash"]].iloc[:0].assign(window_severity="")
     frame = decide(bands, indicators, universe, unjudged, kstd=params.kstd)
-    made_with = parameters("signals", settings) | {"interval": grid.name}
+    made_with = PARAMETERS["signals"](settings) | {"interval": grid.name}
     return frame.assign(
         input_hash=signal_hashes(frame, bands, universe, unjudged),
         params_hash=params_hash(made_with),

@@ -13,8 +13,9 @@ from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, project_dir
 from resources.instance.waiting import own_name
 from resources.postgres.connections import connect
-from resources.postgres.database import DAGSTER_DATABASE, DATABASE, check_ours, embedded_server
+from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server
 from resources.postgres.diagnosis import explained
+from resources.postgres.migrate import check_ours
 from resources.postgres.roles.readers import find_databases
 from resources.postgres.roles.roles import administrator
 from resources.postgres.server.embedded import EmbeddedPostgres

@@ -29,8 +29,8 @@ from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
 from resources.instance.waiting import watched
 from resources.postgres.connections import connect
-from resources.postgres.database import check_ours, migrate
 from resources.postgres.diagnosis import explained
+from resources.postgres.migrate import check_ours, migrate
 from resources.postgres.roles.clients import check_client, connection_of, program
 from resources.postgres.roles.rights import risky_role
 from resources.postgres.server.programs import last_meaningful_line

@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from autonama_dagster.errors import DatabaseError, InputError
-from resources.postgres.database import newest_revision
+from resources.postgres.migrate import newest_revision
 
 FORMAT: Final = 2
 _WITHOUT_CHECKSUMS: Final = 1  # up to version 0.1.0

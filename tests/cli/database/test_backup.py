@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from support import drop_databases
 
-from resources.postgres.database import newest_revision
+from resources.postgres.migrate import newest_revision
 from resources.postgres.server.programs import find_programs
 from resources.postgres.upkeep import backup as backups
 from resources.postgres.upkeep.backup_file import appearing

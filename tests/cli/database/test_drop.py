@@ -3,7 +3,8 @@
 import psycopg
 import pytest
 
-from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server, migrate
+from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server
+from resources.postgres.migrate import migrate
 from resources.postgres.upkeep import backup as backups
 from resources.postgres.urls import dagster_sibling, libpq_url, with_database
 

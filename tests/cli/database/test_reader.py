@@ -3,7 +3,8 @@
 import psycopg
 import pytest
 
-from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server, migrate
+from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server
+from resources.postgres.migrate import migrate
 from resources.postgres.roles.reader_role import ensure_reader, new_password
 from resources.postgres.urls import libpq_url, with_database
 

@@ -131,7 +131,7 @@ def test_a_picture_goes_to_the_results_or_to_a_file(run, home, tmp_path):
 def test_it_imports_nothing_that_it_does_not_need():
     needed = (
         "autonama_dagster.services.lineage.receipt_picture, resources.postgres.roles.readers, "
-        "resources.postgres.database"
+        "resources.postgres.migrate"
     )
     found = subprocess.run(
         [sys.executable, "-c", f"import sys, {needed}; print(*sys.modules)"],

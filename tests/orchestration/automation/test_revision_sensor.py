@@ -8,7 +8,7 @@ from scan_support import DAY, START, at, opened_daemon
 
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration import requests
-from autonama_dagster.orchestration.backfill.backfill import ANALYTIC, SUMMARY
+from autonama_dagster.orchestration.jobs import ANALYTIC, SUMMARY
 from autonama_dagster.orchestration.planner import stale_steps
 from autonama_dagster.services.lineage.staleness import Comparison
 from autonama_dagster.settings import Settings

@@ -11,8 +11,8 @@ from autonama_dagster.schemas.ddl import metadata
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.settings import load_settings
 from resources.postgres.connections import engine
-from resources.postgres.database import check_writable, migrate, newest_revision, ready_url
 from resources.postgres.diagnosis import read_only_cause
+from resources.postgres.migrate import check_writable, migrate, newest_revision, ready_url
 from resources.postgres.schema_check import faults, faults_at
 from resources.postgres.urls import libpq_url
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scan_support import DAY, START, opened_daemon
 
-from autonama_dagster.orchestration.backfill.backfill import ANALYTIC, SUMMARY
+from autonama_dagster.orchestration.jobs import ANALYTIC, SUMMARY
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.services.lineage.staleness import OF_DAYS, OF_SYMBOLS, Comparison
 

@@ -28,7 +28,7 @@ from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.scan.indicators.indicators import compute
 from autonama_dagster.analytics.scan.universe import rank
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.orchestration.backfill.backfill import ANALYTIC
+from autonama_dagster.orchestration.jobs import ANALYTIC
 from autonama_dagster.services.verification import recompute
 from autonama_dagster.services.verification.parts import Part, _each, parts_of, sample_of, verify
 from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS

@@ -19,8 +19,9 @@ from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.settings import load_settings
 from resources.instance import waiting
 from resources.postgres.connections import connect
-from resources.postgres.database import DAGSTER_DATABASE, DATABASE, migrate, started_ahead
+from resources.postgres.database import DAGSTER_DATABASE, DATABASE, started_ahead
 from resources.postgres.diagnosis import explained
+from resources.postgres.migrate import migrate
 from resources.postgres.roles import roles as postgres_roles
 from resources.postgres.server import embedded as embedded_postgres
 from resources.postgres.server import guard as postgres_guard
