@@ -1,8 +1,8 @@
 """What every stage of the pipeline shares: its place in the graph, its policy, its provenance.
 
-A stage module declares one function with `@stage(...)`. The decorator only records the policy;
-`autonama_dagster.orchestration.pipeline` builds the Dagster asset when the partitions are known, so that
-importing a stage reads no settings. `assets.stages` lists the stages.
+A stage module declares one function with `@stage(...)`. The decorator only records the policy; the
+pipeline builds the Dagster asset when the partitions are known, so that importing a stage reads no
+settings. `assets.stages` lists the stages.
 """
 
 import functools
