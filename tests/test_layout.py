@@ -182,7 +182,7 @@ def test_tests_are_no_package():
 
 def test_every_module_has_its_layer():
     contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
-    (layers,) = [c["layers"] for c in contracts if c["type"] == "layers"]
+    (layers,) = [c["layers"] for c in contracts if c["type"] == "layers" and "containers" not in c]
     placed = {name for layer in layers for name in layer.split(" | ")}
     inside = {
         f"autonama_dagster.{p.stem}"

@@ -58,6 +58,8 @@ def build_jobs() -> list[Any]:
 def range_tags(step: Step) -> dict[str, str]:
     """Tags that make one run of the step's rectangle of partitions."""
     kind, _ = JOBS[step.job]
+    if kind is None:
+        return {}
     first, last = {
         "date": lambda: (step.first.isoformat(), step.last.isoformat()),
         "symbol": lambda: (step.symbols[0], step.symbols[-1]),

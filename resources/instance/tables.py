@@ -25,10 +25,10 @@ from dagster_postgres.utils import (
     pg_alembic_config,
 )
 
-from resources.instance.waiting import watched
 from resources.postgres.connections import guard
 from resources.postgres.diagnosis import explained
 from resources.postgres.errors import database_error, is_environment
+from resources.postgres.watching import watched
 
 _MARK: Final = "autonama/tables"  # in `kvs`: everything is there
 _LOCK: Final = 7_314_552_208  # two programs may start at once

@@ -5,20 +5,17 @@ read and written: every session has ours. What no session can change is checked 
 connection to a database, at the cost of one round trip.
 """
 
-from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
 
 from autonama_dagster.errors import DatabaseError
-from resources.instance.waiting import own_name, watched
+from resources.instance.waiting import own_name
 from resources.postgres.errors import database_error
 from resources.postgres.urls import libpq_url, redacted, sqlalchemy_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import sqlalchemy as sa
     from adbc_driver_postgresql import dbapi
 
@@ -81,15 +78,6 @@ def engine(url: str) -> "sa.Engine":
     made = sa.create_engine(sqlalchemy_url(url), poolclass=sa.NullPool)
     guard(made, url)
     return made
-
-
-@contextmanager
-def transaction(engine: "sa.Engine", url: str) -> "Iterator[sa.Connection]":
-    """A transaction of an engine with psycopg, which says for whom it waits and obeys signals."""
-    with engine.begin() as connection:
-        driver: Any = connection.connection.dbapi_connection
-        with watched(url, driver.info.backend_pid):
-            yield connection
 
 
 def guard(engine: "sa.Engine", url: str) -> None:

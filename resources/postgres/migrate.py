@@ -11,11 +11,12 @@ from psycopg import sql
 from autonama_dagster.errors import AutonamaError, DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings
-from resources.postgres.connections import connect, engine, transaction
+from resources.postgres.connections import connect, engine
 from resources.postgres.database import project_url
 from resources.postgres.diagnosis import explained, read_only_cause
 from resources.postgres.errors import reason_of
 from resources.postgres.urls import redacted
+from resources.postgres.watching import transaction
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

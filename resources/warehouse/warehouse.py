@@ -21,9 +21,9 @@ from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.schemas.tables.market import FETCH_LOG, SOURCES
-from resources.instance.waiting import watched
 from resources.postgres.connections import bulk
 from resources.postgres.diagnosis import explained
+from resources.postgres.watching import watched
 from resources.warehouse.frames import empty_rejected, split, to_arrow, to_frame
 from resources.warehouse.statements import (
     EVERYTHING,

@@ -27,7 +27,6 @@ from psycopg import sql
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
-from resources.instance.waiting import watched
 from resources.postgres.connections import connect
 from resources.postgres.diagnosis import explained
 from resources.postgres.migrate import check_ours, migrate
@@ -50,6 +49,7 @@ from resources.postgres.upkeep.backup_file import (
     opened,
 )
 from resources.postgres.urls import redacted
+from resources.postgres.watching import watched
 
 _TITLES: Final = {PROJECT: "the project's tables", DAGSTER: "Dagster's tables"}
 _HEAD: Final = 1 << 12

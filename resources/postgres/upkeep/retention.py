@@ -27,8 +27,8 @@ from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.ddl import metadata
 from autonama_dagster.settings import Settings
 from resources.postgres.connections import engine as new_engine
-from resources.postgres.connections import transaction
 from resources.postgres.diagnosis import explained
+from resources.postgres.watching import transaction
 
 Begin = Callable[[], AbstractContextManager[sa.Connection]]  # a transaction
 

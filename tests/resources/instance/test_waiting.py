@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from resources.instance import waiting
 from resources.instance.waiting import EVERY, FIRST, QUIET, introduce, tell, told_to, wait_until
+from resources.postgres import watching
 from resources.postgres.connections import connect
 from resources.postgres.urls import libpq_url
 from resources.warehouse.warehouse import Warehouse
@@ -129,8 +129,8 @@ def test_a_statement_that_waits_for_a_lock_says_who_holds_it(database, taken, wh
 
 def test_the_end_of_a_wait_is_told_after_the_wait(database, told, monkeypatch):
     """Also where the statement ends while it is being told of."""
-    entry = waiting._Watch(database, 0)
-    watcher = waiting._Watcher()
+    entry = watching._Watch(database, 0)
+    watcher = watching._Watcher()
     watcher._entries[entry] = None
     ended = threading.Thread(target=watcher.remove, args=(entry,))
 
@@ -139,8 +139,8 @@ def test_the_end_of_a_wait_is_told_after_the_wait(database, told, monkeypatch):
         ended.join(0.2)
         return "a table"
 
-    monkeypatch.setattr(waiting, "_sentence", sentence)
-    monkeypatch.setattr(waiting, "_BLOCKERS", "SELECT %(pid)s")
+    monkeypatch.setattr(watching, "_sentence", sentence)
+    monkeypatch.setattr(watching, "_BLOCKERS", "SELECT %(pid)s")
     watcher._look(entry)
     ended.join()
     assert told == ["a table", None]
