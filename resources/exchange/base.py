@@ -12,9 +12,6 @@ from autonama_dagster.analytics.candles.candles import RawKline
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import BadAnswerError, InputError, SymbolFetchError
 
-# From a source that is the market itself to one that is made up.
-SOURCES: Final = ("binance", "archive", "replay-recorded", "replay-estimated", "synthetic")
-
 INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
     {
         "1m": timedelta(minutes=1),
@@ -117,7 +114,7 @@ class Origin:
     Attributes
     ----------
     source
-        One of `SOURCES`.
+        One of `sources.SOURCES`.
     call
         The call without its host; empty for a file.
     file, sha256
@@ -143,7 +140,7 @@ class Klines:
     rows
         Closed candles only (close time < the exchange's server time), by open time, each once.
     source
-        One of `SOURCES`; over several pages the one farthest from the market.
+        One of `sources.SOURCES`; over several pages the one farthest from the market.
     asked_at
         The exchange's server time at the request, never the local clock.
     exceptions
@@ -369,8 +366,3 @@ def closed_rows(
                 f"{from_ms(row.open_time):%Y-%m-%d %H:%M} in one answer: try again later"
             )
     return tuple(kept[time] for time in sorted(kept))
-
-
-def farthest_source(sources: Iterable[str]) -> str:
-    """The source farthest from the market among the known ones given."""
-    return max(sources, key=SOURCES.index)

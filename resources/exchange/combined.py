@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
 from autonama_dagster.errors import BadAnswerError, ExchangeError, SymbolFetchError
+from autonama_dagster.text.sources import distance
 from resources.days import midnight
 from resources.exchange.archive.archive import ArchiveExchange
 from resources.exchange.archive.files import monthly_file, next_month
@@ -19,7 +20,6 @@ from resources.exchange.base import (
     Span,
     SymbolInfo,
     closed_rows,
-    farthest_source,
     to_ms,
 )
 from resources.exchange.binance.spot import BinanceExchange
@@ -214,7 +214,7 @@ def _gaps(request: KlinesRequest, parts: Sequence[Klines]) -> Iterator[KlinesReq
 
 def _joined(request: KlinesRequest, parts: Sequence[Klines], now: datetime) -> Klines:
     """One answer made of parts, in any order, that cover the request."""
-    source = farthest_source(part.source for part in parts)
+    source = max((part.source for part in parts), key=distance)
     return Klines(
         request.symbol,
         request.interval,

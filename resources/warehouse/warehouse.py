@@ -20,7 +20,8 @@ from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.registry import table
-from autonama_dagster.schemas.tables.market import FETCH_LOG, SOURCES
+from autonama_dagster.schemas.tables.market import FETCH_LOG
+from autonama_dagster.text.sources import distance
 from resources.postgres.connections import bulk
 from resources.postgres.diagnosis import explained
 from resources.postgres.watching import watched
@@ -363,7 +364,7 @@ class Warehouse:
         """The source of the day's candles that is farthest from the market; None without any."""
         arrow = self.query(f"SELECT DISTINCT source FROM {SCHEMA}.ohlcv_1d WHERE date = $1", (day,))
         found = arrow.column("source").to_pylist()
-        return max(found, key=SOURCES.index, default=None)
+        return max(found, key=distance, default=None)
 
 
 def _scalar(arrow: pa.Table) -> Any:

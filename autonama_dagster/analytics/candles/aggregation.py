@@ -1,6 +1,6 @@
 """Candles of a longer interval made from those of a shorter one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from autonama_dagster.analytics.candles.windows import is_jump
 
 
 def aggregate(
-    frame: pd.DataFrame, of: Interval, to: Interval, sources: Sequence[str]
+    frame: pd.DataFrame, of: Interval, to: Interval, sources: Collection[str]
 ) -> pd.DataFrame:
     """One candle for each step of `to` in which the frame has candles.
 
@@ -32,7 +32,7 @@ def aggregate(
     of, to
         Intervals of the frame and of the result; a step of `to` is a whole number of steps of `of`.
     sources
-        Sources from the market itself to made-up ones.
+        All sources, from the market itself to made-up ones.
 
     Returns
     -------

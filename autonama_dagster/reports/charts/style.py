@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autonama_dagster.reports.charts.names import fonts_for, printable
+from autonama_dagster.text.sources import SOURCES
 
 # Okabe and Ito's palette keeps BUY and SELL apart for every kind of colour blindness.
 BUY: Final = "#0072B2"
@@ -69,12 +70,6 @@ _RC: Final[dict[str, Any]] = {
     "ytick.major.size": 0,
     "legend.frameon": False,
     "legend.fontsize": 8,
-}
-_SOURCES: Final = {
-    "binance": "Source: Binance API",
-    "archive": "Source: Binance public archive",
-    "replay-recorded": "Source: replay of recorded candles",
-    "replay-estimated": "Source: replay of recorded candles, quote volume estimated",
 }
 
 _Floats = NDArray[np.float64]
@@ -225,7 +220,7 @@ def _mark_synthetic(page: Page) -> None:
 
 
 def _name_source(page: Page, source_label: str) -> None:
-    text = _SOURCES.get(source_label, f"Source: {printable(source_label)}")
+    text = f"Source: {SOURCES.get(source_label, printable(source_label))}"
     page.text(
         page.width - MARGIN, page.height - 16, text, ha="right", fontsize=7.5, color=INK,
         fontweight="bold",

@@ -16,9 +16,9 @@ from autonama_dagster.schemas.base import (
     instant,
     symbol_column,
 )
+from autonama_dagster.text.sources import SOURCES
 
 EXCLUSIONS = ("excluded", "no_candle", "zero_volume", "copied", "leveraged", "stable", "fiat")
-SOURCES = ("binance", "archive", "replay-recorded", "replay-estimated", "synthetic")
 
 
 class Universe(Provenance):

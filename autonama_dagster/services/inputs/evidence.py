@@ -20,9 +20,9 @@ from autonama_dagster.analytics.scan.quality.rules import (
     kept_out,
     missing_hours,
 )
-from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.services.inputs.parameters import quality_limits
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.sources import SOURCES
 from resources.warehouse.candle_faults import candle_faults, other_versions
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse

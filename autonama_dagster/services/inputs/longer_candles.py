@@ -8,7 +8,7 @@ import pandas as pd
 from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.candles.run_windows import known_rows
-from autonama_dagster.schemas.tables.market import SOURCES
+from autonama_dagster.text.sources import SOURCES
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 

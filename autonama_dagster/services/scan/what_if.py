@@ -33,7 +33,6 @@ from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import InputError
 from autonama_dagster.orchestration.planner import uncovered
 from autonama_dagster.reports.charts.days import CHART_DAYS
-from autonama_dagster.schemas.tables.market import SOURCES
 from autonama_dagster.services.inputs.evidence import evidence, read_evidence, with_copies
 from autonama_dagster.services.inputs.parameters import PARAMETERS, channel_params, quality_limits
 from autonama_dagster.services.scan.results import (
@@ -44,6 +43,7 @@ from autonama_dagster.services.scan.results import (
 )
 from autonama_dagster.services.scan.symbol_charts import charted, draw_symbol_charts
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.sources import SOURCES, distance
 from resources.exchange.base import Exchange
 from resources.exchange.feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
 from resources.warehouse.statements import Scope
@@ -178,7 +178,7 @@ def _candles(
     if stored:
         refuse_mixture(warehouse.any_source(), fetched.frame)
         sources |= {s for s in (warehouse.source_label(last),) if s}
-    source = max(sources, key=SOURCES.index, default="none")
+    source = max(sources, key=distance, default="none")
     return fetched, {**stored, **Candles.by_symbol(fetched.frame)}, source
 
 
@@ -278,7 +278,7 @@ def what_if_interval(
         signals=by_strength(signals),
         summary=plain_summary(summary),
         parameters=scan_parameters(settings, interval),
-        source=max(set(frame["source"]), key=SOURCES.index, default="none"),
+        source=max(set(frame["source"]), key=distance, default="none"),
         stored=False,
         failed=fetched.failed,
         refusal=fetched.refusal,

@@ -14,9 +14,9 @@ from autonama_dagster.errors import (
     SymbolFetchError,
 )
 from autonama_dagster.text.pair_names import pair_name
+from autonama_dagster.text.sources import SOURCES, distance
 from resources.exchange.base import (
     INTERVALS,
-    SOURCES,
     Klines,
     KlinesRequest,
     Origin,
@@ -25,7 +25,6 @@ from resources.exchange.base import (
     check_rows,
     clock_time,
     closed_rows,
-    farthest_source,
     json_field,
     to_ms,
     warn_left_out,
@@ -219,7 +218,7 @@ class BinanceExchange:
             request.start,
             request.end,
             closed_rows(rows, request, now),
-            farthest_source(origin.source for origin in origins),
+            max((origin.source for origin in origins), key=distance),
             now,
             origins=tuple(origins),
         )

@@ -8,7 +8,7 @@ from interval_support import assert_fits, complete, frame_of, recorded
 from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.hashing import combine
 from autonama_dagster.analytics.candles.intervals import INTERVALS
-from autonama_dagster.schemas.tables.market import SOURCES
+from autonama_dagster.text.sources import SOURCES
 
 HOUR, FOUR, DAY, WEEK = (INTERVALS[name] for name in ("1h", "4h", "1d", "1w"))
 CLOSES = [10.0, 12.0, 9.0, 11.0, 20.0, 21.0, 19.0, 22.0]

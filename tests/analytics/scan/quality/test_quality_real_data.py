@@ -13,7 +13,7 @@ from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS
 from autonama_dagster.analytics.candles.windows import windows
 from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
 from autonama_dagster.analytics.scan.quality.rules import QualityLimits, kept_out, missing_hours
-from autonama_dagster.schemas.tables.market import SOURCES
+from autonama_dagster.text.sources import SOURCES
 
 LOOKBACK = 720
 FIRST, LAST = "2021-01-01", "2023-12-29"  # of the list of core symbols
