@@ -100,7 +100,7 @@ def fill(context: dg.OpExecutionContext) -> None:
         request,
         resources.settings,
         instance=context.instance,
-        warehouse=resources.warehouse.warehouse,
+        warehouse=resources.warehouse,
         progress=resources.progress or LogProgress(context.log),
         run_id=context.run_id,
     ).run()
