@@ -40,6 +40,7 @@ _BANNED_UNTIL: Final = re.compile(r"banned until ([0-9]{13})")
 _MINUTE: Final = timedelta(minutes=1)
 _LONGEST_QUOTE: Final = 160
 _SETTING: Final = "AUTONAMA_EXCHANGE_URL"
+_SYMBOL_FAULTS: Final = ("-1121:", "-1100:")  # no such symbol; characters that no symbol has
 _HINTS: Final[dict[int, str]] = {
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "put the proxy's login into its URL",
     HTTPStatus.FORBIDDEN: "this address is blocked: wait, or set AUTONAMA_EXCHANGE_URL",
@@ -198,7 +199,10 @@ class BinanceClient:
                 f"{answer}, a redirect, which is not followed: set {_SETTING} to the final address"
             )
         if status == HTTPStatus.BAD_REQUEST:
-            raise SymbolFetchError(f"{answer}: check the symbol")
+            if said.startswith(_SYMBOL_FAULTS):
+                raise SymbolFetchError(f"{answer}: check the symbol")
+            # The exchange's own words say what is wrong; who has none is no such exchange.
+            raise SymbolFetchError(answer if said else f"{answer}: check {_SETTING}")
         raise ExchangeError(f"{answer}: {_HINTS.get(status, f'check {_SETTING}')}")
 
     def _ban(self, response: requests.Response, said: str) -> NoReturn:

@@ -355,4 +355,7 @@ def _in_words(entry: object, error: Exception) -> str:
 def _rows(body: object) -> list[RawKline]:
     if not isinstance(body, list):
         raise TypeError(f"expected a list of candles, got {type(body).__name__}")
+    for row in body:
+        if not isinstance(row, list):
+            raise TypeError(f"expected a list of a candle's fields, got {type(row).__name__}")
     return [raw_kline(row) for row in body]

@@ -364,6 +364,28 @@ def test_more_than_half_in_outages_ends_the_batch(server, connect, reply):
     assert sum(isinstance(answer, SymbolFetchError) for answer in answers.values()) == 4
 
 
+@pytest.mark.parametrize(
+    ("body", "end"),
+    [
+        ({"code": -1121, "msg": "Invalid symbol."}, "(-1121: Invalid symbol.): check the symbol"),
+        ({"code": -1003, "msg": "Too much weight."}, "(-1003: Too much weight.)"),
+        (b"<html>", "HTTP 400: check AUTONAMA_EXCHANGE_URL"),
+    ],
+)
+def test_only_a_refused_symbol_is_to_be_checked(server, connect, reply, body, end):
+    server.always("BTCUSDT", reply(400, body))
+    with pytest.raises(SymbolFetchError) as error:
+        connect().klines("BTCUSDT", "1d", END - DAY, END)
+    assert str(error.value).endswith(end)
+
+
+@pytest.mark.parametrize("row", [{str(n): "1" for n in range(12)}, 7, None, "123456789012"])
+def test_a_row_that_is_no_list_is_named(server, connect, reply, row):
+    server.always("BTCUSDT", reply(200, [row]))
+    with pytest.raises(SymbolFetchError, match=f"a candle's fields, got {type(row).__name__}"):
+        connect().klines("BTCUSDT", "1d", END - DAY, END)
+
+
 def test_an_invalid_symbol_is_not_asked_for_again(server, connect, reply):
     server.add_days("ETHUSDT", "2023-12-31", 3)
     server.always("BTCUSDT", reply(400, {"code": -1121, "msg": "Invalid symbol."}))
