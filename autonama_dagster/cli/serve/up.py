@@ -5,26 +5,24 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from types import FrameType
 
 import click
-import psutil
 import requests
 
+from autonama_dagster.cli.serve.supervisor import WATCH, Child, StopSignals, supervise
 from autonama_dagster.cli.shared.bind import check_host
 from autonama_dagster.cli.shared.notices import notice
-from autonama_dagster.errors import AutonamaError, InputError
+from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings, env_name, load_settings
 from resources.http.session import HttpSession, Limits
 from resources.instance.home import dagster_home
 from resources.instance.locks import ServiceLock
-from resources.instance.waiting import told_to, wait_until
+from resources.instance.waiting import told_to
 from resources.postgres.database import dagster_database_url, embedded_server
 from resources.postgres.migrate import ready_url
 
@@ -34,15 +32,7 @@ Examples:
   autonama up --port 3001 --metrics-port 9465
   autonama up --no-automation      the UI only, without scheduled scans
 """
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Seconds for runs and servers to end by themselves, then at SIGTERM; what is left is killed. All
-# ends within 30 seconds: supervisors of services wait no longer.
-PATIENCE = 18.0
-LAST_PATIENCE = 4.0
-WATCH = 0.5
 LONGEST_ANSWER = 64 << 10  # bytes of the web server that is asked whether it is there
-RESTARTS = 5  # within RESTART_WINDOW seconds
-RESTART_WINDOW = 600.0
 
 
 @click.command(epilog=EXAMPLES)
@@ -80,43 +70,42 @@ def serve(
     """Serve metrics and pictures from here and Dagster from its processes, until a signal comes."""
     from autonama_dagster.web.server import start_web_server  # noqa: PLC0415
 
-    web = start_web_server(settings, host, metrics_port)
     url = address(host, port)
     say = partial(notice, settings.log_format)
-    say(f"metrics: {web.metrics_url}", url=web.metrics_url)
-    say("starting Dagster; the UI will be ready in a moment")
     links = {"ui_url": url, "pictures_url": address(host, metrics_port)}
     environment = {
         **{env_name(f): v for f, v in links.items() if f not in settings.model_fields_set},
         "AUTONAMA_AUTOMATION": str(automation).lower(),
     }
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    children = [
+        Child(
+            "Dagster",
+            partial(start_dagster, settings, host, port, environment),
+            is_needed=True,
+            stop_signal=signal.SIGINT,
+            is_ready=partial(answers, host, port),
+            on_ready=partial(say, f"Dagster UI: {url}  (Ctrl-C stops it)", url=url),
+            family="Dagster and its runs",
+        ),
+    ]
     keep_server = server_keeper(settings, say)
 
     def keep() -> None:
         keep_server()
         lock.keep()
 
-    def announce() -> None:
-        say(f"Dagster UI: {url}  (Ctrl-C stops it)", url=url)
-
     def tell(whom: str | None) -> None:
         if whom is not None:
             say(f"waiting for {whom}", whom=whom)
 
-    try:
-        with told_to(tell):
-            watch(
-                lambda: start_dagster(settings, host, port, environment),
-                keep,
-                partial(answers, host, port),
-                announce,
-                say,
-            )
-    finally:
-        web.close()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with (
+        StopSignals() as signals,
+        closing(start_web_server(settings, host, metrics_port)) as web,
+        told_to(tell),
+    ):
+        say(f"metrics: {web.metrics_url}", url=web.metrics_url)
+        say("starting Dagster; the UI will be ready in a moment")
+        supervise(children, signals, keep=keep, say=say)
 
 
 def address(host: str, port: int) -> str:
@@ -142,9 +131,6 @@ def start_dagster(
 ) -> subprocess.Popen[bytes]:
     """Start `dagster dev` in a session of its own: signals reach it through us alone."""
     workspace = Path(__file__).resolve().parents[3] / "workspace.yaml"
-    # A shell starts background jobs with SIGINT ignored. Children inherit that, not handlers.
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
     return subprocess.Popen(
         [
             sys.executable, "-m", "autonama_dagster.cli.serve.dagster_dev", str(os.getpid()),
@@ -174,101 +160,6 @@ def server_keeper(settings: Settings, say: Callable[..., None]) -> Callable[[], 
             say("the embedded database stopped; restarting it", level="warning")
 
     return keep
-
-
-def watch(
-    start: Callable[[], subprocess.Popen[bytes]],
-    keep: Callable[[], None],
-    is_up: Callable[[], bool],
-    announce: Callable[[], None],
-    say: Callable[..., None],
-) -> None:
-    """Keep Dagster and its database running until a signal asks to stop, then stop Dagster.
-
-    Raises
-    ------
-    AutonamaError
-        Dagster ended by itself again and again, or the database cannot be started.
-    """
-    asked: list[int] = []
-    is_watching = False
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
-        if is_watching and len(asked) == 1:  # also in the middle of a long start of the database
-            raise KeyboardInterrupt
-
-    ends: list[float] = []
-    while not asked:
-        dagster = start()
-        for number in STOP_SIGNALS:
-            signal.signal(number, ask)
-        is_announced = False
-        try:
-            is_watching = True
-            while not asked and dagster.poll() is None:
-                time.sleep(WATCH)
-                keep()
-                if not is_announced and is_up():
-                    is_announced = True
-                    announce()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            is_watching = False
-            code = dagster.poll()
-            stop(dagster)
-        if asked:
-            break
-        ends = [t for t in ends if time.monotonic() - t < RESTART_WINDOW] + [time.monotonic()]
-        if len(ends) > RESTARTS:
-            raise AutonamaError(
-                f"Dagster stopped {len(ends)} times, last with code {code}: see its output "
-                "above, fix the cause and start it again"
-            )
-        text = f"Dagster stopped with code {code}; restarting it"
-        say(text, level="warning", code=code)
-    say("stopped")
-
-
-def stop(dagster: subprocess.Popen[bytes]) -> None:
-    """Interrupt Dagster and its children, wait, and end what is left."""
-    patience = 0.0  # where Dagster itself was killed, nobody has told the others to end
-    if dagster.poll() is None:
-        dagster.send_signal(signal.SIGINT)
-        patience = PATIENCE
-
-    def has_ended() -> bool:
-        dagster.poll()
-        return not _family(dagster.pid)
-
-    def whom() -> str:
-        return f"Dagster and its runs, which end ({len(_family(dagster.pid))} processes)"
-
-    wait_until(has_ended, whom, patience=patience)
-    for process in _family(dagster.pid):
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    wait_until(has_ended, whom, patience=LAST_PATIENCE)
-    for process in _family(dagster.pid):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    dagster.wait()
-
-
-def _family(leader: int) -> list[psutil.Process]:
-    """Dagster and all it started that lives, but for the embedded server, which outlives us.
-
-    They are one process group, so they are found when Dagster itself was killed.
-    """
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if os.getpgid(process.pid) != leader or process.name().startswith("postgres"):
-                continue
-            if process.status() != psutil.STATUS_ZOMBIE:  # which nobody reaps, in some containers
-                found.append(process)
-    return found
 
 
 def check_port(host: str, port: int, option: str) -> None:
