@@ -7,6 +7,7 @@ from typing import Any, Final
 import dagster as dg
 
 from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from autonama_dagster.orchestration.automation.status import status_of
 from autonama_dagster.orchestration.execution import innermost
 from autonama_dagster.settings import Settings
 from resources.notify.redaction import without_secrets
@@ -23,14 +24,13 @@ def failed_run_alert(settings: Settings) -> dg.SensorDefinition:
     A webhook that does not answer is logged and the run is not reported again: an alert must not
     hold up the ones after it.
     """
-    is_on = settings.automation and settings.alert_webhook is not None
 
     @dg.run_failure_sensor(
         name=NAME,
         description="Posts every failed run to AUTONAMA_ALERT_WEBHOOK.",
         minimum_interval_seconds=30,
-        default_status=(
-            dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED
+        default_status=status_of(
+            settings, dg.DefaultSensorStatus, has_work=settings.alert_webhook is not None
         ),
     )
     def failed_run(context: dg.RunFailureSensorContext) -> None:
@@ -38,22 +38,31 @@ def failed_run_alert(settings: Settings) -> dg.SensorDefinition:
             context.log.warning("AUTONAMA_ALERT_WEBHOOK is not set: no alert is sent")
             return
         try:
-            post(settings.alert_webhook.get_secret_value(), message(context, settings))
+            what = without_secrets(_error(context), settings)
+            said = message(context.dagster_run, what, _ended(context))
+            post(settings.alert_webhook.get_secret_value(), said)
         except NotificationError as error:
             context.log.warning("no alert sent for run %s: %s", context.dagster_run.run_id, error)
 
     return failed_run
 
 
-def message(context: dg.RunFailureSensorContext, settings: Settings) -> dict[str, Any]:
+def message(run: dg.DagsterRun, error: str, ended: datetime) -> dict[str, Any]:
     """What is posted of a failed run.
 
     `text` is one line for people, as chats show it. The rest are its parts: run_id, job,
-    partitions, error (one line, at most 500 characters, without secrets), time (ISO 8601, UTC).
+    partitions, error (one line, at most 500 characters), time (ISO 8601, UTC).
+
+    Parameters
+    ----------
+    run
+        The run.
+    error
+        What ended it, without secrets.
+    ended
+        When it ended.
     """
-    run = context.dagster_run
-    partitions = _partitions(run.tags)
-    error = _shortened(without_secrets(_error(context), settings))
+    partitions, error = _partitions(run.tags), _shortened(error)
     of = f" of {partitions}" if partitions else ""
     return {
         "text": f"Autonama: {run.job_name}{of} failed: {error} (run {run.run_id})",
@@ -61,7 +70,7 @@ def message(context: dg.RunFailureSensorContext, settings: Settings) -> dict[str
         "job": run.job_name,
         "partitions": partitions,
         "error": error,
-        "time": _ended(context).isoformat(),
+        "time": ended.isoformat(),
     }
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 import dagster as dg
 
+from autonama_dagster.orchestration.automation.status import status_of
 from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.settings import Settings
 from resources.postgres.database import dagster_database_url
@@ -38,13 +39,11 @@ def retention_job() -> None:
 
 def retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
     """Daily, after the scan; on by itself where runs start by themselves and a retention is set."""
-    runs = settings.automation and is_on(settings)
-    status = dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED
     return dg.ScheduleDefinition(
         name=SCHEDULE,
         job=retention_job,
         tags=origin_tags("schedule"),
         cron_schedule="30 3 * * *",
         execution_timezone="UTC",
-        default_status=status,
+        default_status=status_of(settings, dg.DefaultScheduleStatus, has_work=is_on(settings)),
     )

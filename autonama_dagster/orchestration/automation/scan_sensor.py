@@ -7,12 +7,13 @@ from typing import Any
 
 import dagster as dg
 
+from autonama_dagster.days import DAY, days_of, due_day
 from autonama_dagster.errors import ExchangeError
+from autonama_dagster.orchestration.automation.status import status_of
 from autonama_dagster.orchestration.planner import State, Step, next_steps
 from autonama_dagster.orchestration.requests import (
     Attempts,
     Decision,
-    due_day,
     phase,
     read_attempts,
     read_in_flight,
@@ -20,7 +21,7 @@ from autonama_dagster.orchestration.requests import (
     wanted,
     work_of_step,
 )
-from autonama_dagster.orchestration.state import days_of, read_states
+from autonama_dagster.orchestration.state import read_states
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
 from resources.warehouse.warehouse import Warehouse
@@ -39,11 +40,7 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
         name="scan_sensor",
         jobs=jobs,
         minimum_interval_seconds=SECONDS,
-        default_status=(
-            dg.DefaultSensorStatus.RUNNING
-            if settings.automation
-            else dg.DefaultSensorStatus.STOPPED
-        ),
+        default_status=status_of(settings, dg.DefaultSensorStatus),
         description=(
             "Starts the runs that recent days still need: new members' candles, the symbols' rows, "
             f"the summary. Catches up on missed days, oldest first, {DAYS_AT_ONCE} at a time. The "
@@ -60,38 +57,48 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
         except ExchangeError as error:
             return dg.SkipReason(f"cannot get the exchange's time: {error}")
         last = due_day(now - AFTER_SCHEDULE)
-        first = _first_day(context.cursor, settings, warehouse, last)
-        requests: list[dg.RunRequest] = []
-        notes: list[str] = []
-        unsettled: date | None = None
-        for day, decision in _decisions(context.instance, settings, warehouse, first, last):
-            requests += [run_request(step, day, decision.attempt) for step in decision.steps]
-            if decision.is_settled:
-                notes.append(f"giving up on {day} after its last attempt")
-            else:
-                unsettled = unsettled or day
-        cursor = (unsettled or last + timedelta(days=1)).isoformat()
-        reason = "; ".join([*notes, f"nothing to run now; first unfinished day: {cursor}"])
-        return dg.SensorResult(
-            run_requests=requests,
-            skip_reason=None if requests else dg.SkipReason(reason),
-            cursor=cursor,
+        scanned = None if context.cursor else warehouse.latest_day("analysis_summary")
+        first = first_day(context.cursor, scanned, last, settings.start_date)
+        return decide_tick(
+            list(_decisions(context.instance, settings, warehouse, first, last)), last
         )
 
     return tick
 
 
-def _first_day(cursor: str | None, settings: Settings, warehouse: Warehouse, last: date) -> date:
-    """The first day that may be open: the cursor, or the day after the last one scanned.
+def decide_tick(decisions: Sequence[tuple[date, Decision]], last: date) -> dg.SensorResult:
+    """What a tick asks for, and where the next begins: at the first day that is not settled.
+
+    Parameters
+    ----------
+    decisions
+        What to do for the open days, in their order.
+    last
+        The latest day that is due.
+    """
+    requests = [
+        run_request(step, day, decision.attempt)
+        for day, decision in decisions
+        for step in decision.steps
+    ]
+    unsettled = [day for day, decision in decisions if not decision.is_settled]
+    cursor = (unsettled[0] if unsettled else last + DAY).isoformat()
+    notes = [f"giving up on {day} after its last attempt" for day, d in decisions if d.is_settled]
+    reason = "; ".join([*notes, f"nothing to run now; first unfinished day: {cursor}"])
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else dg.SkipReason(reason),
+        cursor=cursor,
+    )
+
+
+def first_day(cursor: str | None, scanned: date | None, last: date, start_date: date) -> date:
+    """The first day that may be open: the cursor, or else the last one scanned.
 
     Where nothing was ever scanned it is the latest day: a new project fills no past by itself.
     """
-    if cursor:
-        first = date.fromisoformat(cursor)
-    else:
-        scanned = warehouse.latest_day("analysis_summary")
-        first = last if scanned is None else min(scanned, last)
-    return max(first, settings.start_date)
+    first = date.fromisoformat(cursor) if cursor else min(scanned or last, last)
+    return max(first, start_date)
 
 
 def _decisions(
