@@ -4,7 +4,6 @@ They read a week of rows that are there already, so that they are cheap in every
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import pairwise
 
 import dagster as dg
@@ -12,6 +11,7 @@ import dagster as dg
 from assets.checks.tables import LISTED, check_result
 from autonama_dagster.analytics.scan.quality.quality import churn_pct, coverage_pct
 from autonama_dagster.analytics.scan.quality.rules import RULES
+from autonama_dagster.days import DAY
 from autonama_dagster.settings import Settings
 from resources.warehouse.candle_faults import recent_coverage, recent_findings, recent_members
 from resources.warehouse.warehouse import Warehouse
@@ -72,7 +72,7 @@ def churn_check() -> dg.AssetChecksDefinition:
         churn = {
             day: churn_pct(members[before], members[day])
             for before, day in pairwise(members)
-            if day - before == timedelta(days=1)
+            if day - before == DAY
         }
         limit = settings.quality_churn_pct
         bad = [f"{day}: {pct:.1f} %" for day, pct in churn.items() if pct > limit]

@@ -9,11 +9,11 @@ from typing import Any
 
 import dagster as dg
 
+from autonama_dagster.days import last_closed_day
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
-from resources.exchange.feed import last_closed_day
 from resources.warehouse.frames import split
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse

@@ -10,7 +10,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.stage import EXCHANGE_POOL, run_scope, stage
-from autonama_dagster.days import parse_day
+from autonama_dagster.days import DAY, parse_day
 from autonama_dagster.schemas.tables.market import OHLCV_1D
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
@@ -40,7 +40,7 @@ def ohlcv_1d_history(
     default = settings.start_date - timedelta(days=settings.lookback - 1)
     first = parse_day(config.first_date, "first_date") if config.first_date else default
     symbols = run_scope(context).symbols or ()
-    last = settings.start_date - timedelta(days=1)
+    last = settings.start_date - DAY
     asked = Scope(tuple(symbols), first, last)
     return replace(_batch(warehouse, fetch_daily(exchange, symbols, first, last)), asked=asked)
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 import dagster as dg
-import numpy as np
 import pandas as pd
 
 from assets.partitions import register
 from assets.stage import EXCHANGE_POOL, run_scope, stage, with_provenance
 from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.windows import day_range
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
 from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.schemas.tables.market import UNIVERSE
@@ -99,7 +99,7 @@ def universe(
     frame = rank(
         symbols,
         Candles.by_symbol(fetched.frame),
-        np.arange(np.datetime64(scope.first), np.datetime64(scope.last) + 1).astype(np.int64),
+        day_range(scope.first, scope.last),
         universe_size=settings.universe_size,
         is_complete=exchange.knows_delisted,
         always=settings.symbols,

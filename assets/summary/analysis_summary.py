@@ -17,10 +17,11 @@ from autonama_dagster.analytics.scan.correlation import summary as summarise_pai
 from autonama_dagster.analytics.scan.input_hashes import summary_hash
 from autonama_dagster.analytics.scan.summary import analysis_summary as build
 from autonama_dagster.analytics.scan.summary import members
-from autonama_dagster.reports.charts.days import CHART_DAYS, SCAN_PICTURE
+from autonama_dagster.days import CHART_DAYS
 from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY
 from autonama_dagster.services.inputs.chances import expected_counts
 from autonama_dagster.services.scan.symbol_charts import (
+    SCAN_PICTURE,
     charted,
     draw_symbol_charts,
     links,

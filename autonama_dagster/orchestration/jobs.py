@@ -3,22 +3,22 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import dagster as dg
 
 from assets.partitions import RANGE_END_TAG, RANGE_START_TAG, key_of
 from assets.stages import STAGES
+from autonama_dagster.days import DAY, midnight
 from autonama_dagster.orchestration.execution import execute, one_process
 from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.schemas.base import Partitions
-from resources.days import midnight
 from resources.exchange.memo import MemoExchange
 from resources.io_manager import ROWS_METADATA
 
-DAY = timedelta(days=1)
+if TYPE_CHECKING:
+    from datetime import date
 
 # Job, the partitioning its assets share, and its assets in pipeline order.
 JOBS: dict[str, tuple[Partitions | None, tuple[str, ...]]] = {

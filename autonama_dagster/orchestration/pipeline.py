@@ -5,7 +5,6 @@ the backfill, is added in `autonama_dagster.definitions`.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -15,6 +14,7 @@ from assets.checks.quality import churn_check, coverage_check, ledger_checks
 from assets.checks.tables import budget_check, continuity_check, freshness_check, schema_check
 from assets.partitions import build_partitions
 from assets.stages import STAGES
+from autonama_dagster.days import DAY
 from autonama_dagster.orchestration.execution import one_process
 from autonama_dagster.orchestration.jobs import build_jobs
 from autonama_dagster.settings import Settings
@@ -37,7 +37,7 @@ def build_pipeline(settings: Settings, **resources: Any) -> dg.Definitions:
         Replacements by resource key, e.g. `exchange=...`, `warehouse=...`.
     """
     partitions = build_partitions(settings.start_date)
-    before_start = (settings.start_date - timedelta(days=1)).isoformat()
+    before_start = (settings.start_date - DAY).isoformat()
     warehouse = resources.pop("warehouse", None) or Warehouse(lambda: ready_url(settings))
     assets = [
         s.build(partitions, last_day=before_start if s.partitions == "symbol" else None)

@@ -10,7 +10,8 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import Any
 
-DAY = timedelta(days=1)
+from autonama_dagster.days import DAY, stretches, uncovered
+
 CANDLES_ONLY = ("ohlcv_1d",)
 RANKED_AT_ONCE = 180  # days of one run of `universe`: its candles of all candidates are in memory
 ROWS_AT_ONCE = 2400  # symbols x days of one run of the analytic stages
@@ -206,30 +207,6 @@ def neighbours(registered: Sequence[str], chosen: Collection[str]) -> Iterator[t
     for is_chosen, group in groupby(registered, key=lambda symbol: symbol in chosen):
         if is_chosen:
             yield tuple(group)
-
-
-def stretches(days: Sequence[date]) -> Iterator[tuple[date, date]]:
-    """First and last of neighbouring days, in ascending order."""
-    for _, group in groupby(enumerate(sorted(days)), key=lambda pair: pair[1] - pair[0] * DAY):
-        run = [day for _, day in group]
-        yield run[0], run[-1]
-
-
-def uncovered(
-    ranges: Sequence[tuple[date, date]], first: date, last: date
-) -> tuple[date, date] | None:
-    """The smallest range that holds every day of first..last that no range covers."""
-    missing_first = missing_last = None
-    cursor = first
-    for begin, end in sorted(ranges):
-        if begin > cursor and cursor <= last:
-            missing_first = missing_first or cursor
-            missing_last = min(begin - DAY, last)
-        cursor = max(cursor, end + DAY)
-    if cursor <= last:
-        missing_first = missing_first or cursor
-        missing_last = last
-    return (missing_first, missing_last) if missing_first and missing_last else None
 
 
 def _is_open(state: State, symbol: str, window: date, day: date) -> bool:

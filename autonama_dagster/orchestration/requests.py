@@ -15,7 +15,6 @@ from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, rec
 from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.orchestration.jobs import JOBS, range_tags, run_config
 from autonama_dagster.orchestration.planner import Step
-from resources.days import DUE
 
 DAY_TAG = "autonama/day"
 LATEST = "latest"  # instead of a backfill's last day
@@ -76,11 +75,6 @@ class Decision:
     steps: tuple[Step, ...] = ()
     attempt: int = 1
     is_settled: bool = False
-
-
-def due_day(now: datetime) -> date:
-    """The latest day whose candles the exchange has published."""
-    return (now - timedelta(days=1, hours=DUE.hour, minutes=DUE.minute)).date()
 
 
 def phase(step: Step) -> str:

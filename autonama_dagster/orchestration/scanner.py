@@ -7,12 +7,12 @@ from typing import Any
 
 import dagster as dg
 
+from autonama_dagster.days import CHART_DAYS
 from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.orchestration.jobs import StepRun, announce, run_step
 from autonama_dagster.orchestration.pipeline import build_pipeline
 from autonama_dagster.orchestration.planner import State, Step, next_steps
 from autonama_dagster.orchestration.state import read_state
-from autonama_dagster.reports.charts.days import CHART_DAYS
 from autonama_dagster.settings import Settings
 from resources.exchange.memo import MemoExchange
 from resources.instance.locks import end_lost_runs

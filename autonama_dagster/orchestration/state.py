@@ -1,11 +1,12 @@
 """What the tables hold, as the planner wants to know it."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 
 from assets.partitions import register
+from autonama_dagster.days import days_of
 from autonama_dagster.orchestration.planner import State
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
@@ -41,11 +42,6 @@ def read_states(
         )
         for day in days_of(first, last)
     }
-
-
-def days_of(first: date, last: date) -> list[date]:
-    """Every day from `first` to `last`, both included."""
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def _in_order(members: dict[date, list[str]]) -> Iterator[str]:

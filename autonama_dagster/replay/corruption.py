@@ -4,12 +4,12 @@ import gzip
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time
 from functools import cache
 from http import HTTPStatus
 from random import Random
 from typing import Any
 
+from autonama_dagster.days import midnight
 from autonama_dagster.replay.faults import Fault
 from autonama_dagster.replay.market.candles import DAY_MS, STEP_MS
 from autonama_dagster.replay.protocols.binance_spot import Reply, error_reply, to_json
@@ -120,7 +120,7 @@ def _shuffle(rows: Rows, fault: Fault, _step_ms: int, _now_ms: int) -> Rows:
 def _day_start_ms(fault: Fault) -> int | None:
     if fault.date is None:
         return None
-    return int(datetime.combine(fault.date, time(), UTC).timestamp() * 1000)
+    return int(midnight(fault.date).timestamp() * 1000)
 
 
 def _drop_days(rows: Rows, fault: Fault, _step_ms: int, _now_ms: int) -> Rows:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
+from autonama_dagster.days import DAY, midnight
 from autonama_dagster.errors import BadAnswerError, ExchangeError, SymbolFetchError
 from autonama_dagster.text.sources import distance
-from resources.days import midnight
 from resources.exchange.archive.archive import ArchiveExchange
 from resources.exchange.archive.files import monthly_file, next_month
 from resources.exchange.base import (
@@ -29,7 +29,6 @@ WHOLE_MONTHS: Final = 2
 """Closed months that a request must hold whole for files to be read: shorter ones of daily candles
 are a single call, e.g. each of a ranking's 31 days."""
 
-_DAY: Final = timedelta(days=1)
 _MS: Final = timedelta(milliseconds=1)
 _QUOTE: Final = "USDT"
 
@@ -187,7 +186,7 @@ def _closed_months(request: KlinesRequest, now: datetime) -> list[KlinesRequest]
 
     Nor are there any where candles do not divide the day: those reach across the end of a month.
     """
-    if _DAY % INTERVALS[request.interval]:
+    if DAY % INTERVALS[request.interval]:
         return []
     begin, this_month = request.start.astimezone(UTC), now.date().replace(day=1)
     month = begin.date().replace(day=1)

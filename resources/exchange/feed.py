@@ -9,13 +9,12 @@ import pandas as pd
 
 from autonama_dagster.analytics.candles.candles import parse
 from autonama_dagster.analytics.candles.intervals import INTERVALS, Interval
+from autonama_dagster.days import DAY, last_closed_day, midnight
 from autonama_dagster.errors import InputError, SymbolFetchError
-from resources.days import midnight
 from resources.exchange.base import Exchange, Klines, KlinesRequest, from_ms
 from resources.warehouse.frames import empty_rejected
 
 Progress = Callable[[int, int], None]
-DAY = timedelta(days=1)
 PATIENCE = timedelta(hours=2)
 """How long after a day's close a candle may still be published; absent then, it never comes."""
 
@@ -47,11 +46,6 @@ class Fetched:
         """What the exchange said of the first symbol that failed; empty where none did."""
         said = self.log.loc[self.log["symbol"].isin(self.failed), "message"]
         return str(said.iloc[0]) if len(said) else ""
-
-
-def last_closed_day(now: datetime) -> date:
-    """The latest UTC day that has closed at `now`."""
-    return now.date() - DAY
 
 
 def fetch_daily(

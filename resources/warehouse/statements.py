@@ -12,16 +12,15 @@ import pandas as pd
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
+from autonama_dagster.days import DAY, midnight
 from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.tables.market import QUARANTINE
 from autonama_dagster.schemas.tables.revisions import REVISIONS
-from resources.days import midnight
 from resources.warehouse.frames import split, to_arrow
 from resources.warehouse.read_back import check_none, check_scope, check_staged
 
 STAGE = "autonama_stage"
-DAY = timedelta(days=1)
 LONGEST = timedelta(weeks=1)  # of the intervals
 ABOUT_CANDLES = {"open_time", "source", "fetched_at", "run_id"}  # nothing that they say
 

@@ -16,7 +16,6 @@ from autonama_dagster.orchestration.planner import (
     ranking_steps,
     rectangles,
     summary_steps,
-    uncovered,
 )
 
 START = date(2023, 1, 1)
@@ -131,38 +130,6 @@ def test_a_window_that_begins_after_the_start_date_needs_no_history():
     steps = next_steps(day, state, start_date=START, lookback=720)
     assert [s.job for s in steps] == ["symbols_job", "symbols_job", "summary_job"]
     assert steps[0].first == day - timedelta(days=719)
-
-
-@pytest.mark.parametrize(
-    ("ranges", "expected"),
-    [
-        ([], (1, 10)),
-        ([(1, 10)], None),
-        ([(0, 20)], None),
-        ([(1, 4)], (5, 10)),
-        ([(5, 10)], (1, 4)),
-        ([(1, 3), (6, 10)], (4, 5)),
-        ([(1, 3), (2, 9)], (10, 10)),
-        ([(3, 4), (7, 7)], (1, 10)),
-        ([(20, 30)], (1, 10)),
-    ],
-)
-def test_uncovered(ranges, expected):
-    def day(n):
-        return date(2024, 1, 1) + timedelta(days=n)
-
-    found = uncovered([(day(a), day(b)) for a, b in ranges], day(1), day(10))
-    assert found == (None if expected is None else (day(expected[0]), day(expected[1])))
-
-
-@given(st.lists(st.tuples(st.integers(-5, 40), st.integers(0, 15)), max_size=6))
-def test_uncovered_is_the_hull_of_the_days_no_range_covers(raw):
-    base = date(2024, 1, 1)
-    ranges = [(base + timedelta(days=a), base + timedelta(days=a + n)) for a, n in raw]
-    days = [base + timedelta(days=n) for n in range(30)]
-    missing = [d for d in days if not any(a <= d <= b for a, b in ranges)]
-    expected = (missing[0], missing[-1]) if missing else None
-    assert uncovered(ranges, days[0], days[-1]) == expected
 
 
 def on(*numbers):

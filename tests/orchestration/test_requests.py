@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
-from autonama_dagster.orchestration.backfill.job import run_config as backfill_config
+from autonama_dagster.orchestration.backfill.request import run_config as backfill_config
 from autonama_dagster.orchestration.jobs import JOBS, range_tags
 from autonama_dagster.orchestration.planner import CANDLES_ONLY, Step
 from autonama_dagster.orchestration.requests import (
@@ -15,7 +15,6 @@ from autonama_dagster.orchestration.requests import (
     Attempts,
     Decision,
     Work,
-    due_day,
     phase,
     run_request,
     wanted,
@@ -214,11 +213,3 @@ def test_a_run_is_asked_for_with_its_range_its_assets_and_a_key_of_its_own():
     keys += [run_request(step, DAY, 1).run_key for step in (RANK, HISTORY, OTHER_HISTORY, SYMBOLS)]
     assert len(set(keys)) == len(keys)
     assert keys[0] == run_request(CANDLES, DAY, 1).run_key
-
-
-@pytest.mark.parametrize(
-    ("now", "expected"),
-    [("2024-03-11T00:04:59", BEFORE), ("2024-03-11T00:05:00", DAY), ("2024-03-11T23:59:59", DAY)],
-)
-def test_a_day_is_due_five_minutes_after_its_end(now, expected):
-    assert due_day(datetime.fromisoformat(now).replace(tzinfo=UTC)) == expected

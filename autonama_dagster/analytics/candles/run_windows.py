@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles, day_numbers
 from autonama_dagster.analytics.candles.hashing import window_hashes
-from autonama_dagster.analytics.candles.windows import Windows, windows
+from autonama_dagster.analytics.candles.windows import Windows, day_range, windows
 
 Answered = Mapping[str, Sequence[tuple[date, date]]]
 
@@ -53,7 +53,7 @@ def windows_of(
         Ranges of days the exchange has answered, by symbol. Days whose window reaches beyond them
         count as days without a candle and have an empty window. None: everything is answered.
     """
-    days = np.arange(np.datetime64(first), np.datetime64(last) + 1).astype(np.int64)
+    days = day_range(first, last)
     run = windows_at(found, symbols, days, lookback)
     if answered is None:
         return run

@@ -51,6 +51,11 @@ def day_number(day: date) -> int:
     return int(np.datetime64(day, "D").astype(np.int64))
 
 
+def day_range(first: date, last: date) -> NDArray[np.int64]:
+    """Every day from `first` to `last`, both included, counted in the same way."""
+    return np.arange(day_number(first), day_number(last) + 1)
+
+
 def breaks(candles: Candles) -> NDArray[np.int64]:
     """Positions of the first candle after each break, ascending.
 

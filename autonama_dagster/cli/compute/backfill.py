@@ -105,8 +105,8 @@ def run_backfill(
     load_ahead()
     with started_ahead(settings), loading():
         from autonama_dagster.definitions import build_defs  # noqa: PLC0415
-        from autonama_dagster.orchestration.backfill.job import (  # noqa: PLC0415
-            filled_by,
+        from autonama_dagster.orchestration.backfill.job import filled_by  # noqa: PLC0415
+        from autonama_dagster.orchestration.backfill.request import (  # noqa: PLC0415
             read_request,
             run_config,
         )

@@ -13,7 +13,6 @@ from autonama_dagster.cli.shared.render import SYNTHETIC_NOTE, print_result
 from autonama_dagster.cli.shared.screen import screen
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from autonama_dagster.reports.charts.days import SCAN_PICTURE
 from autonama_dagster.services.scan.results import export
 from autonama_dagster.settings import load_settings, project_dir
 from autonama_dagster.system.private_files import private_folder, write_private
@@ -65,6 +64,8 @@ def demo(seed: int) -> None:
 
 def _pictures(charts: tuple[Path, ...]) -> list[tuple[str, str]]:
     """Where the picture of the day is, and the charts of its symbols."""
+    from autonama_dagster.services.scan.symbol_charts import SCAN_PICTURE  # noqa: PLC0415
+
     of_day = [path for path in charts if path.name == SCAN_PICTURE]
     lines = [("picture", str(path)) for path in of_day]
     if charts:

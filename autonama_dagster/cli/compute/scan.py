@@ -15,12 +15,11 @@ from autonama_dagster.cli.shared.progress import StepProgress
 from autonama_dagster.cli.shared.render import print_result
 from autonama_dagster.cli.shared.screen import Screen, screen
 from autonama_dagster.cli.shared.symbols import chosen_symbols
-from autonama_dagster.days import parse_day
+from autonama_dagster.days import last_closed_day, parse_day
 from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.services.scan.results import ScanResult, export, results_folder, stored_result
 from autonama_dagster.settings import CORE_MOVERS, Settings, load_settings, user_path
 from resources.exchange.base import Exchange
-from resources.exchange.feed import last_closed_day
 from resources.exchange.memo import MemoExchange
 
 EXAMPLES = """\b

@@ -14,6 +14,7 @@ import dagster as dg
 
 from assets.partitions import SYMBOL_DIMENSION, register
 from autonama_dagster.orchestration import planner
+from autonama_dagster.orchestration.backfill.request import Request
 from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.orchestration.jobs import (
     ANALYTIC,
@@ -33,39 +34,6 @@ from resources.instance.locks import end_lost_runs
 from resources.processes import cores
 from resources.warehouse import ledger
 from resources.warehouse.warehouse import Warehouse
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to fill.
-
-    Attributes
-    ----------
-    first, last
-        Days, both included.
-    symbols
-        Empty: every symbol that is registered, the members of these days among them.
-    assets
-        Empty: all daily assets; the summaries only where no symbols are chosen, because they are
-        about all members.
-    days_per_run
-        Days of one run; None: as many as fit the memory.
-    again
-        Make what is stored and current too.
-    """
-
-    first: date
-    last: date
-    symbols: tuple[str, ...] = ()
-    assets: tuple[str, ...] = ()
-    days_per_run: int | None = None
-    again: bool = False
-
-    def chosen(self, among: Sequence[str]) -> tuple[str, ...]:
-        """Those of the assets that are asked for."""
-        if self.assets:
-            return tuple(a for a in among if a in self.assets)
-        return () if self.symbols and among == SUMMARY else tuple(among)
 
 
 class Progress(Protocol):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.window_facts import WindowFacts
+from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.reports.charts.confirmations import draw_confirmations
 from autonama_dagster.reports.charts.explain_panels import (
@@ -81,8 +82,8 @@ class Origin:
 
 def shown_days(window: WindowFacts, date: dt.date) -> NDArray[np.int64]:
     """Days an explain chart shows: the window's first to `date`, 30 at least; since 1970-01-01."""
-    last = _day(date)
-    first = last if window.first is None else _day(window.first)
+    last = day_number(date)
+    first = last if window.first is None else day_number(window.first)
     return np.arange(min(first, last - FEWEST_DAYS + 1), last + 1)
 
 
@@ -154,7 +155,7 @@ def explain_chart(
             f"quality of {symbol} has {len(quality)} values: pass one for each of the "
             f"{len(days)} days shown"
         )
-    since = int(days[-1]) + 1 if window.first is None else _day(window.first)
+    since = int(days[-1]) + 1 if window.first is None else day_number(window.first)
     shown = _columns(candles, since, int(days[-1]))
     own_names = ("close", "fitted_price", "upper_band", "lower_band", "z_score")
     own = aligned(own_channel, days, since, own_names)
@@ -182,10 +183,6 @@ def explain_chart(
     return render(
         _WIDTH, _HEIGHT, draw, source_label, dpi=_DPI, exact=QUALITY_COLOURS, names=[symbol]
     )
-
-
-def _day(date: dt.date) -> int:
-    return (date - dt.date(1970, 1, 1)).days
 
 
 def _columns(candles: Candles | None, since: int, last: int) -> dict[str, _Floats]:

@@ -1,6 +1,5 @@
 """Panels of the explain chart that share its days: the window's marks, z-scores and quality."""
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,6 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.window_facts import WindowFacts
+from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.reports.charts.style import (
     BUY,
     INK,
@@ -53,7 +53,7 @@ def draw_window(
     """Mark the window's start, gaps and breaks, and the day, on the price panel and others."""
     first, last = int(candle_days[0]), int(days[-1])
     missing = days[(days >= first) & ~np.isin(days, candle_days)]
-    starts = np.array([_day(b.date) for b in window.breaks], dtype=np.int64)
+    starts = np.array([day_number(b.date) for b in window.breaks], dtype=np.int64)
     for panel in panels:
         low, high = panel.get_ylim()
         _draw_cells(panel, missing, low, high, PALE, zorder=0.5)
@@ -197,7 +197,3 @@ def _draw_cells(
         zorder=zorder,
     )  # fmt: skip
     axes.add_collection(cells, autolim=False)
-
-
-def _day(date: dt.date) -> int:
-    return (date - dt.date(1970, 1, 1)).days

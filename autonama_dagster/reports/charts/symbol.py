@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.windows import windows
 from autonama_dagster.analytics.scan.signals import OVERBOUGHT_RSI, OVERSOLD_RSI
-from autonama_dagster.reports.charts.days import CHART_DAYS
+from autonama_dagster.days import CHART_DAYS
 from autonama_dagster.reports.charts.names import printable, short_names
 from autonama_dagster.reports.charts.price_panel import Scale, draw_price, draw_reason
 from autonama_dagster.reports.charts.style import (

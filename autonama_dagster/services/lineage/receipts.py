@@ -23,10 +23,12 @@ from autonama_dagster.analytics.candles.run_windows import (
     windows_of,
 )
 from autonama_dagster.analytics.candles.window_facts import WindowFacts, window_facts
+from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.input_hashes import signal_hashes
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
 from autonama_dagster.analytics.scan.universe import input_hashes as candidate_hashes
+from autonama_dagster.days import DAY
 from autonama_dagster.errors import InputError
 from autonama_dagster.services.inputs.evidence import judged
 from autonama_dagster.services.inputs.parameters import versions
@@ -170,7 +172,7 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
             "regression_bands", Scope((symbol,), day - lookback, day), ("date", "input_hash")
         )
         suspects = _suspects(stored, each.hashes(), day)
-    given = origins(warehouse, symbol, facts.first or day + timedelta(days=1), day)
+    given = origins(warehouse, symbol, facts.first or day + DAY, day)
     return Receipt(
         symbol=symbol,
         day=day,
@@ -229,7 +231,7 @@ def _candidate_hash(
     candles: Mapping[str, Candles], answered: Answered, symbol: str, day: date
 ) -> str | None:
     """Hash of the symbol's universe row; None where its candles are not all stored."""
-    days = np.array([np.datetime64(day)]).astype(np.int64)
+    days = np.array([day_number(day)])
     if symbol not in candles or not known_days(answered.get(symbol, ()), days, WINDOW_DAYS + 1)[0]:
         return None
     return candidate_hashes(candles[symbol], days)[0]

@@ -6,7 +6,7 @@ made with other parameters or by other code are not compared: a backfill makes t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,12 @@ import pandas as pd
 from autonama_dagster.analytics.candles.candles import day_numbers
 from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.candles.run_windows import answered_candles, known_days
-from autonama_dagster.analytics.candles.windows import day_number
+from autonama_dagster.analytics.candles.windows import day_number, day_range
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.analytics.scan.input_hashes import signal_hashes, summary_hash
 from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
+from autonama_dagster.days import DAY
 from autonama_dagster.services.inputs.evidence import judged
 from autonama_dagster.services.inputs.longer_candles import candles_made
 from autonama_dagster.services.inputs.parameters import versions
@@ -30,7 +31,6 @@ from resources.warehouse.revisions import Change
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
-DAY = timedelta(days=1)
 OF_SYMBOLS = (
     *("data_quality", "indicators", "regression_bands", "signals", "asset_analytics", "alerts"),
 )
@@ -161,7 +161,7 @@ class Comparison:
         stored = self._stored("universe", scope)
         stored = stored[stored["symbol"].isin(self._symbols)]
         answered = self._warehouse.fetched_ranges("1d", self._symbols)
-        days = _numbers(scope)
+        days = day_range(_begin(scope), _end(scope))
         known = {
             s: set(days[known_days(answered.get(s, ()), days, WINDOW_DAYS + 1)].tolist())
             for s in self._symbols
@@ -183,7 +183,9 @@ class Comparison:
         """symbol, date, window, quality, has_candle and input_hash of every symbol and day."""
         run = read_windows(self._warehouse, scope, self._settings.lookback)
         quality = judged(self._warehouse, self._settings, scope, run)
-        days = pd.to_datetime(_numbers(scope), unit="D").astype("datetime64[s]")
+        days = pd.to_datetime(day_range(_begin(scope), _end(scope)), unit="D").astype(
+            "datetime64[s]"
+        )
         frame = pd.DataFrame(
             {
                 "symbol": np.repeat(self._symbols, len(days)),
@@ -341,19 +343,18 @@ def _is_empty(scope: Scope) -> bool:
     return not scope.symbols or scope.first is None or scope.first > _end(scope)
 
 
+def _begin(scope: Scope) -> date:
+    assert scope.first is not None  # noqa: S101
+    return scope.first
+
+
 def _end(scope: Scope) -> date:
     assert scope.last is not None  # noqa: S101
     return scope.last
 
 
-def _numbers(scope: Scope) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The scope's days as the analytics count them."""
-    return np.arange(np.datetime64(scope.first), np.datetime64(scope.last) + 1).astype(np.int64)
-
-
 def _parts(scope: Scope) -> Iterator[tuple[date, date]]:
-    begin = scope.first
-    assert begin is not None  # noqa: S101
+    begin = _begin(scope)
     while begin <= _end(scope):
         yield begin, min(begin + (DAYS_AT_ONCE - 1) * DAY, _end(scope))
         begin += DAYS_AT_ONCE * DAY

@@ -15,10 +15,9 @@ from typing import Final
 import psycopg
 from psycopg import Connection
 
+from autonama_dagster.days import DAY, DUE, last_closed_day, stretches
 from autonama_dagster.errors import AutonamaError
-from autonama_dagster.orchestration.planner import stretches
 from autonama_dagster.settings import Settings, project_dir
-from resources.days import DUE
 from resources.exchange.pulse import NoPulseError, feel_pulse
 from resources.instance.facts import FAILED, RECENT, DagsterFacts, read_dagster
 from resources.postgres.database import embedded_server
@@ -28,7 +27,6 @@ from resources.postgres.roles.readers import Databases, Row, find_databases, rea
 from resources.postgres.schema_check import faults
 from resources.warehouse.table_facts import TableFacts, read_tables
 
-DAY: Final = timedelta(days=1)
 GRACE: Final = timedelta(
     hours=1
 )  # after midnight, in which the day before may still be in the making
@@ -48,12 +46,12 @@ class Clock:
     @property
     def latest_closed(self) -> date:
         """The latest UTC day that has closed."""
-        return self.now.date() - DAY
+        return last_closed_day(self.now)
 
     @property
     def expected(self) -> date:
         """The latest day that should be complete: closed, its hour of grace over."""
-        return (self.now - GRACE).date() - DAY
+        return last_closed_day(self.now - GRACE)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from autonama_dagster.days import DAY, midnight
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.services.monitoring.health import (
-    DAY,
     Clock,
     dagster_facts,
     disk_problems,
@@ -190,7 +190,7 @@ def _scan(tables: TableFacts, clock: Clock, wall: datetime) -> Samples:
     yield "unanswered_symbols", (), len(tables.unanswered)
     yield "quarantined_candles", (), tables.quarantined
     if tables.latest_summary is not None and tables.computed_at is not None:
-        closed_at = datetime.combine(tables.latest_summary + DAY, datetime.min.time(), UTC)
+        closed_at = midnight(tables.latest_summary + DAY)
         yield "scan_age_seconds", (), (clock.now - closed_at).total_seconds()
         yield "scan_computed_age_seconds", (), (wall - tables.computed_at).total_seconds()
         yield "days_behind", (), max((clock.expected - tables.latest_summary).days, 0)

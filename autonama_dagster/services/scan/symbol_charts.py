@@ -10,10 +10,12 @@ from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.run_windows import Answered, RunWindows, windows_of
 from autonama_dagster.analytics.scan.channel import channel_curve, fit_channels
 from autonama_dagster.analytics.scan.indicators.indicators import compute
-from autonama_dagster.reports.charts.days import CHART_DAYS, SCAN_PICTURE
+from autonama_dagster.days import CHART_DAYS
 from autonama_dagster.services.inputs.parameters import channel_params
 from autonama_dagster.settings import CORE_MOVERS, Settings
 from autonama_dagster.text.escaping import file_name, markdown, markdown_code
+
+SCAN_PICTURE = "scan.png"  # the picture of a scan, beside the charts of its symbols
 
 
 def charted(signals: pd.DataFrame) -> list[str]:

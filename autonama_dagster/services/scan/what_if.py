@@ -29,10 +29,8 @@ from autonama_dagster.analytics.scan.quality.rules import copies
 from autonama_dagster.analytics.scan.signals import decide
 from autonama_dagster.analytics.scan.summary import analysis_summary
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, are_members, rank
-from autonama_dagster.days import FIRST_DAY
+from autonama_dagster.days import CHART_DAYS, FIRST_DAY, uncovered
 from autonama_dagster.errors import InputError
-from autonama_dagster.orchestration.planner import uncovered
-from autonama_dagster.reports.charts.days import CHART_DAYS
 from autonama_dagster.services.inputs.evidence import evidence, read_evidence, with_copies
 from autonama_dagster.services.inputs.parameters import PARAMETERS, channel_params, quality_limits
 from autonama_dagster.services.scan.results import (
@@ -149,7 +147,7 @@ def _ranked(
     known = exchange.symbols()
     names = [s.symbol for s in known]
     fetched = fetch_daily(exchange, names, day - timedelta(days=WINDOW_DAYS), day)
-    days = np.array([np.datetime64(day)]).astype(np.int64)
+    days = np.array([day_number(day)])
     ranked = rank(
         known,
         Candles.by_symbol(fetched.frame),

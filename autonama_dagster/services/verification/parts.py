@@ -11,7 +11,6 @@ from datetime import date
 from functools import partial
 
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.orchestration.planner import SYMBOLS_AT_ONCE
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
 from autonama_dagster.services.verification.verify import (
@@ -25,6 +24,7 @@ from resources.processes import cores, end_with_parent, process_context
 from resources.warehouse.warehouse import Warehouse
 
 FEWEST_ROWS, MOST_ROWS = 600, 6000  # symbols x days; each symbol reads a window for all its days
+SYMBOLS_AT_ONCE = 100
 DAYS_AT_ONCE = 10  # of the tables by date: 49,500 pairs of 100 members
 DAYS_OF_A_SAMPLE = 20  # symbol-days of a sample for each day whose tables by date are verified
 FEW = 3  # parts that are not worth the start of processes

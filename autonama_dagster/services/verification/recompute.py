@@ -6,7 +6,7 @@ made-up ones after the last among them. A row that knows nothing of the future i
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,13 @@ from autonama_dagster.analytics.scan.summary import (
     members,
 )
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, measure, ranked_again
+from autonama_dagster.days import DAY, days_of
 from autonama_dagster.services.inputs.evidence import read_evidence
 from autonama_dagster.services.inputs.parameters import channel_params, quality_limits
 from autonama_dagster.settings import Settings
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
-DAY = timedelta(days=1)
 OF_SYMBOLS = (
     "data_quality", "indicators", "regression_bands", "signals", "asset_analytics", "alerts",
 )  # fmt: skip
@@ -125,7 +125,7 @@ def cut_tables(
     inputs: Inputs, symbols: Sequence[str], first: date, last: date, settings: Settings
 ) -> Frames:
     """Rows of `OF_SYMBOLS`, day by day from what was there on the day and nothing else."""
-    days = [first + n * DAY for n in range((last - first).days + 1)]
+    days = days_of(first, last)
     made = [
         tables_of_symbols(*_at_day(inputs, symbols, day, settings.lookback), settings)
         for day in days

@@ -16,13 +16,13 @@ from typing import Final, NamedTuple, Protocol
 from xml.etree import ElementTree as ET
 
 from autonama_dagster.analytics.candles.candles import RawKline, raw_kline
+from autonama_dagster.days import DAY, days_of, midnight
 from autonama_dagster.errors import (
     BadAnswerError,
     ExchangeError,
     InputError,
     OutageError,
 )
-from resources.days import midnight
 from resources.exchange.base import (
     INTERVALS,
     KlinesRequest,
@@ -41,7 +41,6 @@ _LISTINGS: Final = {
     "data.binance.vision": "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 }
 
-_DAY: Final = timedelta(days=1)
 _SETTING: Final = "AUTONAMA_ARCHIVE_LOCATION"
 
 # A month of minutes, the largest file, has some 6 MB unpacked.
@@ -284,8 +283,8 @@ def candle_files(request: KlinesRequest, now: datetime) -> Iterator[MonthFiles]:
     month = first.replace(day=1)
     while month <= last:
         following = next_month(month)
-        from_day, to_day = max(first, month), min(last, following - _DAY)
-        days = [from_day + n * _DAY for n in range((to_day - from_day).days + 1)]
+        from_day, to_day = max(first, month), min(last, following - DAY)
+        days = days_of(from_day, to_day)
         monthly = monthly_file(request.symbol, request.interval, month)
         yield MonthFiles(
             monthly if month < current else None,
@@ -301,10 +300,10 @@ def missing_days(rows: Sequence[RawKline], days: Iterable[date], interval: str) 
     Of candles longer than a day: all days, if there is no row at all.
     """
     step = INTERVALS[interval]
-    if _DAY % step:
+    if DAY % step:
         return [] if rows else [*days]
     opens = {row.open_time for row in rows}
-    steps = [n * step for n in range(_DAY // step)]
+    steps = [n * step for n in range(DAY // step)]
     return [day for day in days if any(to_ms(midnight(day) + at) not in opens for at in steps)]
 
 
@@ -321,7 +320,7 @@ def _named(name: str, symbol: str) -> tuple[str, date, date]:
     """Interval, first day, and day after the last, that a file's name says."""
     interval, _, period = name.removeprefix(f"{symbol}-").removesuffix(".zip").partition("-")
     first = date.fromisoformat(period if period.count("-") > 1 else f"{period}-01")
-    return interval, first, first + _DAY if period.count("-") > 1 else next_month(first)
+    return interval, first, first + DAY if period.count("-") > 1 else next_month(first)
 
 
 def next_month(month: date) -> date:

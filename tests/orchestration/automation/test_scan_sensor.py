@@ -10,7 +10,7 @@ from scan_support import DAY, START, at, opened_daemon, said
 
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration import requests
-from autonama_dagster.orchestration.backfill.job import run_config as backfill_config
+from autonama_dagster.orchestration.backfill.request import run_config as backfill_config
 from autonama_dagster.orchestration.planner import CANDLES_ONLY
 from autonama_dagster.settings import Settings
 

@@ -13,7 +13,8 @@ from scan_support import DAY, SETTINGS, START, at
 
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration.backfill import backfill as module
-from autonama_dagster.orchestration.backfill.backfill import Backfill, Request
+from autonama_dagster.orchestration.backfill.backfill import Backfill
+from autonama_dagster.orchestration.backfill.request import Request
 from autonama_dagster.orchestration.jobs import ANALYTIC, DAILY, SUMMARY, run_step
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.build import build_exchange

@@ -11,8 +11,8 @@ from scan_support import DAY, START, at
 
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.errors import InputError
-from autonama_dagster.orchestration.backfill.backfill import Request
-from autonama_dagster.orchestration.backfill.job import LogProgress, read_request, run_config
+from autonama_dagster.orchestration.backfill.job import LogProgress
+from autonama_dagster.orchestration.backfill.request import Request, read_request, run_config
 from autonama_dagster.orchestration.jobs import Started, StepRun
 from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.replay.server import ReplayServer

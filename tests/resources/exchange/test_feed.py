@@ -7,7 +7,7 @@ from autonama_dagster.analytics.candles.candles import raw_kline
 from autonama_dagster.errors import InputError, SymbolFetchError
 from autonama_dagster.schemas.registry import table
 from resources.exchange.base import Klines
-from resources.exchange.feed import fetch_daily, last_closed_day, refuse_mixture
+from resources.exchange.feed import fetch_daily, refuse_mixture
 
 DAY_MS = 86_400_000
 FIRST = date(2024, 1, 1)
@@ -76,10 +76,6 @@ def test_a_range_that_lies_in_the_future_asks_nothing():
     assert fetched.frame.empty
     assert fetched.log.empty
     assert set(fetched.frame.columns) >= {"symbol", "date", "close", "source", "fetched_at"}
-
-
-def test_the_last_closed_day_is_yesterday():
-    assert last_closed_day(datetime(2024, 1, 4, 0, 0, 1, tzinfo=UTC)) == date(2024, 1, 3)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from autonama_dagster.days import DUE
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.orchestration.automation.daily_universe import daily_universe
 from autonama_dagster.services.monitoring.health import (
@@ -21,7 +22,6 @@ from autonama_dagster.services.monitoring.health import (
     read_clock,
 )
 from autonama_dagster.settings import load_settings
-from resources.days import DUE
 from resources.instance.facts import DagsterFacts, Run
 from resources.postgres.roles.readers import find_databases, reading
 from resources.warehouse.table_facts import TableFacts

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from autonama_dagster.reports.charts.days import SCAN_PICTURE
 from autonama_dagster.services.scan import symbol_charts
-from autonama_dagster.services.scan.symbol_charts import draw_symbol_charts, links, write_picture
+from autonama_dagster.services.scan.symbol_charts import (
+    SCAN_PICTURE,
+    draw_symbol_charts,
+    links,
+    write_picture,
+)
 
 DAY = date(2024, 3, 10)
 
