@@ -15,17 +15,17 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from assets.partitions import PartitionSet, rectangle
+from assets.partitions import PartitionSet
 from autonama_dagster.analytics.candles.hashing import code_version
 from autonama_dagster.schemas.base import Partitions, Table
 from autonama_dagster.schemas.ddl import sql_type
+from autonama_dagster.schemas.partitions import rectangle
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA
 from resources.warehouse.statements import Scope
 
 OWNERS = ("team:autonama",)
-GROUPS = ("market", "analysis", "decision", "summary")
 EXCHANGE_POOL = "exchange"  # of the stages that call the exchange: one of them at a time
 
 

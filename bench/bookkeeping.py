@@ -20,7 +20,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 
-from assets.partitions import RANGE_END_TAG, RANGE_START_TAG
+from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
 from bench.report import report
 from resources.dagster_storage import BATCH_SIZE, BATCH_SIZE_VARIABLE
 from resources.postgres.server.embedded import EmbeddedPostgres

@@ -19,8 +19,9 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles.candles import Candles, raw_kline, row_hash
+from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
+from autonama_dagster.analytics.candles.klines import raw_kline, row_hash
 from autonama_dagster.analytics.candles.windows import windows
 from bench.report import report
 from resources.postgres.migrate import migrate

@@ -25,9 +25,9 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from assets.partitions import key_of
 from autonama_dagster.analytics.scan.indicators.indicators import INDICATORS
 from autonama_dagster.schemas.base import SCHEMA
+from autonama_dagster.schemas.partitions import key_of
 from autonama_dagster.schemas.tables.analysis import INDICATORS_TABLE
 from bench.report import report
 from resources.io_manager import WarehouseIOManager

@@ -4,9 +4,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from sqlalchemy.dialects import postgresql
 
 from autonama_dagster.configuration.files import PLACES
-from autonama_dagster.schemas.ddl import data_dictionary
+from autonama_dagster.schemas.base import SCHEMA
+from autonama_dagster.schemas.ddl import sql_type
+from autonama_dagster.schemas.registry import TABLES, VIEWS
 from autonama_dagster.settings import Settings, env_names
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
@@ -14,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs"
 _SETTINGS_HEAD = """\
 # Settings
 
-Generated from `autonama_dagster/settings.py` by `make docs`. `autonama settings` prints the values in use.
+Generated from `autonama_dagster/configuration/` by `make docs`. `autonama settings` prints the values in use.
 
 The environment wins over `.env` in the project folder, and that over the file named by `AUTONAMA_SETTINGS_FILE`.
 A value that is out of range ends the command with one line and exit code 2.
@@ -41,6 +44,29 @@ def settings_page() -> str:
     ]
     places = [_row(f"`{name}`", default, text) for name, default, text in PLACES]
     return _SETTINGS_HEAD + "".join(rows) + _PLACES_HEAD + "".join(places)
+
+
+def data_dictionary() -> str:
+    """Markdown of `docs/data-dictionary.md`: every table and view, every column."""
+    lines = [
+        "# Data dictionary",
+        "",
+        f"Tables and views of schema `{SCHEMA}`, generated from the pandera models by `make docs`.",
+    ]
+    for t in TABLES.values():
+        key = f"Key: {', '.join(f'`{k}`' for k in t.key)}." if t.key else "No key."
+        by = {"date_symbol": "date x symbol", None: "none"}.get(t.partitions, t.partitions)
+        lines += ["", f"## `{t.name}`", "", f"{t.description} {key} Partitions: {by}.", ""]
+        lines += ["| column | type | NULL | meaning |", "|---|---|---|---|"]
+        for name in t.columns:
+            col = t.schema.columns[name]
+            kind = sql_type(t, name).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+            null = "yes" if col.nullable else "no"
+            text = str(col.description).replace("|", "\\|")
+            lines.append(f"| `{name}` | {kind.lower()} | {null} | {text} |")
+    for name, (text, _) in VIEWS.items():
+        lines += ["", f"## `{name}` (view)", "", text]
+    return "\n".join(lines) + "\n"
 
 
 def pages() -> dict[str, str]:

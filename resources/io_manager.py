@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from assets.partitions import rectangle
 from autonama_dagster.errors import SchemaError
+from autonama_dagster.schemas.partitions import rectangle
 from autonama_dagster.schemas.registry import table
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch, Warehouse, Written

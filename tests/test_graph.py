@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.stage import EXCHANGE_POOL, GROUPS
+from assets.stage import EXCHANGE_POOL
 from assets.stages import STAGES
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration.jobs import JOBS
@@ -21,6 +21,7 @@ from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "graph.json"
+GROUPS = {"market", "analysis", "decision", "summary"}
 UPDATE = ".venv/bin/python -m tests.test_graph --update"
 TABLE = "autonama/table"
 BOOKKEEPING = {

@@ -26,9 +26,6 @@ TOP_LEVEL = (
 )  # fmt: skip
 
 MAX_LINES = 400
-LONGER = {
-    "resources/postgres/server/embedded.py": "one state machine: make, find, start, stop a server",
-}
 
 # Imported by name only, from deploy/celery/dagster.yaml, where dagster-celery is installed.
 DEPLOYED = ROOT / "resources" / "celery_launcher.py"
@@ -163,7 +160,7 @@ def test_modules_stay_short():
         for p in modules(*CODE, "bench")
     }
     long = {name for name, lines in lengths.items() if lines >= MAX_LINES}
-    assert long <= set(LONGER), f"split it, or list it in {Path(__file__).name} with a reason"
+    assert long == set(), "split them by meaning"
 
 
 def test_inits_hold_no_code():

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from projects import project
 
-from assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
 
 FIRST, DAYS = date(2024, 3, 1), 10
 LAST = FIRST + timedelta(days=DAYS - 1)

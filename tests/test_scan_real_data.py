@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from projects import project
 
-from assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
+from resources.warehouse.candle_queries import source_label
 from resources.warehouse.statements import Scope
 
 DAY = date(2023, 12, 29)
@@ -158,7 +159,7 @@ def test_every_hash_can_be_followed_to_the_candles(scanned):
 def test_candles_say_whether_their_volume_was_recorded(scanned):
     sources = set(scanned.warehouse.read("ohlcv_1d", columns=("source",))["source"])
     assert sources <= {"replay-recorded", "replay-estimated"}
-    assert scanned.warehouse.source_label(DAY) == "replay-estimated"
+    assert source_label(scanned.warehouse, DAY) == "replay-estimated"
 
 
 def test_the_summary_tables_hold_json_of_the_day(scanned):

@@ -12,6 +12,7 @@ from support import NOW, bands
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.registry import INDEXES, TABLES, VIEWS
 from resources.postgres.urls import libpq_url
+from resources.warehouse.candle_queries import candle_gaps, fetched_ranges, last_candles
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch
 
@@ -213,9 +214,9 @@ def signals(warehouse):
 def test_a_hostile_symbol_is_a_value_to_the_warehouse(warehouse, symbol):
     scope = Scope((symbol,))
     assert warehouse.read("regression_bands", scope).empty
-    assert warehouse.fetched_ranges("1d", [symbol]) == {}
-    assert warehouse.last_candles([symbol]) == {}
-    assert warehouse.candle_gaps([symbol]).empty
+    assert fetched_ranges(warehouse, "1d", [symbol]) == {}
+    assert last_candles(warehouse, [symbol]) == {}
+    assert candle_gaps(warehouse, [symbol]).empty
     assert signals(warehouse) == "trading.signals"
     with pytest.raises(SchemaError, match="unknown"):
         warehouse.read(symbol)

@@ -16,6 +16,7 @@ from autonama_dagster.analytics.scan.chance import pair_chances
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, window_days
 from autonama_dagster.schemas.tables.analysis import CORRELATION_MATRIX
 from autonama_dagster.settings import Settings
+from resources.warehouse.candle_queries import fetched_ranges, source_label
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -43,7 +44,7 @@ def correlation_matrix(
         members["date"].min().date() - timedelta(days=RETURN_DAYS),
         members["date"].max().date(),
     )
-    answered = warehouse.fetched_ranges("1d", list(candles))
+    answered = fetched_ranges(warehouse, "1d", list(candles))
     reach = window_days(settings.lookback)
     frames = []
     for date, symbols in members.groupby("date")["symbol"]:
@@ -72,6 +73,6 @@ def _attach(
         of_latest,
         date=latest.date(),
         expected_high=None if drawn is None else float(drawn[:, 0].mean()),
-        source_label=warehouse.source_label(latest.date()),
+        source_label=source_label(warehouse, latest.date()),
     )
     attach_picture(context, "heatmap", picture, latest)

@@ -20,6 +20,7 @@ from autonama_dagster.services.verification.verify import (
     verify_symbols,
 )
 from autonama_dagster.settings import Settings
+from resources.warehouse.ledger import latest_day
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -93,7 +94,7 @@ def _check(
 
 def sampled_days(warehouse: Warehouse, name: str, start: date) -> list[date]:
     """The table's latest day and one before it, the same for the same latest day."""
-    latest = warehouse.latest_day(name)
+    latest = latest_day(warehouse, name)
     if latest is None:
         return []
     earlier = random.Random(str(latest)).randrange(max((latest - start).days, 1))  # noqa: S311

@@ -14,6 +14,7 @@ from autonama_dagster.analytics.scan.quality.rules import RULES
 from autonama_dagster.days import DAY
 from autonama_dagster.settings import Settings
 from resources.warehouse.candle_faults import recent_coverage, recent_findings, recent_members
+from resources.warehouse.ledger import latest_day
 from resources.warehouse.warehouse import Warehouse
 
 RECENT_DAYS = 7
@@ -36,7 +37,7 @@ def ledger_checks() -> dg.AssetChecksDefinition:
         ],
     )
     def check(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.AssetCheckResult]:
-        latest = warehouse.latest_day("data_quality")
+        latest = latest_day(warehouse, "data_quality")
         by_rule = dict(iter(recent_findings(warehouse, RECENT_DAYS).groupby("rule")))
         for rule in RULES:
             found = by_rule.get(rule)

@@ -14,7 +14,9 @@ from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
+from resources.warehouse.candle_queries import candle_gaps, last_candles
 from resources.warehouse.frames import split
+from resources.warehouse.ledger import estimated_rows, latest_day
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -32,7 +34,7 @@ def schema_check(asset: str, of: Table) -> dg.AssetChecksDefinition:
         description=f"Rows of the latest day in {of.name} match the table's schema.",
     )
     def check(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
-        latest = warehouse.latest_day(of.name)
+        latest = latest_day(warehouse, of.name)
         if latest is None:
             return check_result(passed=True, rows=0)
         frame = warehouse.read(of.name, Scope(first=latest, last=latest))
@@ -44,7 +46,7 @@ def schema_check(asset: str, of: Table) -> dg.AssetChecksDefinition:
             passed=not reasons,
             latest_day=str(latest),
             rows=len(frame),
-            table_rows_estimate=warehouse.estimated_rows(of.name),
+            table_rows_estimate=estimated_rows(warehouse, of.name),
             bad_rows=len(reasons),
             bad=reasons[:LISTED],
         )
@@ -70,7 +72,7 @@ def freshness_check() -> dg.AssetChecksDefinition:
     ) -> dg.AssetCheckResult:
         day = last_closed_day(exchange.server_time())
         registered = context.instance.get_dynamic_partitions("symbol")
-        last = warehouse.last_candles(registered)
+        last = last_candles(warehouse, registered)
         stale = sorted(s for s, seen in last.items() if day - RECENT < seen < day)
         return check_result(
             passed=not stale,
@@ -98,7 +100,7 @@ def continuity_check() -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         registered = context.instance.get_dynamic_partitions("symbol")
-        gaps = warehouse.candle_gaps(registered)
+        gaps = candle_gaps(warehouse, registered)
         unanswered = gaps[~gaps["is_answered"]]
         return check_result(
             passed=unanswered.empty,

@@ -15,6 +15,7 @@ from autonama_dagster.schemas.tables.market import OHLCV_1D
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
 from resources.exchange.feed import Fetched, fetch_daily, refuse_mixture
+from resources.warehouse.candle_queries import any_source
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch, Warehouse
 
@@ -59,5 +60,5 @@ def ohlcv_1d(
 
 
 def _batch(warehouse: Warehouse, fetched: Fetched) -> Batch:
-    refuse_mixture(warehouse.any_source(), fetched.frame)
+    refuse_mixture(any_source(warehouse), fetched.frame)
     return Batch(fetched.frame, fetched.rejected, fetched.log, fetched.failed)

@@ -16,6 +16,7 @@ from autonama_dagster.services.inputs.longer_candles import candles_made
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
 from resources.exchange.feed import fetch_candles, refuse_mixture
+from resources.warehouse.candle_queries import any_source
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch, Warehouse
 
@@ -86,7 +87,7 @@ def _fetched(
 ) -> Batch:
     scope, first, last = _chosen(context, settings)
     fetched = fetch_candles(exchange, scope.symbols or (), interval, first, last)
-    refuse_mixture(warehouse.any_source(), fetched.frame)
+    refuse_mixture(any_source(warehouse), fetched.frame)
     # A symbol that is not asked for keeps what it has, its quarantine too.
     return Batch(fetched.frame, fetched.rejected, fetched.log, fetched.failed, asked=scope)
 

@@ -14,10 +14,12 @@ from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
 from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.schemas.tables.market import UNIVERSE
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.labels import counted
 from resources.exchange.base import Exchange
 from resources.exchange.feed import Fetched, fetch_daily, refuse_mixture
+from resources.warehouse.candle_queries import RANKING, any_source, failed_fetches
 from resources.warehouse.statements import Scope
-from resources.warehouse.warehouse import RANKING, Batch, Warehouse
+from resources.warehouse.warehouse import Batch, Warehouse
 
 LISTED = 20
 BY_NAME = ("excluded", "leveraged", "stable", "fiat")
@@ -43,14 +45,15 @@ def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: da
     )
     why = "the exchange has no candles for that day; choose a later day"
     if fetched.failed:
-        why = f"{len(fetched.failed)} pairs could not be fetched; first error: {fetched.refusal}"
+        many = counted(len(fetched.failed), "pair")
+        why = f"{many} could not be fetched; first error: {fetched.refusal}"
     elif n_copied:
         why = (
-            f"{n_copied} pairs have identical candles, so the exchange answers for the wrong pair; "
-            "check AUTONAMA_EXCHANGE_URL"
+            f"{counted(n_copied, 'pair has', 'pairs have')} identical candles, so the exchange "
+            "answers for the wrong pair; check AUTONAMA_EXCHANGE_URL"
         )
     elif n_excluded:
-        why = f"AUTONAMA_EXCLUDE names the {n_excluded} pairs that traded; take one out"
+        why = f"AUTONAMA_EXCLUDE names the {counted(n_excluded, 'pair')} that traded; take one out"
     raise ExchangeError(f"no pair can be ranked on {missing[0]}: {why}")
 
 
@@ -95,7 +98,7 @@ def universe(
     _require_known(settings, names, warehouse)
     first = scope.first - timedelta(days=WINDOW_DAYS)
     fetched = fetch_daily(exchange, names, first, scope.last)
-    refuse_mixture(warehouse.any_source(), fetched.frame)
+    refuse_mixture(any_source(warehouse), fetched.frame)
     frame = rank(
         symbols,
         Candles.by_symbol(fetched.frame),
@@ -117,7 +120,7 @@ def universe(
         )
     # Candles seen for the ranking are not stored, so the log has only failures, and their end.
     before = {
-        s for day in (scope.first, scope.last) for s in warehouse.failed_fetches(day, RANKING)
+        s for day in (scope.first, scope.last) for s in failed_fetches(warehouse, day, RANKING)
     }
     log = fetched.log.assign(interval=pd.Series([RANKING] * len(fetched.log), dtype="str"))
     # A late candle of a pair that its name excludes changes no rank.

@@ -28,6 +28,7 @@ from autonama_dagster.services.scan.symbol_charts import (
     write_picture,
 )
 from autonama_dagster.settings import Settings
+from resources.warehouse.candle_queries import fetched_ranges, source_label
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -141,7 +142,7 @@ def _pictures(
     from autonama_dagster.reports.charts.scan import scan_summary  # noqa: PLC0415
 
     day = latest.date()
-    source = warehouse.source_label(day)
+    source = source_label(warehouse, day)
     picture = scan_summary(
         of_day, date=day, kstd=settings.kstd, expected=expected, source_label=source
     )
@@ -151,7 +152,7 @@ def _pictures(
         reach = day - timedelta(days=settings.lookback + CHART_DAYS)
         candles = warehouse.candles(chosen["symbol"].tolist(), reach, day)
         folder = settings.results_path / "charts"
-        answered = warehouse.fetched_ranges("1d", chosen["symbol"].tolist())
+        answered = fetched_ranges(warehouse, "1d", chosen["symbol"].tolist())
         on_chart = progress.charts if progress else lambda *_: None
         files = draw_symbol_charts(
             folder, day, chosen, candles, settings, source, answered, on_chart

@@ -16,9 +16,9 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
 from dagster._core.executor.in_process import InProcessExecutor
 
-from assets.partitions import SYMBOL_DIMENSION
 from autonama_dagster import errors
 from autonama_dagster.errors import AutonamaError
+from autonama_dagster.schemas.partitions import SYMBOL_DIMENSION
 from resources.instance.locks import OWN_PROCESS_TAGS, database_of, held, hold_to_the_end
 
 STARTED_BY_TAG = "autonama/started_by"

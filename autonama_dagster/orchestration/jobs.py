@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import dagster as dg
 
-from assets.partitions import RANGE_END_TAG, RANGE_START_TAG, key_of
 from assets.stages import STAGES
 from autonama_dagster.days import DAY, midnight
 from autonama_dagster.orchestration.execution import execute, one_process
 from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.schemas.base import Partitions
+from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG, key_of
 from resources.exchange.memo import MemoExchange
 from resources.io_manager import ROWS_METADATA
 

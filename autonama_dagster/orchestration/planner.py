@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from autonama_dagster.days import DAY, stretches, uncovered
+from autonama_dagster.text.labels import counted
 
 CANDLES_ONLY = ("ohlcv_1d",)
 RANKED_AT_ONCE = 180  # days of one run of `universe`: its candles of all candidates are in memory
@@ -58,7 +59,7 @@ class Step:
             what = "missing candles"
         elif self.assets:
             what = f"{self.assets[0]} to {self.assets[-1]}".removesuffix(f" to {self.assets[0]}")
-        who = f", {len(self.symbols)} symbols" if self.symbols else ""
+        who = f", {counted(len(self.symbols), 'symbol')}" if self.symbols else ""
         days = f"{self.first}" if self.first == self.last else f"{self.first} .. {self.last}"
         return f"{what}: {days}{who}"
 

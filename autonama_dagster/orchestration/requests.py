@@ -11,10 +11,15 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, rectangle
 from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.orchestration.jobs import JOBS, range_tags, run_config
 from autonama_dagster.orchestration.planner import Step
+from autonama_dagster.schemas.partitions import (
+    PARTITION_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    rectangle,
+)
 
 DAY_TAG = "autonama/day"
 LATEST = "latest"  # instead of a backfill's last day

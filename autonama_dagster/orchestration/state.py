@@ -11,6 +11,7 @@ from autonama_dagster.orchestration.planner import State
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from resources.warehouse import ledger
+from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.warehouse import Warehouse
 
 
@@ -28,7 +29,7 @@ def read_states(
     members = ledger.members(warehouse, first, last, versions("universe", settings))
     registered = tuple(register(instance, list(_in_order(members))))
     badly_ranked = ledger.badly_ranked_days(warehouse, first, last)
-    fetched = warehouse.fetched_ranges("1d", registered)
+    fetched = fetched_ranges(warehouse, "1d", registered)
     made = versions("signals", settings)
     decided = ledger.decided(warehouse, first, last, made)
     summarised = ledger.summarised_days(warehouse, first, last, made)

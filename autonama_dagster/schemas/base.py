@@ -131,6 +131,11 @@ class Table:
         return issubclass(self.model, Provenance)
 
     @property
+    def symbol_columns(self) -> tuple[str, ...]:
+        """Columns that name a pair of the exchange; empty: rows are not about pairs."""
+        return tuple(n for n in ("symbol", "symbol_a", "symbol_b") if n in self.columns)
+
+    @property
     def description(self) -> str:
         """First paragraph of the model's docstring."""
         return " ".join((self.model.__doc__ or "").split("\n\n")[0].split())

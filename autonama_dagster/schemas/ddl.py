@@ -1,4 +1,4 @@
-"""What is made from the registry: SQL types, DDL, comments, the data dictionary.
+"""What is made from the registry: SQL types, DDL, comments.
 
 Apart from it because of SQLAlchemy, whose import takes a quarter of a second that readers of the
 tables do not need.
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from autonama_dagster.schemas.base import SCHEMA, Table
-from autonama_dagster.schemas.registry import INDEXES, TABLES, VIEWS
+from autonama_dagster.schemas.registry import INDEXES, TABLES, VIEWS, index_name
 
 _DECLARED: dict[str, sa.types.TypeEngine[Any]] = {
     "text[]": postgresql.ARRAY(sa.Text()),
@@ -52,7 +52,7 @@ def metadata() -> sa.MetaData:
         ]
         built = sa.Table(t.name, meta, *columns)
         for names in INDEXES.get(t.name, ()):
-            sa.Index(f"ix_{t.name}_{'_'.join(names)}", *(built.c[n] for n in names))
+            sa.Index(index_name(t.name, names), *(built.c[n] for n in names))
     return meta
 
 
@@ -68,26 +68,3 @@ def comments() -> list[str]:
     found += [(f"VIEW {SCHEMA}.{name}", text) for name, (text, _) in VIEWS.items()]
     quoted = [(what, text.replace("'", "''")) for what, text in found]
     return [f"COMMENT ON {what} IS '{text}'" for what, text in quoted]
-
-
-def data_dictionary() -> str:
-    """Markdown of `docs/data-dictionary.md`: every table and view, every column."""
-    lines = [
-        "# Data dictionary",
-        "",
-        f"Tables and views of schema `{SCHEMA}`, generated from the pandera models by `make docs`.",
-    ]
-    for t in TABLES.values():
-        key = f"Key: {', '.join(f'`{k}`' for k in t.key)}." if t.key else "No key."
-        by = {"date_symbol": "date x symbol", None: "none"}.get(t.partitions, t.partitions)
-        lines += ["", f"## `{t.name}`", "", f"{t.description} {key} Partitions: {by}.", ""]
-        lines += ["| column | type | NULL | meaning |", "|---|---|---|---|"]
-        for name in t.columns:
-            col = t.schema.columns[name]
-            kind = sql_type(t, name).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
-            null = "yes" if col.nullable else "no"
-            text = str(col.description).replace("|", "\\|")
-            lines.append(f"| `{name}` | {kind.lower()} | {null} | {text} |")
-    for name, (text, _) in VIEWS.items():
-        lines += ["", f"## `{name}` (view)", "", text]
-    return "\n".join(lines) + "\n"

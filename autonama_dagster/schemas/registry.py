@@ -107,6 +107,11 @@ LEFT JOIN LATERAL (
 }
 
 
+def index_name(table: str, columns: tuple[str, ...]) -> str:
+    """Name of a secondary index."""
+    return f"ix_{table}_{'_'.join(columns)}"
+
+
 def table(name: str) -> Table:
     """Look up a table.
 

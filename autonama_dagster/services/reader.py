@@ -14,10 +14,9 @@ from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import load_settings
 from autonama_dagster.text.pair_names import parse_symbols
 from resources.postgres.roles.readers import find_databases
+from resources.warehouse.frames import of_symbols
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
-
-_PAIR = ("symbol_a", "symbol_b")
 
 
 def read(
@@ -71,8 +70,8 @@ def read(
     databases = find_databases(load_settings())
     with closing(Warehouse(lambda: databases.project, reads=True)) as warehouse:
         frame = warehouse.read(name, Scope(names, begin, end), chosen, as_of=moment)
-    if names is not None and "symbol" not in of.columns:
-        frame = frame[frame[list(_PAIR)].isin(names).any(axis=1)]
+    if names is not None and "symbol" not in of.columns:  # which the query has not looked at
+        frame = of_symbols(of, frame, names)
     for column in frame.columns:
         if of.sql_type(column) == "jsonb":
             frame[column] = [None if pd.isna(text) else json.loads(text) for text in frame[column]]
@@ -82,7 +81,7 @@ def read(
 def _symbols(of: Table, symbols: str | Iterable[str] | None) -> tuple[str, ...] | None:
     if symbols is None:
         return None
-    if not {"symbol", *_PAIR} & set(of.columns):
+    if not of.symbol_columns:
         raise InputError(f"symbols: table {of.name} has no symbols; remove the argument")
     try:
         return parse_symbols(symbols if isinstance(symbols, str) else ",".join(symbols))

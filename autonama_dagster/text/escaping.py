@@ -15,6 +15,8 @@ from typing import Any, Final
 
 _FORMULA: Final = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20']|[\t\r\n]")  # also full-width
 _PUNCTUATION: Final = re.compile(r"([!-/:-@\[-`{-~])")  # all of ASCII's, as CommonMark has it
+# What chats read as a mention or as a link under another name; each has its own escapes, if any.
+_FOR_CHATS: Final = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "\uff20"})
 _LOGIN: Final = re.compile(r"(?<=://)[^/\s@]*@")
 _LONGEST_FILE_NAME: Final = 200  # bytes; file systems take 255, and an ending follows
 
@@ -79,6 +81,15 @@ def markdown_code(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)
     return f"{fence} {line} {fence}" if longest else f"{fence}{line}{fence}"
+
+
+def chat_text(text: str) -> str:
+    """Text in a message to a chat, whichever it is: it mentions nobody, and a link is what it says.
+
+    `<`, `>` and `@` become characters that look like them: Slack has `<!channel>`, `<@U123>` and
+    `<url|text>`, Discord and Mattermost `@everyone`, Teams `<at>`. So does `](` of `[text](url)`.
+    """
+    return without_controls(text).translate(_FOR_CHATS).replace("](", "] (")
 
 
 def file_name(text: str) -> str:

@@ -39,3 +39,8 @@ def label(column: str) -> str:
     if found is not None:
         return found
     return (f"{column[:-4]} %" if column.endswith("_pct") else column).replace("_", " ")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things: 0 pairs, 1 pair, 1,234 pairs; `many` is the plural where it is no `s`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

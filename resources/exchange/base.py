@@ -8,9 +8,10 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from autonama_dagster.analytics.candles.candles import RawKline
+from autonama_dagster.analytics.candles.klines import RawKline
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import BadAnswerError, InputError, SymbolFetchError
+from autonama_dagster.text.labels import counted
 
 INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
     {
@@ -333,7 +334,7 @@ def check_rows(
         The answer is another question's.
     """
     if most is not None and len(rows) > most:
-        raise ValueError(f"{len(rows)} candles, at most {most} were requested")
+        raise ValueError(f"{counted(len(rows), 'candle')}, at most {most:,} were requested")
     step_ms = INTERVALS[interval] // _MS
     lengths = {row.close_time - row.open_time + 1 for row in rows}
     if of_others := lengths & _LENGTHS_MS - {step_ms}:

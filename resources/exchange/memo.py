@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from autonama_dagster.analytics.candles.candles import RawKline
+from autonama_dagster.analytics.candles.klines import RawKline
 from autonama_dagster.errors import OutageError, SymbolFetchError, UnusableAnswersError
 from resources.exchange.base import (
     INTERVALS,

@@ -112,6 +112,9 @@ class DagsterFacts:
         Checks whose latest evaluation failed, as `asset: check`.
     stalled
         Runs under way that nobody executes any more, or that have said nothing for an hour.
+    n_left_out, left_out
+        Pairs that the exchange listed for the latest ranking under names that are none: how many,
+        and what is wrong with the first.
     unreadable
         Why the database could not be read, which leaves all others empty; None: it could.
     """
@@ -126,6 +129,8 @@ class DagsterFacts:
     registered: tuple[str, ...] = ()
     failed_checks: tuple[str, ...] = ()
     stalled: tuple[Stalled, ...] = ()
+    n_left_out: int = 0
+    left_out: str = ""
     unreadable: str | None = None
 
 
@@ -148,6 +153,7 @@ def read_dagster(connection: Connection[Row], now: datetime) -> DagsterFacts:
     if not is_made:
         return DagsterFacts(database_bytes=size)
     heartbeat = _heartbeat(connection)
+    n_left_out, left_out = _left_out(connection)
     return DagsterFacts(
         database_bytes=size,
         last_runs=_last_runs(connection, now),
@@ -166,6 +172,8 @@ def read_dagster(connection: Connection[Row], now: datetime) -> DagsterFacts:
         ),
         failed_checks=_failed_checks(connection),
         stalled=_stalled(connection, now),
+        n_left_out=n_left_out,
+        left_out=left_out,
     )
 
 
@@ -326,6 +334,26 @@ def _failed_checks(connection: Connection[Row]) -> tuple[str, ...]:
         """,
     )
     return tuple(f"{'/'.join(json.loads(asset))}: {check}" for asset, check in rows)
+
+
+def _left_out(connection: Connection[Row]) -> tuple[int, str]:
+    """What stage `universe` said of the list of pairs when it ran last."""
+    rows = _all(
+        connection,
+        "SELECT last_materialization FROM asset_keys "
+        "WHERE asset_key = %s AND last_materialization IS NOT NULL",
+        (json.dumps(["universe"]),),
+    )
+    for (event,) in rows:
+        body = json.loads(event).get("dagster_event") or {}
+        made = (body.get("event_specific_data") or {}).get("materialization") or {}
+        said = {
+            entry.get("label"): (entry.get("entry_data") or {})
+            for entry in made.get("metadata_entries") or ()
+        }
+        if "left_out_pairs" in said:
+            return int(said["left_out_pairs"]["value"]), str(said.get("left_out", {}).get("text"))
+    return 0, ""
 
 
 def _all(connection: Connection[Row], query: Any, values: Sequence[Any] = ()) -> list[Row]:

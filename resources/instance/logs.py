@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.execution import context_creation_job
 from dagster._core.log_manager import get_log_record_metadata, has_log_record_metadata
 
-from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from autonama_dagster.schemas.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.settings import Settings
 from resources.instance.json_logs import json_line
 

@@ -43,11 +43,10 @@ def explained(url: str, error: BaseException) -> AutonamaError:
             with _looking(url) as connection:
                 found = read_only_cause(connection)
         elif state in _SHAPE:
-            from resources.postgres.schema_check import faults_at  # noqa: PLC0415  (the registry)
+            from resources.postgres.schema_check import hindrances_at  # noqa: PLC0415  (the registry)
 
-            faults = faults_at(url)
-            if faults:
-                return SchemaError(faults[0])
+            if hindrances := hindrances_at(url):
+                return SchemaError(hindrances[0])
     if state.startswith(("22", "23")) and state not in {"22021", "22P05"}:
         return SchemaError(f"the database rejected the rows: {reason_of(error)}")
     told = database_error(url, error)

@@ -62,8 +62,10 @@ def check_writable(url: str) -> None:
         check_schema(connection)
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, *, anyway: bool = False) -> None:
     """Bring schema `trading` to the newest migration; cheap when it is there already.
+
+    With `anyway` its views and comments are made again even then.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def migrate(url: str) -> None:
     try:
         with connect(url) as connection:
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_S}s'")
-            is_newest = revisions(connection) == [newest_revision()]
+            is_newest = not anyway and revisions(connection) == [newest_revision()]
     except psycopg.errors.InsufficientPrivilege:  # the upgrade says which right is missing
         is_newest = False
     except psycopg.Error as error:

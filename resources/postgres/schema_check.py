@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
-from autonama_dagster.schemas.registry import TABLES
+from autonama_dagster.schemas.registry import INDEXES, TABLES, VIEWS, index_name
 from resources.postgres.connections import connect
 
 Row = tuple[Any, ...]
@@ -31,14 +31,26 @@ _COLUMNS: Final = """
     WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind IN ('r', 'p')
     ORDER BY c.relname, a.attnum
 """
-_KEYS: Final = """
-    SELECT c.relname::text, array_agg(a.attname::text ORDER BY k.position)
+_INDEXES: Final = """
+    SELECT c.relname::text, i.indisprimary, array_agg(a.attname::text ORDER BY k.position)
     FROM pg_class AS c
-    JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary AND i.indisvalid
+    JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
     CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (number, position)
     JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number
     WHERE c.relnamespace = to_regnamespace(%s)
-    GROUP BY c.relname
+    GROUP BY c.relname, i.indexrelid, i.indisprimary
+"""
+_VIEWS: Final = """
+    SELECT relname::text FROM pg_class
+    WHERE relnamespace = to_regnamespace(%s) AND relkind = 'v'
+"""
+# Ours have none of these: keys and NOT NULL are looked at elsewhere.
+_CONSTRAINTS: Final = """
+    SELECT c.relname::text, quote_ident(k.conname), pg_get_constraintdef(k.oid)
+    FROM pg_constraint AS k
+    JOIN pg_class AS c ON c.oid = k.conrelid
+    WHERE c.relnamespace = to_regnamespace(%s) AND k.contype IN ('c', 'f', 'u', 'x')
+    ORDER BY c.relname, k.conname
 """
 
 
@@ -50,10 +62,10 @@ class _Column:
     is_generated: bool = False
 
 
-def faults_at(url: str) -> list[str]:
-    """`faults`, on a connection of its own."""
+def hindrances_at(url: str) -> list[str]:
+    """`hindrances`, on a connection of its own."""
     with connect(url, connect_timeout=3) as connection:
-        return faults(connection)
+        return hindrances(connection)
 
 
 def check_schema(connection: Connection[Row]) -> None:
@@ -62,25 +74,61 @@ def check_schema(connection: Connection[Row]) -> None:
     Raises
     ------
     SchemaError
-        The first fault.
+        The first fault that hinders a run.
     """
-    for fault in faults(connection):
+    for fault in hindrances(connection):
         raise SchemaError(fault)
 
 
 def faults(connection: Connection[Row]) -> list[str]:
     """What is not as the registry says, one line each with what mends it; none: all is well."""
+    return [*hindrances(connection), *_lesser_faults(connection)]
+
+
+def hindrances(connection: Connection[Row]) -> list[str]:
+    """The faults with which rows cannot be read or written."""
     found: dict[str, dict[str, _Column]] = {}
     for table, column, *rest in connection.execute(_COLUMNS, (SCHEMA,)):
         found.setdefault(table, {})[column] = _Column(*rest)
     if not found:  # no schema of ours, as in Dagster's database
         return []
-    keys = {table: tuple(names) for table, names in connection.execute(_KEYS, (SCHEMA,))}
+    keys = {t: tuple(names) for t, is_key, names in _indexes(connection) if is_key}
     return [
         f"{SCHEMA}.{of.name} was changed by hand: {fault}"
         for of in TABLES.values()
         for fault in _faults(of, found.get(of.name), keys.get(of.name, ()))
     ]
+
+
+def _indexes(connection: Connection[Row]) -> Iterator[tuple[str, bool, tuple[str, ...]]]:
+    """Of each index its table, whether it is the primary key, and its columns."""
+    for table, is_key, names in connection.execute(_INDEXES, (SCHEMA,)):
+        yield table, is_key, tuple(names)
+
+
+def _lesser_faults(connection: Connection[Row]) -> Iterator[str]:
+    """What makes queries slow, is missed by dashboards, or may refuse rows some day."""
+    if not (tables := {table for table, *_ in connection.execute(_COLUMNS, (SCHEMA,))}):
+        return
+    views = {name for (name,) in connection.execute(_VIEWS, (SCHEMA,))}
+    for name in VIEWS:
+        if name not in views:
+            yield f"view {SCHEMA}.{name} is missing: run `autonama db start`, which makes it again"
+    found = list(_indexes(connection))
+    for table, wanted in INDEXES.items():
+        for columns in wanted if table in tables else ():
+            if not any(t == table and names[: len(columns)] == columns for t, _, names in found):
+                on = ", ".join(columns)
+                yield (
+                    f"{SCHEMA}.{table} has no index on {on}; CREATE INDEX "
+                    f"{index_name(table, columns)} ON {SCHEMA}.{table} ({on})"
+                )
+    for table, name, text in connection.execute(_CONSTRAINTS, (SCHEMA,)):
+        if table in TABLES:
+            yield (
+                f"{SCHEMA}.{table} was changed by hand: constraint {name} may refuse rows "
+                f"({' '.join(text.split())}); ALTER TABLE {SCHEMA}.{table} DROP CONSTRAINT {name}"
+            )
 
 
 def _faults(of: Table, found: dict[str, _Column] | None, key: tuple[str, ...]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Frames on their way to and from Postgres: the check before a write, and Arrow conversion."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from autonama_dagster.schemas.base import Table
 
 # Also what is a backslash and letters in truth: then the JSON is merely printed anew.
 _ODD_IN_JSON = r"\\u(?:0000|[dD][89a-fA-F])"
-REJECTED_COLUMNS = ("symbol", "date", "reason", "raw")
 
 
 def split(table: Table, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -47,6 +47,12 @@ def split(table: Table, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame
 def empty_rejected() -> pd.DataFrame:
     """No rejected rows."""
     return _rejected(pd.DataFrame(), [])
+
+
+def of_symbols(table: Table, frame: pd.DataFrame, symbols: Collection[str]) -> pd.DataFrame:
+    """The rows that name one of the symbols; of pairs of symbols those with either."""
+    named = frame[list(table.symbol_columns)].isin(symbols).any(axis=1)
+    return frame[named].reset_index(drop=True)
 
 
 def to_arrow(table: Table, frame: pd.DataFrame) -> pa.Table:

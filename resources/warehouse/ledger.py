@@ -1,6 +1,7 @@
-"""The ledger: which days and symbols the tables hold in full, as the planner asks it.
+"""The ledger: which days and symbols the tables hold, as the planner asks it.
 
-A row counts when it was made with the given parameters by the given version of the code.
+Where versions are given, a row counts when it was made with these parameters by this version of the
+code.
 """
 
 from collections import defaultdict
@@ -13,11 +14,30 @@ import pyarrow as pa
 from autonama_dagster.analytics.candles.hashing import Versions
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import table
+from resources.warehouse.candle_queries import RANKING
 from resources.warehouse.frames import to_frame
 from resources.warehouse.statements import Scope, condition, ordered, qualified, select_list
-from resources.warehouse.warehouse import RANKING, Warehouse
+from resources.warehouse.warehouse import Warehouse
 
 ANALYTIC = ("data_quality", "indicators", "regression_bands", "signals")  # what others follow from
+
+
+def latest_day(warehouse: Warehouse, name: str, symbol: str | None = None) -> date | None:
+    """The latest day in a table, of one symbol or of any; None where there is none."""
+    of = table(name)
+    where, values = condition(of, Scope(None if symbol is None else (symbol,)))
+    arrow = warehouse.query(f"SELECT max(date) AS day FROM {qualified(of)}{where}", values)
+    found: date | None = arrow.column("day")[0].as_py()
+    return found
+
+
+def estimated_rows(warehouse: Warehouse, name: str) -> int:
+    """Rows of a table as the planner of Postgres estimates them; cheap at any size."""
+    arrow = warehouse.query(
+        "SELECT greatest(reltuples, 0)::bigint AS n FROM pg_class WHERE oid = $1::regclass",
+        (f"{SCHEMA}.{table(name).name}",),
+    )
+    return int(arrow.column("n")[0].as_py())
 
 
 def members(warehouse: Warehouse, first: date, last: date, made: Versions) -> dict[date, list[str]]:

@@ -8,7 +8,7 @@ and the last where nearly each row has another.
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from adbc_driver_postgresql import dbapi
 
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.schemas.base import SCHEMA, Table
+from autonama_dagster.text.labels import counted
 
 _TOLERANCE: Final = 1e-9  # of a sum of floats, whose order differs
 _MANY: Final = 2_000  # different texts, from which on they are not sent again to be hashed
@@ -36,6 +37,18 @@ _MEDDLERS: Final = """
 """
 
 
+class _Sum(NamedTuple):
+    """How a column is summed up, and what that should give.
+
+    `is_hashed`: the column's texts are summed by their hashes, and `expected` is left to
+    `_text_sums`, which asks the server for them.
+    """
+
+    sql: str
+    expected: Any
+    is_hashed: bool = False
+
+
 def check_scope(
     cursor: dbapi.Cursor, of: Table, sent: pa.Table, where: str, values: Sequence[Any]
 ) -> None:
@@ -47,8 +60,8 @@ def check_scope(
         It holds others, or other numbers of them.
     """
     sums = {name: _sum_of(of, name, sent.column(name)) for name in of.columns}
-    texts = [n for n in of.columns if sums[n][0].startswith("sum(hashtext")]
-    chosen = [f'count("{name}"), {sql}' for name, (sql, _) in sums.items()]
+    texts = [name for name, of_column in sums.items() if of_column.is_hashed]
+    chosen = [f'count("{name}"), {of_column.sql}' for name, of_column in sums.items()]
     cursor.execute(
         f"SELECT count(*), {', '.join(chosen)} FROM {SCHEMA}.{of.name}{where}",
         tuple(values) or None,
@@ -56,16 +69,18 @@ def check_scope(
     row: Any = cursor.fetchone()
     found, *rest = row
     if found != sent.num_rows:
-        raise _lost(cursor, of, f"{sent.num_rows} rows were sent but {found} are stored")
+        raise _lost(cursor, of, _numbers(sent.num_rows, found))
     hashes = _text_sums(cursor, sent, texts)
-    for number, (name, (_, expected)) in enumerate(sums.items()):
+    for number, (name, of_column) in enumerate(sums.items()):
         filled, total = rest[2 * number], rest[2 * number + 1]
+        expected = hashes[name] if of_column.is_hashed else of_column.expected
         column = sent.column(name)
-        is_same = filled == len(column) - column.null_count and (
-            total == hashes[name] if name in hashes else _agree(total, expected, column)
-        )
+        is_filled = filled == len(column) - column.null_count
+        is_same = is_filled and _agree(total, expected, column)
         if found and not is_same:
-            raise _lost(cursor, of, f"column {name} of {found} rows differs from what was sent")
+            raise _lost(
+                cursor, of, f"column {name} of {counted(found, 'row')} differs from what was sent"
+            )
 
 
 def check_staged(cursor: dbapi.Cursor, of: Table, stage: str, columns: Sequence[str]) -> None:
@@ -85,9 +100,11 @@ def check_staged(cursor: dbapi.Cursor, of: Table, stage: str, columns: Sequence[
     )
     sent, missing, different = cursor.fetchone() or (0, 0, 0)
     if missing:
-        raise _lost(cursor, of, f"{sent} rows were sent but {sent - missing} are stored")
+        raise _lost(cursor, of, _numbers(sent, sent - missing))
     if different:
-        raise _lost(cursor, of, f"{different} of {sent} rows differ from what was sent")
+        raise _lost(
+            cursor, of, f"{different:,} of {counted(sent, 'row')} differ from what was sent"
+        )
 
 
 def check_none(
@@ -106,51 +123,52 @@ def check_none(
         raise _lost(cursor, of, f"{missing} {what} are missing")
 
 
-def _sum_of(of: Table, name: str, column: pa.ChunkedArray) -> tuple[str, Any]:
-    """SQL of a sum over a column, and what it should be; that of texts is asked for later."""
+def _sum_of(of: Table, name: str, column: pa.ChunkedArray) -> _Sum:
+    """How a column is summed up."""
     kind = column.type
     if of.sql_type(name) == "jsonb":
-        return f'count("{name}")', len(column) - column.null_count
+        return _Sum(f'count("{name}")', len(column) - column.null_count)
     if pa.types.is_string(kind):
         if _is_various(column):
             ends = pc.min_max(column).as_py()
-            told = f"""min("{name}" COLLATE "C") || ' ' || max("{name}" COLLATE "C")"""
-            return told, f"{ends['min']} {ends['max']}"
-        return f'sum(hashtext("{name}")::bigint)::text', None
+            first_and_last = f"""min("{name}" COLLATE "C") || ' ' || max("{name}" COLLATE "C")"""
+            return _Sum(first_and_last, f"{ends['min']} {ends['max']}")
+        return _Sum(f'sum(hashtext("{name}")::bigint)::text', None, is_hashed=True)
     if pa.types.is_list(kind):
-        return f'sum(cardinality("{name}"))', pc.sum(pc.list_value_length(column)).as_py()
+        return _Sum(f'sum(cardinality("{name}"))', pc.sum(pc.list_value_length(column)).as_py())
     if pa.types.is_date(kind):
         days = pc.sum(pc.cast(pc.cast(column, pa.date32()), pa.int32())).as_py()
-        return f"sum(\"{name}\" - date '1970-01-01')", days
+        return _Sum(f"sum(\"{name}\" - date '1970-01-01')", days)
     if pa.types.is_timestamp(kind):
         latest = pc.max(pc.cast(column, pa.int64())).as_py()
-        return f'(extract(epoch FROM max("{name}")) * 1000000)::bigint', latest
+        return _Sum(f'(extract(epoch FROM max("{name}")) * 1000000)::bigint', latest)
     if pa.types.is_decimal(kind):
-        return f'sum("{name}")::double precision', pc.sum(pc.cast(column, pa.float64())).as_py()
+        total = pc.sum(pc.cast(column, pa.float64())).as_py()
+        return _Sum(f'sum("{name}")::double precision', total)
     if pa.types.is_boolean(kind):
-        return f'sum("{name}"::int)', pc.sum(pc.cast(column, pa.int64())).as_py()
+        return _Sum(f'sum("{name}"::int)', pc.sum(pc.cast(column, pa.int64())).as_py())
     if pa.types.is_integer(kind):
         total = pc.sum(pc.cast(column, pa.decimal128(38))).as_py()  # it may exceed 64 bits
-        return f'sum("{name}")::text', None if total is None else str(total)
-    return f'sum("{name}")', pc.sum(column).as_py()
+        return _Sum(f'sum("{name}")::text', None if total is None else str(total))
+    return _Sum(f'sum("{name}")', pc.sum(column).as_py())
 
 
 def _text_sums(cursor: dbapi.Cursor, sent: pa.Table, names: Sequence[str]) -> dict[str, str | None]:
     """Sum of the hashes of each column of texts: the server hashes what differs, once each."""
     numbers, texts, times = [], [], []
     for number, name in enumerate(names):
-        counted = pc.value_counts(sent.column(name).combine_chunks().drop_null())
-        texts += counted.field("values").to_pylist()
-        times += counted.field("counts").to_pylist()
-        numbers += [number] * len(counted)
+        found = pc.value_counts(sent.column(name).combine_chunks().drop_null())
+        texts += found.field("values").to_pylist()
+        times += found.field("counts").to_pylist()
+        numbers += [number] * len(found)
     cursor.execute(
         "SELECT number, sum(times * hashtext(value)::bigint)::text "
         "FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS given (number, value, times) "
         "GROUP BY number",
         (numbers, texts, times),
     )
-    found = dict(cursor.fetchall())
-    return {name: found.get(number) for number, name in enumerate(names)}
+    sums = dict(cursor.fetchall())
+    return {name: sums.get(number) for number, name in enumerate(names)}
 
 
 def _is_various(column: pa.ChunkedArray) -> bool:
@@ -162,6 +180,11 @@ def _agree(found: Any, expected: Any, column: pa.ChunkedArray) -> bool:
         size = float(np.abs(pc.cast(column, pa.float64()).drop_null().to_numpy()).sum())
         return math.isclose(float(found), expected, rel_tol=0, abs_tol=_TOLERANCE * size)
     return bool(found == expected)
+
+
+def _numbers(sent: int, stored: int) -> str:
+    were = counted(sent, "row was", "rows were")
+    return f"{were} sent but {counted(stored, 'is', 'are')} stored"
 
 
 def _lost(cursor: dbapi.Cursor, of: Table, what: str) -> DatabaseError:

@@ -21,7 +21,6 @@ from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.schemas.tables.market import FETCH_LOG
-from autonama_dagster.text.sources import distance
 from resources.postgres.connections import bulk
 from resources.postgres.diagnosis import explained
 from resources.postgres.watching import watched
@@ -29,10 +28,8 @@ from resources.warehouse.frames import empty_rejected, split, to_arrow, to_frame
 from resources.warehouse.statements import (
     EVERYTHING,
     Scope,
-    condition,
     merge_rows,
     ordered,
-    qualified,
     quarantine_rows,
     replace_rows,
     rows_of,
@@ -40,7 +37,6 @@ from resources.warehouse.statements import (
 )
 
 IMPATIENT = {"lock_timeout": "5s", "statement_timeout": "120s"}  # of who only looks
-RANKING = "1d-ranking"  # interval in the fetch log of candles that are ranked and not stored
 
 
 @dataclass(frozen=True)
@@ -253,122 +249,6 @@ class Warehouse:
             # deadlock.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
             merge_rows(cursor, of, to_arrow(of, good))
-
-    def fetched_ranges(
-        self, interval: str, symbols: Sequence[str]
-    ) -> dict[str, list[tuple[date, date]]]:
-        """Ranges of days the exchange has answered, candles or none, by symbol."""
-        arrow = self.query(
-            f"SELECT symbol, from_date, to_date FROM {SCHEMA}.fetch_log "
-            "WHERE interval = $1 AND symbol = ANY($2) AND outcome <> 'failed' "
-            "ORDER BY symbol, from_date",
-            (interval, list(symbols)),
-        )
-        ranges: dict[str, list[tuple[date, date]]] = {}
-        for symbol, first, last in zip(*arrow.to_pydict().values(), strict=True):
-            ranges.setdefault(symbol, []).append((first, last))
-        return ranges
-
-    def latest_day(self, name: str, symbol: str | None = None) -> date | None:
-        """The latest day in a table, of one symbol or of any; None where there is none."""
-        of = table(name)
-        where, values = condition(of, Scope(None if symbol is None else (symbol,)))
-        arrow = self.query(f"SELECT max(date) FROM {qualified(of)}{where}", values)
-        found: date | None = _scalar(arrow)
-        return found
-
-    def estimated_rows(self, name: str) -> int:
-        """Rows of a table as the planner of Postgres estimates them; cheap at any size."""
-        arrow = self.query(
-            "SELECT greatest(reltuples, 0)::bigint AS n FROM pg_class WHERE oid = $1::regclass",
-            (f"{SCHEMA}.{table(name).name}",),
-        )
-        return int(_scalar(arrow))
-
-    def last_candles(self, symbols: Sequence[str]) -> dict[str, date]:
-        """Day of each symbol's last candle; symbols without candles are absent."""
-        arrow = self.query(
-            f"SELECT symbol, max(date) AS d FROM {SCHEMA}.ohlcv_1d "
-            "WHERE symbol = ANY($1) GROUP BY symbol",
-            (list(symbols),),
-        )
-        return dict(zip(*arrow.to_pydict().values(), strict=True))
-
-    def candle_gaps(self, symbols: Sequence[str]) -> pd.DataFrame:
-        """Days missing between two candles of a symbol.
-
-        Columns symbol, first, last, days, and is_answered: whether the exchange was asked for
-        every one of these days and has none of the candles either.
-        """
-        arrow = self.query(
-            f"""
-            SELECT g.symbol, g.first, g.last, g.last - g.first + 1 AS days,
-                   coalesce((
-                       SELECT range_agg(daterange(f.from_date, f.to_date, '[]'))
-                       FROM {SCHEMA}.fetch_log AS f
-                       WHERE f.symbol = g.symbol AND f.interval = '1d' AND f.outcome <> 'failed'
-                   ) @> daterange(g.first, g.last, '[]'), false) AS is_answered
-            FROM (
-                SELECT symbol, lag(date) OVER w + 1 AS first, date - 1 AS last,
-                       date - lag(date) OVER w > 1 AS is_gap
-                FROM {SCHEMA}.ohlcv_1d
-                WHERE symbol = ANY($1)
-                WINDOW w AS (PARTITION BY symbol ORDER BY date)
-            ) AS g
-            WHERE g.is_gap
-            ORDER BY g.symbol, g.first
-            """,
-            (list(symbols),),
-        )
-        gaps: pd.DataFrame = arrow.to_pandas()
-        return gaps
-
-    def failed_fetches(self, day: date, interval: str = "1d") -> list[str]:
-        """Symbols asked for on the day without any answer so far, e.g. for `RANKING`."""
-        arrow = self.query(
-            f"""
-            SELECT DISTINCT f.symbol
-            FROM {SCHEMA}.fetch_log AS f
-            WHERE f.outcome = 'failed' AND f.interval = $2
-              AND $1 BETWEEN f.from_date AND f.to_date
-              AND NOT EXISTS (
-                  SELECT 1 FROM {SCHEMA}.fetch_log AS g
-                  WHERE g.symbol = f.symbol AND g.interval = f.interval AND g.outcome <> 'failed'
-                    AND $1 BETWEEN g.from_date AND g.to_date
-              )
-            ORDER BY f.symbol
-            """,
-            (day, interval),
-        )
-        return [str(s) for s in arrow.column("symbol").to_pylist()]
-
-    def quarantined_candles(self, symbols: Sequence[str], day: date, name: str = "ohlcv_1d") -> int:
-        """Candles of the symbols up to the day that were kept out of the table."""
-        arrow = self.query(
-            f"SELECT count(*) FROM {SCHEMA}.quarantine "
-            "WHERE table_name = $3 AND symbol = ANY($1) AND date <= $2",
-            (list(symbols), day, name),
-        )
-        return int(_scalar(arrow))
-
-    def any_source(self) -> str | None:
-        """Source of one stored candle; None where there are none."""
-        found = self.query(
-            f"SELECT source FROM {SCHEMA}.ohlcv_1d UNION ALL "
-            f"SELECT source FROM {SCHEMA}.ohlcv_1h UNION ALL "
-            f"SELECT source FROM {SCHEMA}.ohlcv_15m LIMIT 1"
-        )
-        return str(_scalar(found)) if found.num_rows else None
-
-    def source_label(self, day: date) -> str | None:
-        """The source of the day's candles that is farthest from the market; None without any."""
-        arrow = self.query(f"SELECT DISTINCT source FROM {SCHEMA}.ohlcv_1d WHERE date = $1", (day,))
-        found = arrow.column("source").to_pylist()
-        return max(found, key=distance, default=None)
-
-
-def _scalar(arrow: pa.Table) -> Any:
-    return arrow.column(0)[0].as_py()
 
 
 def _check_scope(of: Table, frame: pd.DataFrame, scope: Scope) -> None:

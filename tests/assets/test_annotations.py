@@ -5,7 +5,7 @@ import pytest
 from scan_support import DAY, opened_daemon
 
 from assets.annotations import rounded
-from assets.decision.signals import ANNOTATED
+from assets.decision.signal_metadata import ANNOTATED
 
 FIRST = [
     "signal", "z_score", "signal_strength", "close", "lower_band", "upper_band", "confirmations",

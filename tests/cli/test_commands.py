@@ -1,6 +1,7 @@
 """The other commands: help, db, retire, settings, up; and how the program behaves as a process."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -46,6 +47,24 @@ def test_every_help_shows_an_example(run, path):
 @pytest.mark.parametrize("path", [[], ["db"], ["replay"]], ids=" ".join)
 def test_a_group_alone_shows_its_help(run, path):
     assert run(*path).out.startswith("Usage: autonama")
+
+
+def groups(command, path):
+    if isinstance(command, click.Group):
+        yield path
+        for name in command.list_commands(click.Context(command)):
+            child = command.get_command(click.Context(command), name)
+            yield from groups(child, [*path, name])
+
+
+@pytest.mark.parametrize(
+    "path", list(groups(autonama, [])), ids=lambda p: " ".join(p) or "autonama"
+)
+def test_no_help_cuts_what_a_command_does(run, path):
+    listed = run(*path, "--help").out.split("Commands:\n", 1)[1].split("\n\n", 1)[0]
+    texts = re.sub(r"\n {4,}", " ", listed).splitlines()  # long ones are broken into lines
+    assert len(texts) > 0
+    assert [text for text in texts if "..." in text.replace(", ...", "")] == []
 
 
 def test_help_imports_neither_dagster_nor_pandas():
@@ -143,6 +162,18 @@ def test_a_retired_symbol_is_no_partition_any_more(run, day):
     assert "OLDUSDT is not registered; registered: " in again.error
 
 
+def test_a_pair_that_the_settings_name_is_not_retired(run, day, monkeypatch):
+    monkeypatch.setenv("AUTONAMA_SYMBOLS", "OLDUSDT")
+    day.instance.add_dynamic_partitions("symbol", ["OLDUSDT"])
+    try:
+        ended = run("retire", "oldusdt")
+        assert ended.code == 2
+        assert "OLDUSDT is in AUTONAMA_SYMBOLS" in ended.error
+        assert "OLDUSDT" in day.instance.get_dynamic_partitions("symbol")
+    finally:
+        day.instance.delete_dynamic_partition("symbol", "OLDUSDT")
+
+
 def test_settings_show_every_setting_and_no_secret(run, monkeypatch):
     monkeypatch.setenv("BINANCE_API_SECRET", "planted-1")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:planted-2@h/d")
@@ -223,7 +254,7 @@ def test_the_demo_scans_a_labelled_market_in_a_folder_of_its_own(run, home, monk
     assert f"--home {folder} show alerts --signal BUY" in ended.out
     charts = folder / "results" / "charts" / "2024-03-10"
     assert f"picture  {charts / 'scan.png'}\n" in ended.out
-    assert f"charts   1 symbols in {charts}\n" in ended.out
+    assert f"charts   1 symbol in {charts}\n" in ended.out
     assert f"server keeps running; stop it with: autonama --home {folder} db stop" in ended.out
     assert len(list((folder / "results").glob("backtest_results_*"))) == 2
 

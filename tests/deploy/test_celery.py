@@ -26,7 +26,7 @@ from autonama_dagster.orchestration.jobs import JOBS, range_tags, run_config
 from autonama_dagster.orchestration.planner import CANDLES_ONLY, Step
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
-from resources.warehouse.warehouse import RANKING
+from resources.warehouse.candle_queries import RANKING
 
 pytestmark = [
     pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed"),

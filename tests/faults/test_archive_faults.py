@@ -11,7 +11,7 @@ import pytest
 from fault_support import DAY, SETTINGS, SYMBOLS, Stage, candle_lines
 from projects import project
 
-from resources.warehouse.warehouse import RANKING
+from resources.warehouse.candle_queries import RANKING, failed_fetches
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def costs_one_symbol(stage, path, damaged, says):
     damaged(path)
     stage.scan()
     assert stage.status() == {"BTCUSDT": "OK", "SOLUSDT": "OK"}
-    assert stage.warehouse.failed_fetches(DAY, RANKING) == ["ETHUSDT"]
+    assert failed_fetches(stage.warehouse, DAY, RANKING) == ["ETHUSDT"]
     log = stage.warehouse.read("fetch_log").query("symbol == 'ETHUSDT'")
     assert log["message"].str.contains(says, regex=False).all()
     put(path, honest)

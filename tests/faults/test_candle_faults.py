@@ -8,8 +8,8 @@ from fault_support import DAY, DAYS, SYMBOLS, small_market
 from projects import project
 
 from autonama_dagster.replay.server import ReplayServer
+from resources.warehouse.candle_queries import RANKING, candle_gaps, failed_fetches
 from resources.warehouse.statements import Scope
-from resources.warehouse.warehouse import RANKING
 
 GAP = date(2023, 12, 5)
 
@@ -46,7 +46,7 @@ def test_missing_days(stage):
     found = stored[["symbol", "date", "row_hash"]]
     right = expected.loc[~lost, ["symbol", "date", "row_hash"]]
     pd.testing.assert_frame_equal(found, right.reset_index(drop=True))
-    gaps = stage.warehouse.candle_gaps(SYMBOLS)
+    gaps = candle_gaps(stage.warehouse, SYMBOLS)
     assert gaps[["symbol", "days", "is_answered"]].to_numpy().tolist() == [["ETHUSDT", 3, True]]
     bands = stage.warehouse.read("regression_bands").set_index("symbol")["n_obs"]
     assert bands.to_dict() == {"BTCUSDT": 40, "ETHUSDT": 37, "SOLUSDT": 40}
@@ -83,10 +83,10 @@ def test_a_late_candle(stage):
     stage.server.faults.add("late-candle:minutes=10,symbol=ETHUSDT")
     stage.scan()
     assert stage.status() == {"BTCUSDT": "OK", "SOLUSDT": "OK"}
-    assert stage.warehouse.failed_fetches(DAY, RANKING) == ["ETHUSDT"]
+    assert failed_fetches(stage.warehouse, DAY, RANKING) == ["ETHUSDT"]
     stage.server.set_now("2023-12-30T00:10:00Z")
     stage.scan()
-    assert stage.warehouse.failed_fetches(DAY, RANKING) == []
+    assert failed_fetches(stage.warehouse, DAY, RANKING) == []
     stage.check_complete("fetch_log", "ohlcv_1d")  # which say when they were asked
     found, expected = stage.project.tables()["ohlcv_1d"], stage.expected["ohlcv_1d"]
     pd.testing.assert_series_equal(found["row_hash"], expected["row_hash"])
@@ -98,11 +98,11 @@ def test_a_late_candle_of_a_member_is_asked_for_until_it_is_final(stage):
     stage.server.faults.add(f"missing-days:date={DAY},symbol=ETHUSDT")
     stage.scan()
     assert stage.status() == {"BTCUSDT": "OK", "ETHUSDT": "NO_DATA", "SOLUSDT": "OK"}
-    assert stage.warehouse.failed_fetches(DAY) == ["ETHUSDT"]
+    assert failed_fetches(stage.warehouse, DAY) == ["ETHUSDT"]
     assert [r.step.job for r in stage.scan()] == ["symbols_job", "summary_job"]
     stage.server.set_now("2023-12-30T02:00:00Z")
     stage.scan()
-    assert stage.warehouse.failed_fetches(DAY) == []
+    assert failed_fetches(stage.warehouse, DAY) == []
     assert stage.scan() == []
     stage.clear()
 
@@ -124,5 +124,5 @@ def test_symbol_delisted_mid_range(postgres, tmp_path_factory):
         assert universe.loc["BTCUSDT", "exclusion_reason"] == "no_candle"
         candles = opened.warehouse.read("ohlcv_1d").query("symbol == 'BTCUSDT'")
         assert candles["date"].max() == pd.Timestamp("2023-12-27")
-        assert opened.warehouse.failed_fetches(DAY) == []
+        assert failed_fetches(opened.warehouse, DAY) == []
         assert opened.scanner().scan(DAY) == []

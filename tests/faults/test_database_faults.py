@@ -60,7 +60,7 @@ def test_postgres_down_at_start(own_server, server, opened, tmp_path):
     as_users_own(own_server)
     own_server.ensure_database(f"project_{tmp_path.name}".replace("-", "_"))
     own_server.stop()
-    own = EmbeddedPostgres(own_server._project_dir)
+    own = EmbeddedPostgres(own_server.project_dir)
     own.ensure_database = lambda _: None  # the project meets the server as it is
     with (
         pytest.raises(DatabaseError, match=r"cannot be reached: .*start it, or fix") as raised,

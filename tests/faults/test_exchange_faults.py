@@ -11,7 +11,7 @@ from autonama_dagster.errors import ExchangeBannedError, ExchangeError
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.binance.spot import BinanceExchange
-from resources.warehouse.warehouse import RANKING
+from resources.warehouse.candle_queries import RANKING, failed_fetches
 
 ONE = "symbol=ETHUSDT,path=klines"
 
@@ -37,7 +37,9 @@ def costs_one_symbol(stage, fault):
     stage.server.faults.add(fault)
     stage.scan()
     assert stage.status() == {"BTCUSDT": "OK", "SOLUSDT": "OK"}
-    assert stage.warehouse.failed_fetches(pd.Timestamp("2023-12-29").date(), RANKING) == ["ETHUSDT"]
+    assert failed_fetches(stage.warehouse, pd.Timestamp("2023-12-29").date(), RANKING) == [
+        "ETHUSDT"
+    ]
     stage.server.faults.replace()
     stage.scan()
     stage.check_complete("fetch_log")
@@ -179,7 +181,7 @@ def test_20_of_100_symbols_failing(postgres, tmp_path_factory):
         for symbol in members[::5][:20]:
             server.faults.add(f"garbage:symbol={symbol},path=klines")
         opened.scanner().scan(day)
-        assert opened.warehouse.failed_fetches(day, RANKING) == members[::5][:20]
+        assert failed_fetches(opened.warehouse, day, RANKING) == members[::5][:20]
         signals = opened.warehouse.read("signals").set_index("symbol")["status"]
         assert (signals[members[::5][:20]] == "NO_DATA").all()
         assert (signals.drop(members[::5][:20]) != "NO_DATA").all()

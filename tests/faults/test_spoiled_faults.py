@@ -2,10 +2,12 @@
 
 import json
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
 
 import dagster as dg
+import psycopg
 import pytest
 from fault_support import DAY, SYMBOLS
 
@@ -13,7 +15,10 @@ from autonama_dagster.cli.compute.scan import require_data
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.services.scan.results import stored_result
 from resources.exchange.binance.spot import BinanceExchange
-from resources.warehouse.warehouse import RANKING
+from resources.instance.facts import read_dagster
+from resources.postgres.database import dagster_database_url
+from resources.postgres.urls import libpq_url
+from resources.warehouse.candle_queries import RANKING, failed_fetches
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 ETH = "ETHUSDT"
@@ -90,7 +95,7 @@ def test_an_answer_to_another_question(stage, door, exchange, spoil):
     door.candles(ETH, spoil)
     stage.scan(exchange)
     assert stage.status() == {"BTCUSDT": "OK", "SOLUSDT": "OK"}
-    assert stage.warehouse.failed_fetches(DAY, RANKING) == [ETH]
+    assert failed_fetches(stage.warehouse, DAY, RANKING) == [ETH]
     assert ETH not in set(stage.warehouse.read("ohlcv_1d")["symbol"])
 
 
@@ -127,7 +132,8 @@ def test_text_that_no_table_takes(stage, door, exchange, text):
     assert stage.status() == dict.fromkeys(SYMBOLS, "OK")
 
 
-def test_odd_entries_of_the_list_of_pairs(stage, door, exchange):
+def test_odd_entries_of_the_list_of_pairs(stage, door, exchange, monkeypatch):
+    stage.project.enter(monkeypatch)
     odd = [
         {"symbol": "NEWUSDT", "baseAsset": "NEW", "quoteAsset": "USDT"},
         {"symbol": "../../XUSDT", "baseAsset": "X", "quoteAsset": "USDT", "status": "TRADING"},
@@ -145,6 +151,9 @@ def test_odd_entries_of_the_list_of_pairs(stage, door, exchange):
         dg.AssetKey("universe"), limit=1
     ).records
     assert event.asset_materialization.metadata["left_out_pairs"].value == len(odd)
+    with psycopg.connect(libpq_url(dagster_database_url())) as connection:
+        facts = read_dagster(connection, datetime.now(UTC))
+    assert (facts.n_left_out, facts.left_out) == (len(odd), "; ".join(exchange.left_out))
 
 
 def test_a_list_without_pairs(stage, door, exchange):

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
-from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.orchestration.backfill.request import run_config as backfill_config
 from autonama_dagster.orchestration.jobs import JOBS, range_tags
 from autonama_dagster.orchestration.planner import CANDLES_ONLY, Step
@@ -21,6 +20,7 @@ from autonama_dagster.orchestration.requests import (
     work_of,
     work_of_step,
 )
+from autonama_dagster.schemas.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 DAY = date(2024, 3, 10)
 NOW = datetime(2024, 3, 11, 0, 10, tzinfo=UTC)

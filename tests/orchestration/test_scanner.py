@@ -11,7 +11,7 @@ from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.memo import MemoExchange
-from resources.warehouse.warehouse import RANKING
+from resources.warehouse.candle_queries import RANKING, failed_fetches
 
 SETTINGS = {"start_date": "2024-02-25", "universe_size": "4", "lookback": "200"}
 
@@ -68,24 +68,24 @@ def test_a_symbol_that_fails_is_reported_and_tried_again(opened):
     signals = opened.warehouse.read("signals").set_index("symbol")
     assert signals.loc["ETHUSDT", "status"] == "NO_DATA"
     assert (signals["status"] == "OK").sum() == 3
-    assert opened.warehouse.failed_fetches(DAY) == ["ETHUSDT"]
+    assert failed_fetches(opened.warehouse, DAY) == ["ETHUSDT"]
     opened.server.faults.replace()
     opened.scanner().scan(DAY)
     signals = opened.warehouse.read("signals").set_index("symbol")
     assert signals.loc["ETHUSDT", "status"] == "OK"
-    assert opened.warehouse.failed_fetches(DAY) == []
+    assert failed_fetches(opened.warehouse, DAY) == []
 
 
 def test_a_candidate_that_fails_in_the_ranking_is_ranked_by_the_next_scan(opened):
     opened.server.faults.add("garbage:symbol=BTCUSDT,path=klines")
     opened.scanner().scan(DAY)
     assert "BTCUSDT" not in set(opened.warehouse.read("universe")["symbol"])
-    assert opened.warehouse.failed_fetches(DAY, RANKING) == ["BTCUSDT"]
+    assert failed_fetches(opened.warehouse, DAY, RANKING) == ["BTCUSDT"]
     opened.server.faults.replace()
     opened.scanner().scan(DAY)
     universe = opened.warehouse.read("universe").set_index("symbol")
     assert bool(universe.loc["BTCUSDT", "is_member"])
-    assert opened.warehouse.failed_fetches(DAY, RANKING) == []
+    assert failed_fetches(opened.warehouse, DAY, RANKING) == []
     signals = opened.warehouse.read("signals").set_index("symbol")
     assert bool(signals.loc["BTCUSDT", "is_member"])
     assert signals["is_member"].sum() == 4

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -11,8 +9,6 @@ from autonama_dagster.schemas import ddl, registry
 from autonama_dagster.schemas.base import SCHEMA
 from resources.postgres.migrate import migrate, newest_revision
 from resources.postgres.urls import sqlalchemy_url
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -56,11 +52,6 @@ def test_migrating_again_does_nothing(database, connection):
     migrate(database)
     version = connection.execute(sa.text(f"SELECT version_num FROM {SCHEMA}.alembic_version"))
     assert version.scalar() == newest_revision()
-
-
-def test_the_data_dictionary_is_up_to_date():
-    page = (ROOT / "docs" / "data-dictionary.md").read_text(encoding="utf-8")
-    assert page == ddl.data_dictionary(), "run `make docs`"
 
 
 def test_every_column_is_described():

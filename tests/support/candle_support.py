@@ -23,6 +23,12 @@ def of_closes(close: Iterable[float], day: Iterable[int] | None = None) -> Candl
     return Candles("BTCUSDT", day, open_, high, low, close, close, close, row_hash)
 
 
+def of_frame(frame: pd.DataFrame) -> Candles:
+    """Candles of a frame that holds one symbol."""
+    (candles,) = Candles.by_symbol(frame).values()
+    return candles
+
+
 def walk(seed: int, n: int, volatility: float = 0.04) -> Candles:
     """Random walk of n days at a price between e^-5 and e^5."""
     rng = np.random.default_rng(seed)

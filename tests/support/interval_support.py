@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from support import NOW
 
-from autonama_dagster.analytics.candles.candles import parse, raw_kline
 from autonama_dagster.analytics.candles.intervals import INTERVALS
+from autonama_dagster.analytics.candles.klines import parse, raw_kline
 from autonama_dagster.schemas.registry import table
 
 

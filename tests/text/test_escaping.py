@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autonama_dagster.text.escaping import (
+    chat_text,
     csv_text,
     encodable,
     file_name,
@@ -161,3 +162,11 @@ def test_each_medium_has_one_door(pattern, only):
         if re.search(pattern, path.read_text(encoding="utf-8"))
     }
     assert found == only
+
+
+@given(NASTY)
+def test_in_a_chat_nobody_is_mentioned_and_no_link_is_hidden(text):
+    shown = chat_text(text)
+    assert not re.search(r"[<>@]|\]\(", shown)
+    assert shown.isprintable() or set(shown) & {"\n", "\t"}
+    assert chat_text("BTCUSDT: HTTP 503, try again") == "BTCUSDT: HTTP 503, try again"

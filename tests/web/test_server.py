@@ -15,8 +15,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from assets.partitions import key_of
 from autonama_dagster.errors import InputError
+from autonama_dagster.schemas.partitions import key_of
 from autonama_dagster.services.lineage import receipt_picture
 from autonama_dagster.services.lineage.receipt_picture import draw_receipt
 from autonama_dagster.services.lineage.receipts import read_receipt

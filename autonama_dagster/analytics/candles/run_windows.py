@@ -13,15 +13,30 @@ from autonama_dagster.analytics.candles.hashing import window_hashes
 from autonama_dagster.analytics.candles.windows import Windows, day_range, windows
 
 Answered = Mapping[str, Sequence[tuple[date, date]]]
+"""Ranges of days that the exchange has answered for, both ends included, by symbol.
+
+They may overlap and be in any order; a symbol that was never asked for is absent.
+"""
 
 
 @dataclass(frozen=True)
 class RunWindows:
-    """Candles of each symbol of a run and its window of each day, aligned lists."""
+    """Candles of each symbol of a run and its window of each day, aligned lists.
+
+    Attributes
+    ----------
+    candles
+        Of each symbol, all that the windows need.
+    windows
+        Of each symbol, one for each day of the run.
+    known
+        Of each symbol, for each day of the run, whether the exchange has answered for all of the
+        lookback; where it has not, the window is empty.
+    """
 
     candles: Sequence[Candles]
     windows: Sequence[Windows]
-    known: Sequence[NDArray[np.bool_]]  # whether all of each day's lookback was answered
+    known: Sequence[NDArray[np.bool_]]
 
     def hashes(self) -> NDArray[np.str_]:
         """Hash of every window, symbol by symbol, day by day."""

@@ -11,6 +11,7 @@ from autonama_dagster.cli.shared.symbols import chosen_symbols
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings, load_settings
+from autonama_dagster.text.labels import counted
 
 if TYPE_CHECKING:
     from autonama_dagster.orchestration.jobs import Started, StepRun
@@ -35,7 +36,8 @@ class BackfillProgress(StepProgress):
     def ran(self, done: "StepRun") -> None:
         """Print a run that has ended well."""
         self._print(
-            f"    {done.step.title}: {done.rows:,} rows, run {done.run_id}  [{done.seconds:.1f} s]",
+            f"    {done.step.title}: {counted(done.rows, 'row')}, run {done.run_id}  "
+            f"[{done.seconds:.1f} s]",
             "run done",
             run=done.step.title,
             run_id=done.run_id,
@@ -89,8 +91,9 @@ def backfill(
         click.echo(f"{filled['days']}: everything is up to date")
         return
     click.echo(
-        f"{filled['days']}: {filled['partitions']:,} partitions, {filled['rows']:,} rows in "
-        f"{filled['runs']} runs, {filled['seconds']:.1f} s"
+        f"{filled['days']}: {counted(filled['partitions'], 'partition')}, "
+        f"{counted(filled['rows'], 'row')} in {counted(filled['runs'], 'run')}, "
+        f"{filled['seconds']:.1f} s"
     )
 
 

@@ -16,6 +16,7 @@ from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.services.scan.results import export
 from autonama_dagster.settings import load_settings, project_dir
 from autonama_dagster.system.private_files import private_folder, write_private
+from autonama_dagster.text.labels import counted
 
 DEMO_DAYS = 365
 DEMO_SEED = 7
@@ -69,7 +70,9 @@ def _pictures(charts: tuple[Path, ...]) -> list[tuple[str, str]]:
     of_day = [path for path in charts if path.name == SCAN_PICTURE]
     lines = [("picture", str(path)) for path in of_day]
     if charts:
-        lines.append(("charts", f"{len(charts) - len(of_day)} symbols in {charts[0].parent}"))
+        lines.append(
+            ("charts", f"{counted(len(charts) - len(of_day), 'symbol')} in {charts[0].parent}")
+        )
     return lines
 
 

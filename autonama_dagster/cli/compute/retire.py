@@ -2,8 +2,8 @@
 
 import click
 
-from assets.partitions import SYMBOL_DIMENSION
 from autonama_dagster.errors import InputError
+from autonama_dagster.schemas.partitions import SYMBOL_DIMENSION
 from autonama_dagster.settings import load_settings
 from resources.instance.home import open_instance
 from resources.postgres.migrate import ready_url

@@ -7,6 +7,7 @@ import click
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings
+from autonama_dagster.text.labels import counted
 
 PASSWORD_VARIABLE = "AUTONAMA_READER_PASSWORD"  # noqa: S105
 _SHORTEST = 12
@@ -41,7 +42,9 @@ def retain(dry_run: bool) -> None:
         pass
     for removed in retention.retain(settings, url, dagster_database_url, dry_run=dry_run):
         verb = "would delete" if dry_run else "deleted"
-        click.echo(f"{removed.table}: {verb} {removed.rows:,} rows before {removed.before}")
+        click.echo(
+            f"{removed.table}: {verb} {counted(removed.rows, 'row')} before {removed.before}"
+        )
 
 
 @click.command()

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from autonama_dagster.settings import load_settings
+from autonama_dagster.text.labels import counted
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -32,7 +33,7 @@ def backup(file: Path, force: bool) -> None:
     with open_instance():  # makes Dagster's tables where nothing has run yet
         pass
     manifest = write(urls, file, overwrite=force, on_progress=_say)
-    click.echo(f"{file}: {_rows(manifest.rows)} rows, migration {manifest.revision}")
+    click.echo(f"{file}: {_rows(manifest.rows)}, migration {manifest.revision}")
 
 
 @click.command()
@@ -61,7 +62,7 @@ def restore(file: Path, force: bool, trusted: bool) -> None:
 
     urls = {PROJECT: project_url(load_settings()), DAGSTER: dagster_database_url()}
     manifest = read(urls, file, overwrite=force, trusted=trusted, on_progress=_say)
-    click.echo(f"restored {_rows(manifest.rows)} rows of {manifest.made_at}")
+    click.echo(f"restored {_rows(manifest.rows)} of {manifest.made_at}")
 
 
 def _say(text: str) -> None:
@@ -69,4 +70,4 @@ def _say(text: str) -> None:
 
 
 def _rows(counts: dict[str, dict[str, int]]) -> str:
-    return f"{sum(sum(tables.values()) for tables in counts.values()):,}"
+    return counted(sum(sum(tables.values()) for tables in counts.values()), "row")

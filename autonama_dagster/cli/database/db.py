@@ -6,6 +6,7 @@ import click
 
 from autonama_dagster.cli.database.admin import drop, reader, retain
 from autonama_dagster.cli.database.backup import backup, restore
+from autonama_dagster.cli.shared.groups import Group
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings, project_dir
 from autonama_dagster.system.private_files import private_folder
@@ -16,7 +17,7 @@ from resources.postgres.roles.readers import reading
 from resources.postgres.urls import redacted, sqlalchemy_url
 
 
-@click.group()
+@click.group(cls=Group)
 def db() -> None:
     """The project's database: DATABASE_URL, or the embedded server.
 
@@ -51,7 +52,7 @@ def start() -> None:
     settings = load_settings()
     if settings.database_url is None:
         private_folder(project_dir() / ".autonama")  # a new home is made
-    migrate(project_url(settings))
+    migrate(project_url(settings), anyway=True)
     _status()
 
 

@@ -4,19 +4,17 @@ import gc
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from autonama_dagster.cli.shared.symbols import one_symbol
 from autonama_dagster.days import parse_day
-from autonama_dagster.errors import DatabaseError, InputError
+from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings, load_settings
 from autonama_dagster.text.escaping import file_name
-from autonama_dagster.text.labels import label
+from autonama_dagster.text.labels import counted, label
 
 if TYPE_CHECKING:
     from autonama_dagster.cli.shared.screen import Screen
@@ -66,7 +64,8 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
 
     The exit code is 0 if all of them match and 1 if any differs.
     """
-    from autonama_dagster.services.lineage.receipts import latest_day, read_receipt  # noqa: PLC0415
+    from autonama_dagster.services.lineage.explanation import document, runs_of  # noqa: PLC0415
+    from autonama_dagster.services.lineage.receipts import latest_signal, read_receipt  # noqa: PLC0415
     from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
@@ -76,13 +75,13 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
     wanted = None if day is None else parse_day(day, "DATE")
     settings = load_settings()
     with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
-        receipt = read_receipt(warehouse, settings, name, wanted or latest_day(warehouse, name))
+        receipt = read_receipt(warehouse, settings, name, wanted or latest_signal(warehouse, name))
         if form == "png":
             click.echo(_draw(warehouse, settings, receipt, output))
             return 0 if receipt.is_match else 1
-    runs = _runs(settings, receipt)
+    runs = runs_of(receipt, settings)
     if form == "json":
-        click.echo(json.dumps(document(receipt, runs, settings), indent=2, default=date.isoformat))
+        click.echo(json.dumps(document(receipt, runs, settings), indent=2))
     else:
         _print(receipt, runs, settings)
     return 0 if receipt.is_match else 1
@@ -105,84 +104,6 @@ def _draw(
             f"cannot write {path}: {error.strerror}; choose another --output"
         ) from None
     return path
-
-
-def _runs(settings: Settings, receipt: "Receipt") -> dict[str, "Run"]:
-    """The runs that wrote the rows and the candles; those that Dagster still knows."""
-    from resources.instance.facts import read_runs  # noqa: PLC0415
-    from resources.postgres.roles.readers import find_databases, reading  # noqa: PLC0415
-
-    ids = {*receipt.run_ids.values(), *receipt.candles["run_id"]}
-    try:
-        with reading(find_databases(settings).dagster) as connection:
-            return {r.run_id: r for r in read_runs(connection, sorted(ids), datetime.now(UTC))}
-    except DatabaseError:
-        return {}  # the receipt itself needs none of it
-
-
-def document(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> dict[str, Any]:
-    """The receipt as JSON can hold it, but for dates."""
-    from autonama_dagster.services.scan.results import plain_records  # noqa: PLC0415
-
-    return {
-        "symbol": receipt.symbol,
-        "date": receipt.day.isoformat(),
-        "is_match": receipt.is_match,
-        "chain": [asdict(link) | {"is_match": link.is_match} for link in receipt.links],
-        "changed_candle": _suspects(receipt),
-        "rows": {name: _row(row) for name, row in receipt.rows.items()},
-        "window": asdict(receipt.window),
-        "parameters": dict(receipt.parameters),
-        "made_with": {"stored": asdict(receipt.stored), "present": asdict(receipt.present)},
-        "runs": [
-            {
-                "table": name,
-                "run_id": run_id,
-                "url": run_url(settings, run_id),
-                **_run(runs.get(run_id)),
-            }
-            for name, run_id in receipt.run_ids.items()
-        ],
-        "candles": [
-            row | {"origin": row["origin"] and json.loads(row["origin"])}
-            for row in plain_records(receipt.candles)
-        ],
-    }
-
-
-def run_url(settings: Settings, run_id: str) -> str:
-    """Address of a run in the Dagster UI."""
-    return f"{settings.ui_url.rstrip('/')}/runs/{run_id}"
-
-
-def _suspects(receipt: "Receipt") -> dict[str, str] | None:
-    if receipt.suspects is None:
-        return None
-    first, last = receipt.suspects
-    return {"first": first.isoformat(), "last": last.isoformat()}
-
-
-def _row(row: Any) -> dict[str, Any]:
-    import pandas as pd  # noqa: PLC0415
-
-    from autonama_dagster.services.scan.results import plain_records  # noqa: PLC0415
-
-    (plain,) = plain_records(pd.DataFrame([row]))
-    for name, value in plain.items():
-        if isinstance(value, str) and value.startswith("{"):
-            plain[name] = json.loads(value)
-    return plain
-
-
-def _run(run: "Run | None") -> dict[str, Any]:
-    if run is None:
-        return {"job": None, "status": None, "started": None, "seconds": None}
-    return {
-        "job": run.job,
-        "status": run.status,
-        "started": None if run.started is None else run.started.isoformat(),
-        "seconds": None if run.seconds is None else round(run.seconds, 1),
-    }
 
 
 def _print(receipt: "Receipt", runs: dict[str, "Run"], settings: Settings) -> None:
@@ -239,21 +160,17 @@ def _print_window(console: "Screen", receipt: "Receipt") -> None:
         console.print("window: empty, or not fetched completely")
         return
     console.print(
-        f"window: {window.first} .. {window.last}, {_count(window.candles, 'candle')}, "
-        f"{_count(window.missing_days, 'missing day')} in {_count(len(window.gaps), 'gap')}, "
-        f"{_count(len(window.breaks), 'break')}",
+        f"window: {window.first} .. {window.last}, {counted(window.candles, 'candle')}, "
+        f"{counted(window.missing_days, 'missing day')} in {counted(len(window.gaps), 'gap')}, "
+        f"{counted(len(window.breaks), 'break')}",
     )
     for gap in window.gaps:
-        console.print(f"  gap: {gap.first} .. {gap.last} ({_count(gap.days, 'day')})")
+        console.print(f"  gap: {gap.first} .. {gap.last} ({counted(gap.days, 'day')})")
     for found in window.breaks:
         why = f"open / previous close {found.ratio:.4g}"
         if not found.is_jump:
-            why = f"{_count(found.missing_days, 'missing day')} before it"
+            why = f"{counted(found.missing_days, 'missing day')} before it"
         console.print(f"  break: {found.date}, {why}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _print_candles(console: "Screen", receipt: "Receipt") -> None:
@@ -290,7 +207,10 @@ def _print_candles(console: "Screen", receipt: "Receipt") -> None:
         for row in few.itertuples()
     ]
     print_records(
-        console, shown, f"The last {len(shown)} candles (all: --format json)", "use --format json"
+        console,
+        shown,
+        f"The last {counted(len(shown), 'candle')} (all: --format json)",
+        "use --format json",
     )
 
 
@@ -305,6 +225,8 @@ def _origin(text: object) -> str:
 def _print_made_with(
     console: "Screen", receipt: "Receipt", runs: dict[str, "Run"], settings: Settings
 ) -> None:
+    from autonama_dagster.services.lineage.explanation import run_url  # noqa: PLC0415
+
     made = ", ".join(f"{name} {value}" for name, value in receipt.parameters.items())
     stored, present = receipt.stored, receipt.present
     differs = (

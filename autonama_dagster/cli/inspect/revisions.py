@@ -14,6 +14,7 @@ from autonama_dagster.cli.shared.symbols import chosen_symbols
 from autonama_dagster.days import parse_moment
 from autonama_dagster.settings import load_settings
 from autonama_dagster.text.escaping import csv_text
+from autonama_dagster.text.labels import counted
 
 if TYPE_CHECKING:
     from autonama_dagster.services.lineage.staleness import Stale
@@ -125,7 +126,7 @@ def _backfill(first: date, last: date, rest: str) -> str:
 def _changes_text(found: Sequence["Change"], since: str) -> list[str]:
     if not found:
         return [f"no candles changed since {since}"]
-    lines = [f"{len(found)} candles changed since {since}:"]
+    lines = [f"{counted(len(found), 'candle')} changed since {since}:"]
     for c in found:
         opens = f"{c.open_time:%Y-%m-%d %H:%M}" if c.open_time else f"{c.date}"
         values = ", ".join(f"{name} {_text(o)} -> {_text(n)}" for name, (o, n) in c.columns.items())
@@ -141,15 +142,13 @@ def _stale_text(stale: "Stale") -> list[str]:
     lines = []
     if stale.n_unanswered:
         lines.append(
-            f"{stale.n_unanswered} rows of universe were not compared: some candles of "
-            "their 30 days "
-            "are not stored"
+            f"{counted(stale.n_unanswered, 'row of universe was', 'rows of universe were')} not "
+            "compared: some candles of the 30 days before are not stored"
         )
     if stale.n_outdated:
         lines.append(
-            f"{stale.n_outdated} rows were computed with other parameters or by another "
-            "version and "
-            "were not compared: run `autonama backfill` to recompute them"
+            f"{counted(stale.n_outdated, 'row was', 'rows were')} computed with other parameters "
+            "or by another version and not compared: run `autonama backfill` to recompute"
         )
     if not stale.rows:
         return [*lines, "no rows are stale"]
@@ -157,10 +156,10 @@ def _stale_text(stale: "Stale") -> list[str]:
     for name, keys in stale.rows.items():
         days = keys["date"].dt.date
         names = stale.symbols(name)
-        whose = f", {len(names)} symbols" if names else ""
+        whose = f", {counted(len(names), 'symbol')}" if names else ""
         lines.append(
-            f"  {name}: {len(keys):,} rows, {days.nunique()} days from {min(days)} to "
-            f"{max(days)}{whose}"
+            f"  {name}: {counted(len(keys), 'row')}, {counted(days.nunique(), 'day')} from "
+            f"{min(days)} to {max(days)}{whose}"
         )
     made = [f"in the UI, intraday_job: {name}" for name in stale.rows if name in LONGER]
     return [*lines, "to recompute them:", *(f"  {line}" for line in (*made, *commands(stale)))]

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from autonama_dagster.cli.inspect.show_tables import print_rows, print_summaries
+from autonama_dagster.cli.inspect.show_tables import Shown, print_shown
 from autonama_dagster.cli.shared.render import SYNTHETIC_NOTE
 from autonama_dagster.cli.shared.screen import screen
 from autonama_dagster.cli.shared.symbols import chosen_symbols
@@ -24,7 +24,11 @@ from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.services.scan.results import csv_value, plain_records, plain_summary
 from autonama_dagster.settings import load_settings
 from autonama_dagster.text.escaping import csv_text
+from autonama_dagster.text.labels import counted
 from resources.postgres.migrate import ready_url
+from resources.warehouse.candle_queries import source_label
+from resources.warehouse.frames import of_symbols
+from resources.warehouse.ledger import latest_day
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -112,8 +116,8 @@ def show(
     with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
         span = _span(warehouse, of, *wanted)
         frame = _read(warehouse, of, span, chosen, moment)
-        shown = span[1] or warehouse.latest_day("signals")
-        is_synthetic = shown is not None and warehouse.source_label(shown) == "synthetic"
+        shown = span[1] or latest_day(warehouse, "signals")
+        is_synthetic = shown is not None and source_label(warehouse, shown) == "synthetic"
     if of.name in {"signals", "alerts"}:
         hold = everything or signal is not None or of.name == "signals"
         frame = _filtered(frame, signal, min_return, hold=hold)
@@ -129,10 +133,8 @@ def show(
         console.say((SYNTHETIC_NOTE, "bold yellow"))
     if frame.empty:
         click.echo(_nothing(what, of, span, as_of, is_chosen=bool(chosen)))
-    elif of.name == "analysis_summary":
-        print_summaries(console, frame)
     else:
-        print_rows(console, of, frame, what, _days(span), is_range=span[0] != span[1])
+        print_shown(console, Shown(of, frame, _days(span), is_range=span[0] != span[1]))
 
 
 def _check_options(
@@ -158,7 +160,7 @@ def _check_options(
 
 def _symbols(what: str, of: Table, text: str | None) -> tuple[str, ...] | None:
     chosen = chosen_symbols(text)
-    if chosen is not None and not {"symbol", "symbol_a"} & set(of.columns):
+    if chosen is not None and not of.symbol_columns:
         raise InputError(f"--symbols does not apply to {what}, which has no symbols")
     return chosen
 
@@ -186,9 +188,9 @@ def _span(
     """First and last day to show; None: no bound."""
     if of.name in _MAY_BE_EMPTY and (of.partitions is None or "date" not in of.columns):
         return first, last
-    latest = warehouse.latest_day(of.name)
+    latest = latest_day(warehouse, of.name)
     if latest is None:
-        if of.name in _MAY_BE_EMPTY or warehouse.latest_day("signals") is not None:
+        if of.name in _MAY_BE_EMPTY or latest_day(warehouse, "signals") is not None:
             return first, last  # as pairs are, where a day has one member
         raise InputError(f"{of.name} is empty: run `autonama scan` first")
     if first is None and last is None:
@@ -224,12 +226,8 @@ def _read(
         frame = frame[kept].reset_index(drop=True)
     if chosen is None:
         return frame
-    if "symbol_a" in of.columns:
-        known = {*frame["symbol_a"], *frame["symbol_b"]}
-        found = frame["symbol_a"].isin(chosen) | frame["symbol_b"].isin(chosen)
-        frame = frame[found].reset_index(drop=True)
-    else:
-        known = set(frame["symbol"])
+    known = {symbol for name in of.symbol_columns for symbol in frame[name]}
+    frame = of_symbols(of, frame, chosen)
     if of.name not in _MAY_BE_EMPTY and moment is None:
         _check_known(warehouse, of, span, [s for s in chosen if s not in known])
     return frame
@@ -244,13 +242,12 @@ def _check_known(
     """Say that a pair has no row, and which one may be meant."""
     if not missing:
         return
-    names = ("symbol",) if "symbol" in of.columns else ("symbol_a", "symbol_b")
-    rows = warehouse.read(of.name, Scope(None, *span), names)
-    known = sorted({symbol for name in names for symbol in rows[name]})
+    rows = warehouse.read(of.name, Scope(None, *span), of.symbol_columns)
+    known = sorted({symbol for name in of.symbol_columns for symbol in rows[name]})
     near = get_close_matches(missing[0], known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InputError(
-        f"--symbols {missing[0]}: not among the {len(known)} pairs of {of.name} of "
+        f"--symbols {missing[0]}: not among the {counted(len(known), 'pair')} of {of.name} of "
         f"{_days(span)}{hint}"
     )
 

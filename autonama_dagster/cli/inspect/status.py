@@ -1,10 +1,8 @@
 """`autonama status`: what is fresh, what is missing, what ran, what it takes on the disk."""
 
 import json
-from dataclasses import asdict
-from datetime import date, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from datetime import date
+from typing import TYPE_CHECKING
 
 import click
 
@@ -37,7 +35,7 @@ def status(form: str) -> int:
       autonama status
       autonama status --format json
     """  # noqa: D301
-    from autonama_dagster.services.monitoring.health import gather  # noqa: PLC0415
+    from autonama_dagster.services.monitoring.health import document, gather  # noqa: PLC0415
 
     settings = load_settings()
     try:
@@ -48,29 +46,10 @@ def status(form: str) -> int:
         click.echo(json.dumps({"is_healthy": False, "problems": [str(error)]}, indent=2))
         return DatabaseError.exit_code
     if form == "json":
-        click.echo(json.dumps(document(health), indent=2, default=_plain))
+        click.echo(json.dumps(document(health), indent=2))
     else:
         _print(health)
     return 1 if health.problems else 0
-
-
-def document(health: "Health") -> dict[str, Any]:
-    """The health as JSON: every fact, the verdict first."""
-    facts = asdict(health)
-    clock = {
-        **facts.pop("clock"),
-        "latest_closed": health.clock.latest_closed,
-        "expected": health.clock.expected,
-    }
-    verdict = {"is_healthy": not health.problems, "problems": facts.pop("problems")}
-    return {**verdict, "notes": facts.pop("notes"), "clock": clock, **facts}
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    assert isinstance(value, Path)  # noqa: S101
-    return str(value)
 
 
 def _print(health: "Health") -> None:

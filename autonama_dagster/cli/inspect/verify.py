@@ -13,6 +13,7 @@ from autonama_dagster.cli.shared.symbols import chosen_symbols
 from autonama_dagster.days import parse_day
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import load_settings
+from autonama_dagster.text.labels import counted
 from resources.processes import load_ahead
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ def verify(
         from autonama_dagster.services.verification.parts import verify as run  # noqa: PLC0415
         from autonama_dagster.services.verification.verify import as_rows  # noqa: PLC0415
         from resources.postgres.migrate import ready_url  # noqa: PLC0415
+        from resources.warehouse.ledger import latest_day  # noqa: PLC0415
         from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
         with closing(Warehouse(lambda: ready_url(settings), reads=True)) as warehouse:
-            last = wanted or warehouse.latest_day("signals")
+            last = wanted or latest_day(warehouse, "signals")
             if last is None:
                 raise InputError("no signals are stored: run `autonama scan` first")
             first = settings.start_date if everything or sample else last
@@ -134,6 +136,6 @@ def _print(found: list["Verified"], first: date, last: date) -> None:
     total = sum(part.rows for part in found)
     wrong = sum(part.rows_of() for part in found)
     if wrong:
-        console.say((f"{wrong:,} of {total:,} rows differ", "bold red"))
+        console.say((f"{wrong:,} of {counted(total, 'row')} differ", "bold red"))
     else:
         console.say((f"all {total:,} rows match", "green"))

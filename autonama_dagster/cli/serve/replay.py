@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from autonama_dagster.cli.shared.groups import Group
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay.clock import Clock
 from autonama_dagster.replay.faults import Faults
@@ -21,7 +22,7 @@ Then, in another terminal:
 """
 
 
-@click.group()
+@click.group(cls=Group)
 def replay() -> None:
     """Run a local exchange that replays recorded or synthetic candles.
 

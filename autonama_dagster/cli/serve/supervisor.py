@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import psutil
 
 from autonama_dagster.errors import AutonamaError
+from autonama_dagster.text.labels import counted
 from resources.instance.waiting import wait_until
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -249,8 +250,8 @@ def _stop(programs: Sequence[_Program]) -> None:
     def whom() -> str:
         families = _families(leaders)
         left = [p.child for p in programs if families.get(p.pid or 0)]
-        count = sum(map(len, families.values()))
-        return f"{' and '.join(c.family or c.name for c in left)}, which end ({count} processes)"
+        count = counted(sum(map(len, families.values())), "process", "processes")
+        return f"{' and '.join(c.family or c.name for c in left)}, which end ({count})"
 
     wait_until(have_ended, whom, patience=PATIENCE + 2 * LAST_PATIENCE, every=WATCH)
 

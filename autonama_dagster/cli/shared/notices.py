@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from autonama_dagster.settings import LogFormat
+from autonama_dagster.configuration.service import LogFormat
 from resources.instance.json_logs import json_line
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 from rich.text import Text
 
-from autonama_dagster.settings import LogFormat
+from autonama_dagster.configuration.service import LogFormat
 from autonama_dagster.text.escaping import visible
 from resources.instance.json_logs import json_line
 from resources.instance.waiting import told_to

@@ -9,7 +9,7 @@ from autonama_dagster.analytics.scan.signals import CONFIRMATIONS
 from autonama_dagster.cli.shared.screen import Screen
 from autonama_dagster.cli.shared.tables import Column, print_table
 from autonama_dagster.services.scan.results import ScanResult
-from autonama_dagster.text.labels import CONFIRMATION_WORDS, label
+from autonama_dagster.text.labels import CONFIRMATION_WORDS, counted, label
 
 FEW = 20  # so many symbols are all shown, HOLD included
 _COLOURS = {"BUY": "green", "SELL": "red", "HOLD": "dim"}
@@ -61,8 +61,8 @@ def print_result(console: Screen, result: ScanResult, *, with_correlation: bool)
     if result.failed:
         more = ", ..." if len(result.failed) > _LONGEST_LIST else ""
         names = ", ".join(result.failed[:_LONGEST_LIST]) + more
-        text = f"{len(result.failed)} symbols could not be fetched: {names}; scan again to retry"
-        text += f"; first error: {result.refusal}"
+        text = f"{counted(len(result.failed), 'symbol')} could not be fetched: {names}; "
+        text += f"scan again to retry; first error: {result.refusal}"
         console.say((text, "yellow"))
 
 
@@ -187,7 +187,7 @@ def _print_counts(console: Screen, result: ScanResult) -> None:
     if found["quarantined"]:
         parts.append(f"{found['quarantined']} quarantined")
     if result.quarantined:
-        parts.append(f"{result.quarantined} candles quarantined")
+        parts.append(f"{counted(result.quarantined, 'candle')} quarantined")
     console.say("; ".join(parts))
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from autonama_dagster.cli.shared.screen import Screen
 from autonama_dagster.text.escaping import encodable
+from autonama_dagster.text.labels import counted
 
 _BETWEEN: Final = 2  # blanks between two columns
 _LINE: Final = 28  # of text that is longer and may be of several lines
@@ -83,7 +84,7 @@ def print_table(
         table.add_row(*(_coloured(column, i) for column in chosen))
     console.print(table)
     if hidden := [c.title for c, width in zip(columns, widths, strict=True) if not width]:
-        count = "1 column is" if len(hidden) == 1 else f"{len(hidden)} columns are"
+        count = counted(len(hidden), "column is", "columns are")
         hint = " or ".join(filter(None, ("widen the terminal", elsewhere)))
         console.print(f"{count} hidden: {', '.join(hidden)}; {hint}", style="yellow")
     return {column.title for column in chosen}

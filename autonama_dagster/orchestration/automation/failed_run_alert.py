@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import dagster as dg
 
-from assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.orchestration.automation.status import status_of
 from autonama_dagster.orchestration.execution import innermost
+from autonama_dagster.schemas.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.escaping import chat_text
 from resources.notify.redaction import without_secrets
 from resources.notify.webhook import NotificationError, post
 
@@ -50,8 +51,8 @@ def failed_run_alert(settings: Settings) -> dg.SensorDefinition:
 def message(run: dg.DagsterRun, error: str, ended: datetime) -> dict[str, Any]:
     """What is posted of a failed run.
 
-    `text` is one line for people, as chats show it. The rest are its parts: run_id, job,
-    partitions, error (one line, at most 500 characters), time (ISO 8601, UTC).
+    `text` is one line for people, as chats show it: nobody is mentioned. The rest are its parts:
+    run_id, job, partitions, error (one line, at most 500 characters), time (ISO 8601, UTC).
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def message(run: dg.DagsterRun, error: str, ended: datetime) -> dict[str, Any]:
     partitions, error = _partitions(run.tags), _shortened(error)
     of = f" of {partitions}" if partitions else ""
     return {
-        "text": f"Autonama: {run.job_name}{of} failed: {error} (run {run.run_id})",
+        "text": chat_text(f"Autonama: {run.job_name}{of} failed: {error} (run {run.run_id})"),
         "run_id": run.run_id,
         "job": run.job_name,
         "partitions": partitions,

@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import dagster as dg
 
-from assets.partitions import SYMBOL_DIMENSION
 from autonama_dagster.days import stretches
 from autonama_dagster.orchestration.jobs import ANALYTIC, SUMMARY
 from autonama_dagster.orchestration.planner import Step, stale_steps, summary_steps
@@ -20,6 +19,7 @@ from autonama_dagster.orchestration.requests import (
     run_request,
     wanted,
 )
+from autonama_dagster.schemas.partitions import SYMBOL_DIMENSION
 from autonama_dagster.services.lineage.staleness import Comparison
 from autonama_dagster.settings import Settings
 from resources.warehouse.revisions import Revised, count, revised

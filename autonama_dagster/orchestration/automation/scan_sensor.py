@@ -24,6 +24,7 @@ from autonama_dagster.orchestration.requests import (
 from autonama_dagster.orchestration.state import read_states
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
+from resources.warehouse.ledger import latest_day
 from resources.warehouse.warehouse import Warehouse
 
 DAYS_AT_ONCE = 3
@@ -57,7 +58,7 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
         except ExchangeError as error:
             return dg.SkipReason(f"cannot get the exchange's time: {error}")
         last = due_day(now - AFTER_SCHEDULE)
-        scanned = None if context.cursor else warehouse.latest_day("analysis_summary")
+        scanned = None if context.cursor else latest_day(warehouse, "analysis_summary")
         first = first_day(context.cursor, scanned, last, settings.start_date)
         return decide_tick(
             list(_decisions(context.instance, settings, warehouse, first, last)), last

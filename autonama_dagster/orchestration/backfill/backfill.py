@@ -12,7 +12,7 @@ from typing import Protocol
 
 import dagster as dg
 
-from assets.partitions import SYMBOL_DIMENSION, register
+from assets.partitions import register
 from autonama_dagster.orchestration import planner
 from autonama_dagster.orchestration.backfill.request import Request
 from autonama_dagster.orchestration.execution import origin_tags
@@ -28,6 +28,7 @@ from autonama_dagster.orchestration.jobs import (
 from autonama_dagster.orchestration.planner import State, Step
 from autonama_dagster.orchestration.state import read_states
 from autonama_dagster.orchestration.workers.pool import Workers
+from autonama_dagster.schemas.partitions import SYMBOL_DIMENSION
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from resources.instance.locks import end_lost_runs

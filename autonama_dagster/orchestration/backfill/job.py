@@ -11,6 +11,7 @@ from autonama_dagster.orchestration.backfill.request import config_fields, read_
 from autonama_dagster.orchestration.execution import one_process
 from autonama_dagster.orchestration.jobs import Started, StepRun
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.labels import counted
 
 TENTHS: Final = 10
 SILENCE: Final = 15.0  # seconds after which the log says how far a part is, even within a tenth
@@ -48,7 +49,8 @@ class LogProgress:
     def ran(self, done: StepRun) -> None:
         """A run has ended well."""
         self._tell(
-            f"{done.step.title}: {done.rows:,} rows in {done.seconds:.1f} s (run {done.run_id})"
+            f"{done.step.title}: {counted(done.rows, 'row')} in {done.seconds:.1f} s "
+            f"(run {done.run_id})"
         )
 
     def _tell(self, text: str) -> None:

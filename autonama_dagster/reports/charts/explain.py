@@ -49,6 +49,7 @@ from autonama_dagster.reports.charts.timeline import (
     aligned,
     draw_calendar,
 )
+from autonama_dagster.text.labels import counted
 
 _WIDTH, _HEIGHT, _DPI = 1280, 960, 125  # 1600 x 1200 pixels
 _PRICE, _SCORES, _QUALITY = (152, 284), (478, 112), (624, 24)  # top and height in pixels
@@ -240,7 +241,7 @@ def sentence(signal: Mapping[Any, Any], window: WindowFacts, params: ChannelPara
     status = signal["status"]
     if status == "INSUFFICIENT_DATA":
         needed = f"{params.min_candles} are needed"
-        return f"Not evaluated: {window.candles} candles in the window, {needed}."
+        return f"Not evaluated: {counted(window.candles, 'candle')} in the window, {needed}."
     if status == "NO_DATA":
         return f"Not evaluated: no candle on {pd.Timestamp(signal['date']):%Y-%m-%d}."
     if status != "OK":
@@ -308,15 +309,11 @@ def _about(window: WindowFacts) -> str:
         return "Window: no candles."
     gaps = "no gaps"
     if window.gaps:
-        missing = f"{_count(window.missing_days, 'day')} without a candle"
-        gaps = f"{_count(len(window.gaps), 'gap')} ({missing})"
+        missing = f"{counted(window.missing_days, 'day')} without a candle"
+        gaps = f"{counted(len(window.gaps), 'gap')} ({missing})"
     breaks = f"last break {window.breaks[-1].date}" if window.breaks else "no breaks"
-    candles = _count(window.candles, "candle")
+    candles = counted(window.candles, "candle")
     return f"Window: {window.first} to {window.last}, {candles}, {gaps}, {breaks}."
-
-
-def _count(number_of: int, noun: str) -> str:
-    return f"{number_of:,} {noun}{'' if number_of == 1 else 's'}"
 
 
 def _settings(params: ChannelParams) -> str:

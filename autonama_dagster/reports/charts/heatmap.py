@@ -25,6 +25,7 @@ from autonama_dagster.reports.charts.style import (
     say,
     true_minus,
 )
+from autonama_dagster.text.labels import counted
 
 _WIDTH, _HEIGHT = 1120, 1110
 _LEVELS = 40  # steps of 0.05: with the shades of the text they fit into a palette
@@ -90,14 +91,14 @@ def _square(pairs: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
 
 def _subtitle(date: dt.date, pairs: pd.DataFrame, members: int, expected: float | None) -> str:
     known = pairs["pearson"].dropna()
-    text = f"{date:%Y-%m-%d} UTC, {members} members"
+    text = f"{date:%Y-%m-%d} UTC, {counted(members, 'member')}"
     if known.empty:
         return text
     high = int((known.abs() >= HIGH_PEARSON).sum())
     by_chance = "" if expected is None else f", {expected:.1f} by chance"
     return (
-        f"{text}; median {known.median():.2f}; {high:,} of {len(known):,} pairs at or above "
-        f"{HIGH_PEARSON} (either sign){by_chance}"
+        f"{text}; median {known.median():.2f}; {high:,} of {counted(len(known), 'pair')} at or "
+        f"above {HIGH_PEARSON} (either sign){by_chance}"
     )
 
 

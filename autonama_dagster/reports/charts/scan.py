@@ -28,7 +28,7 @@ from autonama_dagster.reports.charts.style import (
     say,
     signed,
 )
-from autonama_dagster.text.labels import CONFIRMATION_WORDS
+from autonama_dagster.text.labels import CONFIRMATION_WORDS, counted
 
 _WIDTH, _HEIGHT = 1280, 820
 _LEFT, _TOP = 84, 92
@@ -86,7 +86,7 @@ def scan_summary(
     def draw(page: Page) -> None:
         page.title(
             "Regression channel scan",
-            f"{date:%Y-%m-%d} UTC, {len(signals)} members, daily candles",
+            f"{date:%Y-%m-%d} UTC, {counted(len(signals), 'member')}, daily candles",
         )
         _draw_counts(page, signals, expected)
         _draw_scores(page, fitted, kstd)

@@ -23,6 +23,7 @@ from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, window_days
 from autonama_dagster.services.inputs.parameters import channel_params
 from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
+from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.chance_cache import keep_chances, known_chances
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
@@ -97,7 +98,7 @@ def _pair_counts(
     symbols = members["symbol"].unique().tolist()
     first, last = members["date"].min().date(), members["date"].max().date()
     candles = warehouse.candles(symbols, first - timedelta(days=RETURN_DAYS), last)
-    answered = warehouse.fetched_ranges("1d", list(candles))
+    answered = fetched_ranges(warehouse, "1d", list(candles))
     reach = window_days(settings.lookback)
     counts = {}
     for day, of_day in members.groupby("date")["symbol"]:

@@ -24,6 +24,7 @@ from autonama_dagster.services.inputs.parameters import quality_limits
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.sources import SOURCES
 from resources.warehouse.candle_faults import candle_faults, other_versions
+from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -113,7 +114,7 @@ def _hours(
 
     Where hours are missing then, the exchange has none: its daily candle is made of the others.
     """
-    answered = warehouse.fetched_ranges("1h", symbols)
+    answered = fetched_ranges(warehouse, "1h", symbols)
     if not answered:
         return {}, {}
     frame = warehouse.read("ohlcv_1h", Scope(tuple(answered), first, last))

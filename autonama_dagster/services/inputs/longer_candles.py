@@ -9,6 +9,7 @@ from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM
 from autonama_dagster.analytics.candles.run_windows import known_rows
 from autonama_dagster.text.sources import SOURCES
+from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -26,5 +27,5 @@ def candles_made(
     frame = warehouse.read(f"ohlcv_{of.name}", Scope(tuple(symbols), begin, last))
     made = aggregate(frame, of, to, SOURCES)
     made = made[made["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
-    ranges = warehouse.fetched_ranges(of.name, symbols)
+    ranges = fetched_ranges(warehouse, of.name, symbols)
     return made[known_rows(made, ranges, max(to.step.days, 1))].reset_index(drop=True)

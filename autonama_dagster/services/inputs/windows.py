@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from autonama_dagster.analytics.candles.run_windows import RunWindows, windows_of
+from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -16,5 +17,5 @@ def read_windows(warehouse: Warehouse, scope: Scope, lookback: int) -> RunWindow
     assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
     symbols = scope.symbols or ()
     found = warehouse.candles(symbols, scope.first - timedelta(days=lookback - 1), scope.last)
-    answered = warehouse.fetched_ranges("1d", symbols)
+    answered = fetched_ranges(warehouse, "1d", symbols)
     return windows_of(found, symbols, scope.first, scope.last, lookback, answered)

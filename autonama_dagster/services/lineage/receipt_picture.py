@@ -11,6 +11,7 @@ from autonama_dagster.reports.charts.explain import Origin, explain_chart, shown
 from autonama_dagster.services.inputs.evidence import judged
 from autonama_dagster.services.lineage.receipts import Receipt
 from autonama_dagster.settings import Settings
+from resources.warehouse.candle_queries import source_label
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -45,7 +46,7 @@ def draw_receipt(warehouse: Warehouse, settings: Settings, receipt: Receipt) -> 
             is_matching=receipt.is_match,
         ),
         params=params,
-        source_label=warehouse.source_label(receipt.day),
+        source_label=source_label(warehouse, receipt.day),
     )
 
 

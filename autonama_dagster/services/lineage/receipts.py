@@ -33,6 +33,8 @@ from autonama_dagster.errors import InputError
 from autonama_dagster.services.inputs.evidence import judged
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
+from resources.warehouse.candle_queries import fetched_ranges
+from resources.warehouse.ledger import latest_day
 from resources.warehouse.origins import origins
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
@@ -116,7 +118,7 @@ class Receipt:
         return {name: str(row["run_id"]) for name, row in self.rows.items()}
 
 
-def latest_day(warehouse: Warehouse, symbol: str) -> date:
+def latest_signal(warehouse: Warehouse, symbol: str) -> date:
     """The latest day that the symbol has a signal of.
 
     Raises
@@ -124,9 +126,9 @@ def latest_day(warehouse: Warehouse, symbol: str) -> date:
     InputError
         It has none.
     """
-    latest = warehouse.latest_day("signals", symbol)
+    latest = latest_day(warehouse, "signals", symbol)
     if latest is None:
-        newest = warehouse.latest_day("signals")
+        newest = latest_day(warehouse, "signals")
         known = warehouse.read("signals", Scope(first=newest, last=newest), ("symbol",))["symbol"]
         near = get_close_matches(symbol, known.tolist(), n=1)
         hint = f"did you mean {near[0]}?" if near else "see `autonama show signals`"
@@ -151,7 +153,7 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
     )
     lookback = timedelta(days=params.lookback - 1)
     frame = warehouse.read("ohlcv_1d", Scope((symbol,), day - 2 * lookback, day))
-    answered = warehouse.fetched_ranges("1d", [symbol])
+    answered = fetched_ranges(warehouse, "1d", [symbol])
     candles = Candles.by_symbol(frame)
     run = windows_of(candles, [symbol], day, day, params.lookback, answered)
     (hashed,) = run.hashes().tolist()
@@ -192,7 +194,7 @@ def _rows(warehouse: Warehouse, symbol: str, day: date) -> dict[str, Mapping[str
     scope = Scope((symbol,), day, day)
     frames = {name: warehouse.read(name, scope) for name in ROWS}
     if frames["signals"].empty or frames["asset_analytics"].empty:
-        latest = latest_day(warehouse, symbol)
+        latest = latest_signal(warehouse, symbol)
         raise InputError(f"no signal of {symbol} on {day} is stored; the latest is of {latest}")
     return {name: _record(frame) for name, frame in frames.items() if len(frame)}
 

@@ -27,6 +27,8 @@ from autonama_dagster.services.inputs.windows import read_windows
 from autonama_dagster.settings import Settings
 from resources.exchange.base import SymbolInfo
 from resources.warehouse import ledger
+from resources.warehouse.candle_queries import fetched_ranges
+from resources.warehouse.ledger import latest_day
 from resources.warehouse.revisions import Change
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
@@ -144,7 +146,7 @@ class Comparison:
 
     def _scope(self, days: int) -> Scope:
         """Days whose window of so many days holds one of the candles."""
-        latest = self._warehouse.latest_day("regression_bands") or self._first - DAY
+        latest = latest_day(self._warehouse, "regression_bands") or self._first - DAY
         return Scope(self._symbols, self._first, min(self._last + (days - 1) * DAY, latest))
 
     def _stored(self, name: str, scope: Scope) -> pd.DataFrame:
@@ -160,7 +162,7 @@ class Comparison:
             return {}
         stored = self._stored("universe", scope)
         stored = stored[stored["symbol"].isin(self._symbols)]
-        answered = self._warehouse.fetched_ranges("1d", self._symbols)
+        answered = fetched_ranges(self._warehouse, "1d", self._symbols)
         days = day_range(_begin(scope), _end(scope))
         known = {
             s: set(days[known_days(answered.get(s, ()), days, WINDOW_DAYS + 1)].tolist())
@@ -285,7 +287,7 @@ class Comparison:
         members = universe[universe["is_member"]]
         names = members["symbol"].unique().tolist()
         candles = self._warehouse.candles(names, first - RETURN_DAYS * DAY, last)
-        answered = self._warehouse.fetched_ranges("1d", names)
+        answered = fetched_ranges(self._warehouse, "1d", names)
         lookback = self._settings.lookback
         reach = window_days(lookback)
         for day, of_day in members.groupby("date")["symbol"]:

@@ -7,10 +7,10 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import Connection
@@ -18,6 +18,7 @@ from psycopg import Connection
 from autonama_dagster.days import DAY, DUE, last_closed_day, stretches
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.settings import Settings, project_dir
+from autonama_dagster.text.labels import counted
 from resources.exchange.pulse import NoPulseError, feel_pulse
 from resources.instance.facts import FAILED, RECENT, DagsterFacts, read_dagster
 from resources.postgres.database import embedded_server
@@ -120,6 +121,31 @@ def gather(settings: Settings) -> Health:
     )
 
 
+def document(health: Health) -> dict[str, Any]:
+    """The health in plain values, as JSON can hold them: every fact, the verdict first."""
+    facts = asdict(health)
+    clock = {
+        **facts.pop("clock"),
+        "latest_closed": health.clock.latest_closed,
+        "expected": health.clock.expected,
+    }
+    verdict = {"is_healthy": not health.problems, "problems": facts.pop("problems")}
+    found: dict[str, Any] = _plain(
+        {**verdict, "notes": facts.pop("notes"), "clock": clock, **facts}
+    )
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Path) else value
+
+
 def read_clock(settings: Settings) -> Clock:
     """The exchange's time; this machine's where the exchange cannot be reached."""
     wall = datetime.now(UTC)
@@ -216,7 +242,7 @@ def problems(
         yield f"cannot read the tables: {tables.unreadable}"
     if dagster.unreadable is not None:
         yield f"cannot read Dagster's runs: {dagster.unreadable}"
-    if tables.unreadable is None and not tables.faults:
+    if tables.unreadable is None and (tables.tables or not tables.faults):
         yield from _table_problems(clock, tables)
     yield from _run_problems(dagster, wall)
 
@@ -228,8 +254,8 @@ def _table_problems(clock: Clock, tables: TableFacts) -> Iterator[str]:
     elif latest < clock.expected:
         behind = (clock.expected - latest).days
         yield (
-            f"stale: the latest complete day is {latest}, {_days(behind)} behind {clock.expected}; "
-            "run `autonama scan`, or `autonama up` to catch up"
+            f"stale: the latest complete day is {latest}, {counted(behind, 'day')} behind "
+            f"{clock.expected}; run `autonama scan`, or `autonama up` to catch up"
         )
     gaps = sorted(
         {d for d in (*tables.without_summary, *tables.without_universe) if latest and d < latest}
@@ -237,25 +263,28 @@ def _table_problems(clock: Clock, tables: TableFacts) -> Iterator[str]:
     if gaps:
         first, last = gaps[0], gaps[-1]
         yield (
-            f"{_days(len(gaps))} without a summary or universe: {listed(ranges(gaps))}; "
+            f"{counted(len(gaps), 'day')} without a summary or universe: {listed(ranges(gaps))}; "
             f"run `autonama backfill --from {first} --to {last}`"
         )
     for lacking in tables.lacking:
         yield (
-            f"{lacking.count} rows of members are missing from {lacking.table}, the latest of "
+            f"{counted(lacking.count, 'row of a member is', 'rows of members are')} missing from "
+            f"{lacking.table}, the latest of "
             f"{lacking.symbol} on {lacking.day}: run `autonama backfill --from {lacking.first} "
             f"--to {lacking.day} --again`"
         )
     if tables.failed_fetches:
         yield (
-            f"{len(tables.failed_fetches)} symbols could not be fetched for {tables.day}: "
+            f"{counted(len(tables.failed_fetches), 'symbol')} could not be fetched for "
+            f"{tables.day}: "
             f"{listed(tables.failed_fetches)}; run `autonama scan`, or `autonama retire` "
             "delisted symbols"
         )
     if unasked := [s for s in tables.unanswered if s not in tables.failed_fetches]:
         yield (
-            f"{len(unasked)} registered symbols were not requested for {tables.day}: "
-            f"{listed(unasked)}; run `autonama scan --date {tables.day}`"
+            f"{counted(len(unasked), 'registered symbol was', 'registered symbols were')} not "
+            f"requested for {tables.day}: {listed(unasked)}; run `autonama scan --date "
+            f"{tables.day}`"
         )
 
 
@@ -284,8 +313,13 @@ def notes(clock: Clock, tables: TableFacts, dagster: DagsterFacts) -> Iterator[s
         yield clock.note
     if tables.quarantined:
         yield (
-            f"{tables.quarantined} candles are quarantined, {tables.quarantined_today} of "
-            f"{tables.day}: see table trading.quarantine"
+            f"{counted(tables.quarantined, 'candle is', 'candles are')} quarantined, "
+            f"{tables.quarantined_today} of {tables.day}: see table trading.quarantine"
+        )
+    if dagster.n_left_out:
+        yield (
+            f"{counted(dagster.n_left_out, 'listed pair is', 'listed pairs are')} ignored: "
+            f"{dagster.left_out}"
         )
     if dagster.failed_checks:
         yield f"failed checks: {listed(dagster.failed_checks)}"
@@ -300,10 +334,6 @@ def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _days(count: int) -> str:
-    return f"{count} day" if count == 1 else f"{count} days"
 
 
 def _data_folder(settings: Settings) -> Path:

@@ -12,9 +12,15 @@ import pandas as pd
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.escaping import csv_text
+from resources.warehouse.candle_queries import (
+    RANKING,
+    failed_fetches,
+    quarantined_candles,
+    source_label,
+)
 from resources.warehouse.ledger import first_refusal
 from resources.warehouse.statements import Scope
-from resources.warehouse.warehouse import RANKING, Warehouse
+from resources.warehouse.warehouse import Warehouse
 
 EXPORTED = (
     "symbol", "date", "signal", "status", "quality", "close", "fitted_price", "lower_band",
@@ -92,17 +98,17 @@ def stored_result(warehouse: Warehouse, settings: Settings, day: date) -> ScanRe
     """The result of a day as the tables hold it."""
     signals = warehouse.read("signals", Scope(first=day, last=day))
     summary = warehouse.read("analysis_summary", Scope(first=day, last=day))
-    failed = {*warehouse.failed_fetches(day), *warehouse.failed_fetches(day, RANKING)}
+    failed = {*failed_fetches(warehouse, day), *failed_fetches(warehouse, day, RANKING)}
     return ScanResult(
         day=day,
         signals=by_strength(signals),
         summary=plain_summary(summary),
         parameters=scan_parameters(settings),
-        source=warehouse.source_label(day) or "none",
+        source=source_label(warehouse, day) or "none",
         stored=True,
         failed=tuple(sorted(failed)),
         refusal=first_refusal(warehouse, day) if failed else "",
-        quarantined=warehouse.quarantined_candles(signals["symbol"].tolist(), day),
+        quarantined=quarantined_candles(warehouse, signals["symbol"].tolist(), day),
     )
 
 

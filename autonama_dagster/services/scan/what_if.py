@@ -41,9 +41,16 @@ from autonama_dagster.services.scan.results import (
 )
 from autonama_dagster.services.scan.symbol_charts import charted, draw_symbol_charts
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.labels import counted
 from autonama_dagster.text.sources import SOURCES, distance
 from resources.exchange.base import Exchange
 from resources.exchange.feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
+from resources.warehouse.candle_queries import (
+    any_source,
+    fetched_ranges,
+    quarantined_candles,
+    source_label,
+)
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -77,7 +84,7 @@ def what_if(
     on_step("rank the universe" if symbols is None else "look up the symbols")
     universe, failed = _universe(settings, day, symbols, exchange, warehouse)
     members = universe.loc[universe["is_member"], "symbol"].tolist()
-    on_step(f"candles of {len(members)} symbols")
+    on_step(f"candles of {counted(len(members), 'symbol')}")
     reach = settings.lookback - 1 + (CHART_DAYS - 1 if with_charts else 0)
     first = day - timedelta(days=reach)
     fetched, candles, source = _candles(members, first, day, exchange, warehouse)
@@ -168,14 +175,14 @@ def _candles(
 
     The text is their source; of several, the one farthest from the market.
     """
-    ranges = warehouse.fetched_ranges("1d", symbols)
+    ranges = fetched_ranges(warehouse, "1d", symbols)
     missing = [s for s in symbols if uncovered(ranges.get(s, ()), first, last) is not None]
     fetched = fetch_daily(exchange, missing, first, last)
     sources = set(fetched.frame["source"])
     stored = warehouse.candles([s for s in symbols if s not in set(missing)], first, last)
     if stored:
-        refuse_mixture(warehouse.any_source(), fetched.frame)
-        sources |= {s for s in (warehouse.source_label(last),) if s}
+        refuse_mixture(any_source(warehouse), fetched.frame)
+        sources |= {s for s in (source_label(warehouse, last),) if s}
     source = max(sources, key=distance, default="none")
     return fetched, {**stored, **Candles.by_symbol(fetched.frame)}, source
 
@@ -190,7 +197,7 @@ def _quarantined(
     """Bad candles of the windows: those just fetched, and those of windows that are stored."""
     asked = set(fetched.log["symbol"])
     stored = [m for m in members if m not in asked]
-    return len(fetched.rejected) + warehouse.quarantined_candles(stored, day, table)
+    return len(fetched.rejected) + quarantined_candles(warehouse, stored, day, table)
 
 
 def _evidence(
@@ -256,7 +263,7 @@ def what_if_interval(
     on_step("look up the symbols")
     universe, _ = _universe(settings, day, symbols, exchange, warehouse)
     step = grid.last_step(day)
-    on_step(f"{interval} candles of {len(symbols)} symbols")
+    on_step(f"{interval} candles of {counted(len(symbols), 'symbol')}")
     first = max(grid.opens_on(step - settings.lookback + 1), FIRST_DAY)
     fetched, frame = _frame(grid, symbols, first, grid.closes_on(step), exchange, warehouse)
     candles = Candles.by_symbol(frame, grid)
@@ -300,14 +307,14 @@ def _frame(
     on where its candles come from; they are those that the tables hold.
     """
     base = INTERVALS[MADE_FROM.get(grid.name, grid.name)]
-    ranges = warehouse.fetched_ranges(base.name, symbols)
+    ranges = fetched_ranges(warehouse, base.name, symbols)
     missing = [s for s in symbols if uncovered(ranges.get(s, ()), first, last) is not None]
     fetched = fetch_candles(exchange, missing, base.name, first, last)
     present = tuple(s for s in symbols if s not in set(missing))
     frame = fetched.frame
     if present:
         stored = warehouse.read(f"ohlcv_{base.name}", Scope(present, first, last))
-        refuse_mixture(warehouse.any_source(), frame)
+        refuse_mixture(any_source(warehouse), frame)
         frame = pd.concat([f for f in (stored, frame) if len(f)] or [frame], ignore_index=True)
     return fetched, frame if base == grid else aggregate(frame, base, grid, SOURCES)
 

@@ -41,6 +41,7 @@ from autonama_dagster.days import DAY, days_of
 from autonama_dagster.services.inputs.evidence import read_evidence
 from autonama_dagster.services.inputs.parameters import channel_params, quality_limits
 from autonama_dagster.settings import Settings
+from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
@@ -91,7 +92,7 @@ def read_inputs(
         symbols = sorted(universe["symbol"].unique())
     return Inputs(
         warehouse.candles(symbols, begin, last + LATER_DAYS * DAY),
-        warehouse.fetched_ranges("1d", symbols),
+        fetched_ranges(warehouse, "1d", symbols),
         universe,
         read_evidence(warehouse, symbols, begin, last),
     )

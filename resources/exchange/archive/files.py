@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 from xml.etree import ElementTree as ET
 
-from autonama_dagster.analytics.candles.candles import RawKline, raw_kline
+from autonama_dagster.analytics.candles.klines import RawKline, raw_kline
 from autonama_dagster.days import DAY, days_of, midnight
 from autonama_dagster.errors import (
     BadAnswerError,

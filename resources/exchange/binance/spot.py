@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode
 
-from autonama_dagster.analytics.candles.candles import RawKline, raw_kline
+from autonama_dagster.analytics.candles.klines import RawKline, raw_kline
 from autonama_dagster.errors import (
     BadAnswerError,
     ExchangeError,

@@ -11,6 +11,7 @@ from autonama_dagster.errors import (
     SymbolFetchError,
     UnusableAnswersError,
 )
+from autonama_dagster.text.labels import counted
 from resources.exchange.base import (
     Klines,
     KlinesRequest,
@@ -126,7 +127,9 @@ class _Tally:
         self._outages_in_a_row += 1
         in_a_row = self._outages_in_a_row >= min(OUTAGES_IN_A_ROW, self._total)
         if in_a_row or 2 * self._outages > self._total:
-            raise OutageError(f"{error} (gave up: {self._outages} of {self._total} requests)")
+            raise OutageError(
+                f"{error} (gave up: {self._outages} of {counted(self._total, 'request')})"
+            )
         return SymbolFetchError(str(error))
 
     def close(self) -> None:

@@ -24,7 +24,6 @@ from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.postgres.server.programs import one_line
 from resources.postgres.urls import libpq_url, redacted
 
-DEFAULT_NAME: Final = "autonama_reader"
 _MARK: Final = "autonama: read-only, made by `autonama db reader`"
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")  # pg_hba.conf knows other names by quotes only
 _RELOAD_TIMEOUT_S: Final = 10.0

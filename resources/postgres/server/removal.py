@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, project_dir
+from autonama_dagster.text.labels import counted
 from resources.instance.waiting import own_name
 from resources.postgres.connections import connect
 from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server
@@ -127,9 +128,10 @@ def _refuse_users(connection: Connection, names: list[str]) -> None:
     """Refuse while other programs are connected to one of the databases."""
     row = connection.execute(_OTHERS, (names, own_name())).fetchone()
     if row is not None and row[0]:
+        users = counted(row[0], "connection of another program", "connections of other programs")
         raise InputError(
-            f"{row[0]} connections of other programs use database {' or '.join(names)}: end "
-            "`autonama up`, scans and psql first"
+            f"database {' or '.join(names)} is used by {users}: end `autonama up`, scans and psql "
+            "first"
         )
 
 

@@ -27,6 +27,7 @@ from psycopg import sql
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
+from autonama_dagster.text.labels import counted
 from resources.postgres.connections import connect
 from resources.postgres.diagnosis import explained
 from resources.postgres.migrate import check_ours, migrate
@@ -104,7 +105,8 @@ def backup(
                 measured = Measuring(member)
                 rows[name] = _dump(name, urls[name], measured)
             parts[name] = measured.part()
-            on_progress(f"{sum(rows[name].values()):,} rows, {parts[name].size / 1e6:,.1f} MB")
+            dumped = counted(sum(rows[name].values()), "row")
+            on_progress(f"{dumped}, {parts[name].size / 1e6:,.1f} MB")
         manifest = Manifest(
             format=FORMAT,
             autonama=metadata.version("autonama"),
@@ -168,7 +170,7 @@ def restore(
             with archive.open(DUMPS[name]) as member:
                 _load(name, urls[name], member)
             _compare(name, urls[name], manifest.rows[name])
-            on_progress(f"{sum(manifest.rows[name].values()):,} rows")
+            on_progress(counted(sum(manifest.rows[name].values()), "row"))
     migrate(urls[PROJECT])
     return manifest
 

@@ -12,11 +12,11 @@ from scan_support import DAY, opened_project
 from support import STAMPS
 
 from assets.checks.quality import churn_check, coverage_check, ledger_checks
-from assets.partitions import RANGE_END_TAG, RANGE_START_TAG
-from autonama_dagster.analytics.candles.candles import parse, raw_kline
 from autonama_dagster.analytics.candles.intervals import INTERVALS
+from autonama_dagster.analytics.candles.klines import parse, raw_kline
 from autonama_dagster.analytics.scan.quality.quality import judge
 from autonama_dagster.analytics.scan.quality.rules import RULES
+from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.services.inputs.evidence import read_evidence
 from autonama_dagster.services.inputs.parameters import quality_limits
 from autonama_dagster.services.inputs.windows import read_windows

@@ -19,6 +19,7 @@ from autonama_dagster.services.lineage.staleness import stale_after
 from autonama_dagster.settings import Settings
 from resources.exchange.binance.spot import BinanceExchange
 from resources.io_manager import WarehouseIOManager
+from resources.warehouse.ledger import latest_day
 from resources.warehouse.revisions import Change
 from resources.warehouse.statements import Scope
 
@@ -99,11 +100,11 @@ def test_nothing_that_forms_is_stored_and_what_closes_later_is_added(fill, serve
     server.clock.set("2018-06-26T17:30:00Z")
     fill(date(2018, 6, 25), OUTAGE, "ohlcv_1h", "ohlcv_4h")
     for name in ("ohlcv_1h", "ohlcv_4h"):
-        assert warehouse.latest_day(name) == date(2018, 6, 25)
+        assert latest_day(warehouse, name) == date(2018, 6, 25)
     server.clock.set("2018-07-03T12:00:00Z")
     fill(date(2018, 6, 25), OUTAGE, "ohlcv_1h", "ohlcv_4h")
     for name in ("ohlcv_1h", "ohlcv_4h"):
-        assert warehouse.latest_day(name) == OUTAGE
+        assert latest_day(warehouse, name) == OUTAGE
 
 
 def test_hours_not_asked_for_make_no_four_hours(fill, warehouse):

@@ -164,7 +164,7 @@ def test_a_what_if_with_the_configured_parameters_gives_the_stored_rows(
 ):
     warehouse = stored.warehouse
     if not has_candles:
-        monkeypatch.setattr(warehouse, "fetched_ranges", lambda *_: {})
+        monkeypatch.setattr("autonama_dagster.services.scan.what_if.fetched_ranges", lambda *_: {})
     signals = warehouse.read("signals", Scope(first=DAY, last=DAY))
     with closing(MemoExchange(build_exchange(stored.settings))) as exchange:
         result = what_if(

@@ -58,7 +58,7 @@ def test_a_dashboard_counts_as_somebody(run, own):
         connection.execute("CREATE ROLE dashboard LOGIN")
     with psycopg.connect(reader):
         ended = run("db", "drop", "--yes")
-    assert "1 connections of other programs use database autonama or" in ended.error
+    assert "is used by 1 connection of another program" in ended.error
     assert own.pid() is not None
 
 

@@ -49,13 +49,13 @@ def test_the_text_names_the_change_the_stale_rows_and_ends_with_the_command(run,
     ended = run("revisions", "--since", "2023-12-30")
     assert ended.code == 0
     lines = ended.out.splitlines()
-    assert lines[0] == "1 candles changed since 2023-12-30:"
+    assert lines[0] == "1 candle changed since 2023-12-30:"
     assert lines[1] == (
         "  ETHUSDT 1d 2023-12-29, at 2023-12-30 00:20:00 UTC, replay-recorded -> replay-recorded: "
         f"close {closes[0]:.12g} -> {closes[1]:.12g}"
     )
-    assert "  signals: 1 rows, 1 days from 2023-12-29 to 2023-12-29, 1 symbols" in lines
-    assert "  correlation_matrix: 3 rows, 1 days from 2023-12-29 to 2023-12-29, 3 symbols" in lines
+    assert "  signals: 1 row, 1 day from 2023-12-29 to 2023-12-29, 1 symbol" in lines
+    assert "  correlation_matrix: 3 rows, 1 day from 2023-12-29 to 2023-12-29, 3 symbols" in lines
     assert lines[-2:] == [
         "  autonama backfill --from 2023-12-29 --to 2023-12-29 --assets universe --again",
         (

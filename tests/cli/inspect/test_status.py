@@ -89,7 +89,7 @@ def test_a_failed_symbol_makes_the_exit_code_1(run, morning):
         with psycopg.connect(morning.url) as connection:
             connection.execute("DELETE FROM trading.fetch_log WHERE symbol = 'GONEUSDT'")
     assert ended.code == 1
-    assert ended.out.startswith("problem  1 symbols could not be fetched for 2024-03-10: GONEUSDT;")
+    assert ended.out.startswith("problem  1 symbol could not be fetched for 2024-03-10: GONEUSDT;")
 
 
 @pytest.mark.usefixtures("day")

@@ -1,5 +1,6 @@
 """The alert for failed runs, through real runs on an instance."""
 
+import re
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -12,6 +13,7 @@ from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration.automation.failed_run_alert import NAME, failed_run_alert
 from autonama_dagster.orchestration.automation.retention import SCHEDULE
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.escaping import chat_text
 from resources.notify.webhook import ATTEMPTS
 
 PASSWORD = "planted-password-31"
@@ -38,6 +40,16 @@ def broken_job():
     breaks()
 
 
+@dg.op
+def mentions():
+    raise RuntimeError("<!channel> @everyone [click](https://evil.example) <@U1> <https://a|b>")
+
+
+@dg.job
+def mentioning_job():
+    mentions()
+
+
 @dg.job
 def fine_job(): ...
 
@@ -55,7 +67,9 @@ def settings(url=None, **more):
 def ticked(chosen, *runs):
     """Evaluate the sensor as the daemon does, after these runs; what it wrote to its log."""
     sensor = failed_run_alert(chosen)
-    repository = dg.Definitions(jobs=[broken_job, fine_job], sensors=[sensor]).get_repository_def()
+    repository = dg.Definitions(
+        jobs=[broken_job, mentioning_job, fine_job], sensors=[sensor]
+    ).get_repository_def()
     with dg.DagsterInstance.ephemeral() as instance:
 
         def tick(cursor):
@@ -96,11 +110,21 @@ def test_a_failed_run_is_posted_once_without_secrets():
     assert said["partitions"] == "2024-01-01|BTCUSDT to 2024-01-02|BTCUSDT"
     assert said["error"].startswith("ConnectionError: ")
     assert "://***@db.example/x refused with key ***, password=***" in said["error"]
-    assert said["error"] in said["text"]
+    assert chat_text(said["error"]) in said["text"]
     assert failed.run_id in said["text"]
     assert before <= datetime.fromisoformat(said["time"]) <= datetime.now(UTC)
     for planted in (PASSWORD, KEY, "planted-token", "\n"):
         assert planted not in str(said["error"]) + said["text"]
+
+
+def test_an_error_mentions_nobody_in_a_chat_and_is_whole_for_programs():
+    with webhook() as hook:
+        ticked(settings(hook.url), mentioning_job)
+    (said,) = hook.received
+    assert "<!channel> @everyone [click](https://evil.example)" in said["error"]
+    assert "channel" in said["text"]
+    assert "everyone" in said["text"]
+    assert not re.search(r"[<>@]|\]\(", said["text"])
 
 
 @pytest.mark.parametrize("statuses", [[500] * 99, [404] * 99])

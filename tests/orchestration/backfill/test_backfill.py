@@ -19,6 +19,7 @@ from autonama_dagster.orchestration.jobs import ANALYTIC, DAILY, SUMMARY, run_st
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
+from resources.warehouse.candle_queries import fetched_ranges
 
 MIDDLE = START + timedelta(days=1)
 DAYS = (START, MIDDLE, DAY)
@@ -185,7 +186,7 @@ def test_a_rectangle_by_worker_processes_equals_scans_of_its_days(filled, scanne
     assert set(tables["signals"]["status"]) == {"OK", "NO_DATA"}
     same(tables, scanned, "fetch_log")
     for symbol in filled.registered:
-        answered = filled.project.warehouse.fetched_ranges("1d", [symbol])[symbol]
+        answered = fetched_ranges(filled.project.warehouse, "1d", [symbol])[symbol]
         assert max(last for _, last in answered) == DAY
 
 

@@ -121,8 +121,8 @@ def test_its_log_says_how_far_each_part_is_and_names_its_runs():
     progress.started(Started(step, "a-run"))
     progress.ran(StepRun(step, "a-run", 2.5, 1234))
     assert log.lines[-2:] == [
-        "missing candles: 2023-12-27 .. 2023-12-29, 1 symbols: started (run a-run)",
-        "missing candles: 2023-12-27 .. 2023-12-29, 1 symbols: 1,234 rows in 2.5 s (run a-run)",
+        "missing candles: 2023-12-27 .. 2023-12-29, 1 symbol: started (run a-run)",
+        "missing candles: 2023-12-27 .. 2023-12-29, 1 symbol: 1,234 rows in 2.5 s (run a-run)",
     ]
 
 

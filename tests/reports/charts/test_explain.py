@@ -5,11 +5,13 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from candle_support import of_frame
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.klines import parse, raw_kline
 from autonama_dagster.analytics.candles.window_facts import Break, WindowFacts
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.reports.charts import style
@@ -510,7 +512,7 @@ def test_real_symbols(drawn, market_data, explain_inputs, symbol, day, words):
     rows = [[f or "0" for f in r] for r in raw.to_numpy().tolist()]
     good, _ = parse([raw_kline([int(r[0]), *r[1:6], int(r[6]), *r[7:]]) for r in rows], symbol)
     at = (pd.Timestamp(day) - pd.Timestamp(0)).days
-    png = explain_chart(**explain_inputs(Candles.from_frame(good), day=at))
+    png = explain_chart(**explain_inputs(of_frame(good), day=at))
     assert words in drawn.words()
     assert drawn.overlapping() == []
     assert drawn.outside() == []

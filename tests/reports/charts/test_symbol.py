@@ -3,9 +3,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from candle_support import of_frame
 from matplotlib.collections import LineCollection, PolyCollection
 
-from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
+from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.klines import parse, raw_kline
 from autonama_dagster.reports.charts import style
 from autonama_dagster.reports.charts.symbol import symbol_chart
 
@@ -268,7 +270,7 @@ def test_real_symbols_have_texts_apart_on_the_page(drawn, market_data, chart_inp
     rows = [[f or "0" for f in r] for r in raw.to_numpy().tolist()]
     good, _ = parse([raw_kline([int(r[0]), *r[1:6], int(r[6]), *r[7:]]) for r in rows], symbol)
     at = (pd.Timestamp(day) - pd.Timestamp(0)).days
-    png = symbol_chart(**chart_inputs(Candles.from_frame(good), day=at), source_label="archive")
+    png = symbol_chart(**chart_inputs(of_frame(good), day=at), source_label="archive")
     assert drawn.overlapping() == []
     assert drawn.outside() == []
     assert len(png) < 100_000

@@ -19,7 +19,7 @@ from archive_support import (
     utc,
 )
 
-from autonama_dagster.analytics.candles.candles import raw_kline, row_hash
+from autonama_dagster.analytics.candles.klines import raw_kline, row_hash
 from autonama_dagster.errors import (
     BadAnswerError,
     ExchangeError,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autonama_dagster.analytics.candles.candles import raw_kline
+from autonama_dagster.analytics.candles.klines import raw_kline
 from autonama_dagster.errors import BadAnswerError
 from resources.exchange.base import (
     Klines,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autonama_dagster.analytics.candles.candles import row_hash
+from autonama_dagster.analytics.candles.klines import row_hash
 from autonama_dagster.errors import (
     BadAnswerError,
     ExchangeBannedError,
@@ -155,7 +155,7 @@ def hours_of(rows):
             "a candle of 2023-12-26 00:00, which was not requested",
         ),
         (lambda rows: moved(rows, DAY_MS), "which was not requested"),
-        (lambda rows: rows * 201, "1005 candles, at most 1000 were requested"),
+        (lambda rows: rows * 201, "1,005 candles, at most 1,000 were requested"),
     ],
 )
 def test_an_answer_to_another_question_is_asked_again(server, connect, reply, spoil, says):
@@ -727,7 +727,7 @@ def test_bodies_nested_too_deep_are_no_bodies(server, connect, reply, status):
 def test_more_candles_than_asked_for_are_garbage(server, connect, reply):
     server.add_days("BTCUSDT", "2023-12-31", 1001)
     server.always("klines", reply(body=server.rows["BTCUSDT"]))
-    with pytest.raises(BadAnswerError, match="1001 candles, at most 1000 were requested"):
+    with pytest.raises(BadAnswerError, match="1,001 candles, at most 1,000 were requested"):
         connect().klines("BTCUSDT", "1d", END - 1000 * DAY, END)
 
 

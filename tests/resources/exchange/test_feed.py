@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime
 import pandas as pd
 import pytest
 
-from autonama_dagster.analytics.candles.candles import raw_kline
+from autonama_dagster.analytics.candles.klines import raw_kline
 from autonama_dagster.errors import InputError, SymbolFetchError
 from autonama_dagster.schemas.registry import table
 from resources.exchange.base import Klines

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autonama_dagster.analytics.candles.candles import parse
+from autonama_dagster.analytics.candles.klines import parse
 from autonama_dagster.errors import ExchangeBannedError, SymbolFetchError
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.market.synthetic import SyntheticMarket

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from autonama_dagster.errors import DatabaseError, SchemaError
 from autonama_dagster.schemas.ddl import metadata
-from autonama_dagster.schemas.registry import TABLES
+from autonama_dagster.schemas.registry import INDEXES, TABLES, index_name
 from autonama_dagster.settings import load_settings
 from resources.postgres.connections import engine
 from resources.postgres.diagnosis import read_only_cause
 from resources.postgres.migrate import check_writable, migrate, newest_revision, ready_url
-from resources.postgres.schema_check import faults, faults_at
+from resources.postgres.schema_check import faults
 from resources.postgres.urls import libpq_url
 
 
@@ -26,6 +26,11 @@ def run(url, *statements):
 def follow(url, text, pattern=r"((?:ALTER|BEGIN) .*)$"):
     """Run the SQL that a message ends with, as a user would paste it."""
     run(url, re.search(pattern, str(text))[1])
+
+
+def faults_at(url):
+    with psycopg.connect(libpq_url(url)) as connection:
+        return faults(connection)
 
 
 @pytest.fixture
@@ -191,7 +196,8 @@ def test_a_table_changed_by_hand_is_refused_and_the_hint_mends_it(database, chan
 def test_a_table_that_is_gone_is_named(database):
     run(database, "DROP TABLE trading.signals CASCADE")
     with psycopg.connect(database) as connection:
-        (fault,) = faults(connection)
+        fault, view = faults(connection)
+    assert view.startswith("view trading.signal_lineage is missing: ")
     assert fault.startswith("trading.signals was changed by hand: the table is missing; restore a")
 
 
@@ -200,4 +206,43 @@ def test_a_table_that_is_gone_is_named(database):
 )
 def test_what_hinders_nobody_is_no_fault(database, change):
     run(database, f"ALTER TABLE trading.signals {change}")
+    assert faults_at(database) == []
+
+
+def test_a_dropped_view_is_told_hinders_no_run_and_is_made_again(database):
+    run(database, "DROP VIEW trading.asset_metadata")
+    (fault,) = faults_at(database)
+    assert fault.startswith("view trading.asset_metadata is missing: run `autonama db start`")
+    check_writable(database)
+    migrate(database)
+    assert faults_at(database) == [fault]  # what is at the newest migration is not looked at
+    migrate(database, anyway=True)
+    assert faults_at(database) == []
+
+
+@pytest.mark.parametrize("table", ["alerts", "quarantine"])
+def test_a_dropped_index_is_told_hinders_no_run_and_the_hint_makes_it(database, table):
+    (columns,) = INDEXES[table]
+    run(database, f"DROP INDEX trading.{index_name(table, columns)}")
+    (fault,) = faults_at(database)
+    assert fault.startswith(f"trading.{table} has no index on {', '.join(columns)}; ")
+    check_writable(database)
+    follow(database, fault, r"(CREATE INDEX .*)$")
+    assert faults_at(database) == []
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        'ADD CONSTRAINT "Mine" CHECK (signal_strength < 90)',
+        "ADD UNIQUE (symbol)",
+        "ADD FOREIGN KEY (symbol, date) REFERENCES trading.ohlcv_1d (symbol, date)",
+    ],
+)
+def test_a_constraint_that_may_refuse_rows_is_told_and_the_hint_drops_it(database, added):
+    run(database, f"ALTER TABLE trading.alerts {added}")
+    (fault,) = faults_at(database)
+    assert "trading.alerts was changed by hand: constraint " in fault
+    check_writable(database)
+    follow(database, fault)
     assert faults_at(database) == []

@@ -13,8 +13,9 @@ import pytest
 from interval_support import assert_fits, frame_of
 from support import STAMPS, candles
 
-from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
+from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.intervals import INTERVALS
+from autonama_dagster.analytics.candles.klines import parse, raw_kline
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
@@ -23,6 +24,7 @@ from resources.exchange.base import Klines, to_ms
 from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.feed import fetch_candles
 from resources.exchange.memo import MemoExchange
+from resources.warehouse.candle_queries import any_source
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch
 
@@ -221,10 +223,10 @@ def test_a_foreign_row_of_the_same_key_is_never_doubled(warehouse, database):
 
 
 def test_the_source_of_any_interval_is_known(warehouse):
-    assert warehouse.any_source() is None
+    assert any_source(warehouse) is None
     frame = frame_of("AAA", "15m", "2024-01-01", HOURS).assign(source="synthetic")
     warehouse.write("ohlcv_15m", Batch(frame.astype({"source": "str"})), TWO_DAYS, STAMPS)
-    assert warehouse.any_source() == "synthetic"
+    assert any_source(warehouse) == "synthetic"
 
 
 def test_the_view_holds_every_interval(warehouse, database):

@@ -78,9 +78,9 @@ def test_a_trigger_that_meddles_with_a_row_is_named(warehouse, database, does, s
 @pytest.mark.parametrize(
     ("does", "says"),
     [
-        ("NEW.input_hash = repeat(''f'', 64); RETURN NEW;", "column input_hash of 4000 rows"),
-        ("NEW.status = ''KO''; RETURN NEW;", "column status of 4000 rows"),
-        ("RETURN NULL;", "4000 rows were sent but 3999 are stored"),
+        ("NEW.input_hash = repeat(''f'', 64); RETURN NEW;", "column input_hash of 4,000 rows"),
+        ("NEW.status = ''KO''; RETURN NEW;", "column status of 4,000 rows"),
+        ("RETURN NULL;", "4,000 rows were sent but 3,999 are stored"),
     ],
 )
 def test_a_row_among_thousands_is_noticed(warehouse, database, does, says):

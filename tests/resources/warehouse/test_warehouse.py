@@ -11,6 +11,12 @@ from support import NOW, STAMPS, bands, candles
 from autonama_dagster.errors import DatabaseError, SchemaError, SymbolFetchError
 from autonama_dagster.schemas.registry import TABLES, table
 from resources.postgres.urls import libpq_url
+from resources.warehouse.candle_queries import (
+    candle_gaps,
+    failed_fetches,
+    fetched_ranges,
+    quarantined_candles,
+)
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch, Warehouse
 
@@ -209,11 +215,11 @@ def test_fetches_and_rejected_rows_are_written_with_the_candles(warehouse):
     batch = Batch(candles(["AAA"], DAYS[:1]), rejected, fetches, failed=("BBB",))
     written = warehouse.write("ohlcv_1d", batch, BOTH, STAMPS)
     assert written.quarantined == 1
-    assert warehouse.fetched_ranges("1d", ["AAA", "BBB"]) == {
+    assert fetched_ranges(warehouse, "1d", ["AAA", "BBB"]) == {
         "AAA": [(date(2024, 1, 1), date(2024, 1, 2))]
     }
-    assert warehouse.failed_fetches(date(2024, 1, 2)) == ["BBB"]
-    assert warehouse.quarantined_candles(["AAA"], date(2024, 1, 2)) == 1
+    assert failed_fetches(warehouse, date(2024, 1, 2)) == ["BBB"]
+    assert quarantined_candles(warehouse, ["AAA"], date(2024, 1, 2)) == 1
 
 
 @pytest.mark.parametrize("bad", ["1\0", "\ud800", "1\udc00\0", r"\u0000", r"\ud800"])
@@ -264,7 +270,7 @@ def test_gaps_know_whether_the_exchange_has_them_too(warehouse):
     days = ["2024-01-01", "2024-01-05"]
     scope = Scope(("AAA", "BBB"), date(2024, 1, 1), date(2024, 1, 5))
     warehouse.write("ohlcv_1d", Batch(candles(["AAA", "BBB"], days)), scope, STAMPS)
-    gaps = warehouse.candle_gaps(["AAA", "BBB"])
+    gaps = candle_gaps(warehouse, ["AAA", "BBB"])
     assert gaps["days"].tolist() == [3, 3]
     assert not gaps["is_answered"].any()
 

@@ -8,11 +8,11 @@ import pytest
 from projects import project
 
 import autonama_dagster.services.inputs.chances
-from assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.analytics.scan.chance import N_SURROGATES
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap
+from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.services.inputs.chances import expected_counts
 from autonama_dagster.services.scan.results import stored_result
 from resources.warehouse.chance_cache import keep_chances, known_chances

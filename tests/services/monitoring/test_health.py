@@ -82,13 +82,16 @@ def test_the_last_run_of_a_job_failed_today():
 
 
 def test_what_is_worth_knowing_and_no_alarm():
-    dagster = DagsterFacts(failed_checks=("ohlcv_1d: fresh",))
+    dagster = DagsterFacts(
+        failed_checks=("ohlcv_1d: fresh",), n_left_out=2, left_out="'A B': not a name; 'C': why"
+    )
     tables = replace(WELL, quarantined=3, quarantined_today=1)
     clock = replace(CLOCK, note="the exchange cannot be reached: why")
     assert told(tables, dagster, clock) == []
     assert list(notes(clock, tables, dagster)) == [
         "the exchange cannot be reached: why",
         "3 candles are quarantined, 1 of 2024-03-10: see table trading.quarantine",
+        "2 listed pairs are ignored: 'A B': not a name; 'C': why",
         "failed checks: ohlcv_1d: fresh",
     ]
 

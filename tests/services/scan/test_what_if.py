@@ -119,7 +119,7 @@ def test_bad_candles_are_kept_out_and_counted(opened, exchange):
 
 def test_real_candles_are_not_mixed_with_stored_made_up_ones(opened, monkeypatch):
     universe = opened.warehouse.read("universe").set_index("rank")["symbol"]
-    monkeypatch.setattr(opened.warehouse, "any_source", lambda: "binance")
+    monkeypatch.setattr("autonama_dagster.services.scan.what_if.any_source", lambda _: "binance")
     with pytest.raises(InputError, match="synthetic and real candles must not be mixed"):
         ask(opened, [universe[1], universe[21]])
 

@@ -41,6 +41,7 @@ class Indicator:
         Bounds of every value, inclusive.
     recursive
         True when the value depends on all of W, False when on the last `warm_up` candles only.
+        Nothing is computed with it: tests hold every study to it, and docs/indicators.md shows it.
     """
 
     name: str

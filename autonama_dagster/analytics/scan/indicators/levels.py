@@ -43,8 +43,8 @@ def find_pivots(candles: Candles) -> Pivots:
     return Pivots(np.concatenate([highs, lows])[order], logs[order])
 
 
-def support_resistance(
-    candles: Candles, start: int, stop: int, natr_14: float
+def nearest_levels(
+    pivots: Pivots, start: int, stop: int, close: float, natr_14: float
 ) -> tuple[float, float]:
     """Nearest level below and above the last close of the window `candles[start:stop]`.
 
@@ -53,10 +53,12 @@ def support_resistance(
 
     Parameters
     ----------
-    candles
-        One symbol's candles.
+    pivots
+        All of the symbol's, see `find_pivots`.
     start, stop
         The window; its last candle is the day's.
+    close
+        That candle's close.
     natr_14
         Normalised average true range of the day, in percent.
 
@@ -66,7 +68,20 @@ def support_resistance(
         In the quote currency, strictly below and strictly above the close; NaN where there is no
         such level or natr_14 is NaN.
     """
-    return _nearest(find_pivots(candles), start, stop, float(candles.close[stop - 1]), natr_14)
+    if isnan(natr_14):
+        return nan, nan
+    confirmed = (pivots.position >= start + SIDE) & (pivots.position < stop - SIDE)
+    log_close = log(close)
+    support = nan
+    # Clusters do not overlap, so their levels rise: the first above the close is the nearest.
+    for level in _levels(pivots.log_price[confirmed].tolist(), natr_14 / 100):
+        price = exp(level)
+        # Compared on both scales: exp(log(p)) may miss p, and two logs may round to one price.
+        if level < log_close and price < close:
+            support = price
+        elif level > log_close and price > close:
+            return support, price
+    return support, nan
 
 
 def compute(
@@ -88,7 +103,7 @@ def compute(
     -------
     pd.DataFrame
         Columns symbol, date (datetime64[s]), support_level, resistance_level; rows in the order of
-        `candles`, then of days. See `support_resistance` for the values.
+        `candles`, then of days. See `nearest_levels` for the values.
 
     Raises
     ------
@@ -109,7 +124,7 @@ def compute(
         pivots = find_pivots(series)
         for start, stop in rows.spans(window):
             close = float(series.close[stop - 1])
-            levels.append(_nearest(pivots, start, stop, close, next(widths)))
+            levels.append(nearest_levels(pivots, start, stop, close, next(widths)))
     values = np.array(levels, dtype=np.float64).reshape(-1, 2)
     return frame.assign(support_level=values[:, 0], resistance_level=values[:, 1])
 
@@ -121,25 +136,6 @@ def _peaks(values: NDArray[np.float64]) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     beside = [values[at : at + count] for at in range(2 * SIDE + 1) if at != SIDE]
     return np.flatnonzero(values[SIDE : SIDE + count] > np.max(beside, axis=0)) + SIDE
-
-
-def _nearest(
-    pivots: Pivots, start: int, stop: int, close: float, natr_14: float
-) -> tuple[float, float]:
-    if isnan(natr_14):
-        return nan, nan
-    confirmed = (pivots.position >= start + SIDE) & (pivots.position < stop - SIDE)
-    log_close = log(close)
-    support = nan
-    # Clusters do not overlap, so their levels rise: the first above the close is the nearest.
-    for level in _levels(pivots.log_price[confirmed].tolist(), natr_14 / 100):
-        price = exp(level)
-        # Compared on both scales: exp(log(p)) may miss p, and two logs may round to one price.
-        if level < log_close and price < close:
-            support = price
-        elif level > log_close and price > close:
-            return support, price
-    return support, nan
 
 
 def _levels(log_prices: list[float], width: float) -> Iterator[float]:

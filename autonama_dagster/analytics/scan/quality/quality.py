@@ -170,7 +170,7 @@ def _against(candles: Candles, evidence: Evidence, limits: QualityLimits) -> lis
 
 
 def _rank(finding: Finding) -> tuple[int, int, int]:
-    """Findings go by day, in the order of `RULES`, the graver one first."""
+    """Findings go by day, in the order of `RULES`, the more severe one first."""
     return finding.day, _ORDER[finding.rule], -finding.severity
 
 
@@ -210,7 +210,7 @@ def _words(severities: Sequence[NDArray[np.int64]]) -> pd.Series:
 
 
 def _details(findings: Sequence[Finding]) -> str | None:
-    """JSON object: what was seen, by rule; of two findings of one rule the graver one."""
+    """JSON object: what was seen, by rule; of two findings of one rule the more severe one."""
     if not findings:
         return None
     worst = {f.rule: f for f in reversed(findings)}

@@ -132,7 +132,7 @@ def duplicates(candles: Candles, repeats: NDArray[np.bool_]) -> Iterator[Finding
 
 
 def faults(candles: Candles) -> Iterator[Finding]:
-    """Stored candles that `candles.parse` would have kept out: somebody changed the table."""
+    """Stored candles that `klines.parse` would have kept out: somebody changed the table."""
     top, bottom = np.maximum(candles.open, candles.close), np.minimum(candles.open, candles.close)
     is_unordered = (top > candles.high) | (bottom < candles.low)
     # NaN is no price. A quote volume that no source gave is NULL, and NaN here.

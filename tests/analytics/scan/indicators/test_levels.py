@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.windows import windows
-from autonama_dagster.analytics.scan.indicators.levels import compute, support_resistance
+from autonama_dagster.analytics.scan.indicators.levels import compute, find_pivots, nearest_levels
 from autonama_dagster.errors import SchemaError
 
 
@@ -32,7 +32,12 @@ def peaks(*prices: float, close: float) -> Candles:
 
 
 def levels_at_end(candles: Candles, natr_14: float) -> tuple[float, float]:
-    return support_resistance(candles, 0, len(candles), natr_14)
+    return levels_of(candles, 0, len(candles), natr_14)
+
+
+def levels_of(candles: Candles, start: int, stop: int, natr_14: float) -> tuple[float, float]:
+    close = float(candles.close[stop - 1])
+    return nearest_levels(find_pivots(candles), start, stop, close, natr_14)
 
 
 def reference(candles: Candles, start: int, stop: int, natr_14: float) -> tuple[float, float]:
@@ -134,9 +139,9 @@ def test_pivot_stands_strictly_out():
 def test_pivot_needs_five_candles_on_each_side_inside_the_window():
     candles = peaks(80, close=55)
     assert len(candles) == 12
-    assert support_resistance(candles, 0, 11, 1.0)[1] == pytest.approx(80)
-    assert isnan(support_resistance(candles, 0, 10, 1.0)[1])
-    assert isnan(support_resistance(candles, 1, 12, 1.0)[1])
+    assert levels_of(candles, 0, 11, 1.0)[1] == pytest.approx(80)
+    assert isnan(levels_of(candles, 0, 10, 1.0)[1])
+    assert isnan(levels_of(candles, 1, 12, 1.0)[1])
 
 
 def test_no_level_without_natr_or_pivots():

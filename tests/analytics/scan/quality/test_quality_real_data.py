@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from candle_support import of_frame
 
 from autonama_dagster.analytics.candles.aggregation import aggregate
-from autonama_dagster.analytics.candles.candles import Candles, parse, raw_kline
+from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS
+from autonama_dagster.analytics.candles.klines import parse, raw_kline
 from autonama_dagster.analytics.candles.windows import windows
 from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
 from autonama_dagster.analytics.scan.quality.rules import QualityLimits, kept_out, missing_hours
@@ -34,7 +36,7 @@ def parsed(market_data, symbol, interval="1d"):
 def ledger(market_data, symbol, first=None, last=None, with_hours=False):
     """Rows of the ledger from a symbol's first day, or `first`, to its last."""
     good, bad = parsed(market_data, symbol)
-    candles = Candles.from_frame(good)
+    candles = of_frame(good)
     begin = candles.day[0] if first is None else np.datetime64(first, "D").astype(int)
     end = candles.day[-1] if last is None else np.datetime64(last, "D").astype(int)
     days = np.arange(begin, end + 1)
@@ -51,7 +53,7 @@ def ledger(market_data, symbol, first=None, last=None, with_hours=False):
 def hours_of(market_data, symbol):
     good, _ = parsed(market_data, symbol, "1h")
     made = good.assign(source="binance", fetched_at=pd.Timestamp("2026-01-01", tz="UTC"))
-    return Candles.from_frame(aggregate(made, INTERVALS["1h"], DAILY, SOURCES))
+    return of_frame(aggregate(made, INTERVALS["1h"], DAILY, SOURCES))
 
 
 def details(frame, day):
@@ -165,8 +167,8 @@ def test_a_day_made_of_other_hours_is_found(market_data):
     good, _ = parsed(market_data, "BTCUSDT", "1h")
     good = good[good["open_time"] != pd.Timestamp("2021-05-19 13:00", tz="UTC")]  # the day's low
     made = good.assign(source="binance", fetched_at=pd.Timestamp("2026-01-01", tz="UTC"))
-    hours = Candles.from_frame(aggregate(made, INTERVALS["1h"], DAILY, SOURCES))
-    candles = Candles.from_frame(parsed(market_data, "BTCUSDT")[0])
+    hours = of_frame(aggregate(made, INTERVALS["1h"], DAILY, SOURCES))
+    candles = of_frame(parsed(market_data, "BTCUSDT")[0])
     days = np.datetime64("2021-05-18", "D").astype(int) + np.arange(3)
     span, known = windows(candles, days, LOOKBACK), np.ones(3, dtype=bool)
     beside = {"BTCUSDT": Evidence(hours=hours)}

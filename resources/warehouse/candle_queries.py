@@ -1,0 +1,120 @@
+"""Questions about stored candles, and about what the exchange has answered for."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
+
+import pandas as pd
+
+from autonama_dagster.schemas.base import SCHEMA
+from autonama_dagster.text.sources import distance
+from resources.warehouse.warehouse import Warehouse
+
+RANKING: Final = "1d-ranking"  # interval in the fetch log of candles that are ranked and not stored
+
+
+def fetched_ranges(
+    warehouse: Warehouse, interval: str, symbols: Sequence[str]
+) -> dict[str, list[tuple[date, date]]]:
+    """Ranges of days the exchange has answered, candles or none, by symbol."""
+    arrow = warehouse.query(
+        f"SELECT symbol, from_date, to_date FROM {SCHEMA}.fetch_log "
+        "WHERE interval = $1 AND symbol = ANY($2) AND outcome <> 'failed' "
+        "ORDER BY symbol, from_date",
+        (interval, list(symbols)),
+    )
+    ranges: dict[str, list[tuple[date, date]]] = {}
+    for symbol, first, last in zip(*arrow.to_pydict().values(), strict=True):
+        ranges.setdefault(symbol, []).append((first, last))
+    return ranges
+
+
+def failed_fetches(warehouse: Warehouse, day: date, interval: str = "1d") -> list[str]:
+    """Symbols asked for on the day without any answer so far, e.g. for `RANKING`."""
+    arrow = warehouse.query(
+        f"""
+        SELECT DISTINCT f.symbol
+        FROM {SCHEMA}.fetch_log AS f
+        WHERE f.outcome = 'failed' AND f.interval = $2
+          AND $1 BETWEEN f.from_date AND f.to_date
+          AND NOT EXISTS (
+              SELECT 1 FROM {SCHEMA}.fetch_log AS g
+              WHERE g.symbol = f.symbol AND g.interval = f.interval AND g.outcome <> 'failed'
+                AND $1 BETWEEN g.from_date AND g.to_date
+          )
+        ORDER BY f.symbol
+        """,
+        (day, interval),
+    )
+    return [str(s) for s in arrow.column("symbol").to_pylist()]
+
+
+def last_candles(warehouse: Warehouse, symbols: Sequence[str]) -> dict[str, date]:
+    """Day of each symbol's last candle; symbols without candles are absent."""
+    arrow = warehouse.query(
+        f"SELECT symbol, max(date) AS d FROM {SCHEMA}.ohlcv_1d "
+        "WHERE symbol = ANY($1) GROUP BY symbol",
+        (list(symbols),),
+    )
+    return dict(zip(*arrow.to_pydict().values(), strict=True))
+
+
+def candle_gaps(warehouse: Warehouse, symbols: Sequence[str]) -> pd.DataFrame:
+    """Days missing between two candles of a symbol.
+
+    Columns symbol, first, last, days, and is_answered: whether the exchange was asked for every one
+    of these days and has none of the candles either.
+    """
+    arrow = warehouse.query(
+        f"""
+        SELECT g.symbol, g.first, g.last, g.last - g.first + 1 AS days,
+               coalesce((
+                   SELECT range_agg(daterange(f.from_date, f.to_date, '[]'))
+                   FROM {SCHEMA}.fetch_log AS f
+                   WHERE f.symbol = g.symbol AND f.interval = '1d' AND f.outcome <> 'failed'
+               ) @> daterange(g.first, g.last, '[]'), false) AS is_answered
+        FROM (
+            SELECT symbol, lag(date) OVER w + 1 AS first, date - 1 AS last,
+                   date - lag(date) OVER w > 1 AS is_gap
+            FROM {SCHEMA}.ohlcv_1d
+            WHERE symbol = ANY($1)
+            WINDOW w AS (PARTITION BY symbol ORDER BY date)
+        ) AS g
+        WHERE g.is_gap
+        ORDER BY g.symbol, g.first
+        """,
+        (list(symbols),),
+    )
+    gaps: pd.DataFrame = arrow.to_pandas()
+    return gaps
+
+
+def quarantined_candles(
+    warehouse: Warehouse, symbols: Sequence[str], day: date, name: str = "ohlcv_1d"
+) -> int:
+    """Candles of the symbols up to the day that were kept out of the table."""
+    arrow = warehouse.query(
+        f"SELECT count(*) AS n FROM {SCHEMA}.quarantine "
+        "WHERE table_name = $3 AND symbol = ANY($1) AND date <= $2",
+        (list(symbols), day, name),
+    )
+    return int(arrow.column("n")[0].as_py())
+
+
+def any_source(warehouse: Warehouse) -> str | None:
+    """Source of one stored candle; None where there are none."""
+    arrow = warehouse.query(
+        f"SELECT source FROM {SCHEMA}.ohlcv_1d UNION ALL "
+        f"SELECT source FROM {SCHEMA}.ohlcv_1h UNION ALL "
+        f"SELECT source FROM {SCHEMA}.ohlcv_15m LIMIT 1"
+    )
+    return str(arrow.column("source")[0].as_py()) if arrow.num_rows else None
+
+
+def source_label(warehouse: Warehouse, day: date) -> str | None:
+    """The source of the day's candles that is farthest from the market; None without any."""
+    arrow = warehouse.query(
+        f"SELECT DISTINCT source FROM {SCHEMA}.ohlcv_1d WHERE date = $1", (day,)
+    )
+    found = arrow.column("source").to_pylist()
+    return max(found, key=distance, default=None)
