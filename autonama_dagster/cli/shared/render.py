@@ -11,7 +11,7 @@ from autonama_dagster.cli.shared.tables import Column, print_table
 from autonama_dagster.services.scan.results import ScanResult
 from autonama_dagster.text.labels import CONFIRMATION_WORDS, counted, label
 
-FEW = 20  # so many symbols are all shown, HOLD included
+MOST_WITH_HOLD: Final = 20  # of so many symbols all are shown, of more only BUY and SELL
 _COLOURS = {"BUY": "green", "SELL": "red", "HOLD": "dim"}
 SYNTHETIC_NOTE = "SYNTHETIC MARKET: these candles are made up; no number here describes a real coin"
 _LONGEST_LIST: Final = 10
@@ -47,7 +47,7 @@ def print_result(console: Screen, result: ScanResult, *, with_correlation: bool)
     if result.source == "synthetic":
         console.print(SYNTHETIC_NOTE, style="bold yellow")
     signals = result.signals
-    shown = signals if len(signals) <= FEW else signals[signals["signal"] != "HOLD"]
+    shown = signals if len(signals) <= MOST_WITH_HOLD else signals[signals["signal"] != "HOLD"]
     what = "stored" if result.stored else "what-if, not stored"
     title = f"Signals of {_moment(result)} ({what}; source {result.source})"
     if shown.empty:
@@ -108,8 +108,8 @@ def _confirmations(console: Screen, row: Mapping[Any, Any]) -> str:
     agreeing = [name for name in found if signal in CONFIRMATIONS.get(name, ())]
     marks = _MARKS if console.can_show("".join(_MARKS)) else ("for:", "against:")
     sides = zip(marks, (agreeing, [n for n in found if n not in agreeing]), strict=True)
-    told = [f"{mark} {', '.join(map(_word, names))}" for mark, names in sides if names]
-    return "  ".join(told) or "-"
+    lines = [f"{mark} {', '.join(map(_word, names))}" for mark, names in sides if names]
+    return "  ".join(lines) or "-"
 
 
 def _word(confirmation: str) -> str:

@@ -40,8 +40,8 @@ def failed_run_alert(settings: Settings) -> dg.SensorDefinition:
             return
         try:
             what = without_secrets(_error(context), settings)
-            said = message(context.dagster_run, what, _ended(context))
-            post(settings.alert_webhook.get_secret_value(), said)
+            alert = message(context.dagster_run, what, _ended(context))
+            post(settings.alert_webhook.get_secret_value(), alert)
         except NotificationError as error:
             context.log.warning("no alert sent for run %s: %s", context.dagster_run.run_id, error)
 

@@ -209,10 +209,10 @@ class Cluster:
                 check=False,
             )
         if done.returncode != 0:
-            said = self.log_file.read_bytes()[start_of_run:].decode(errors="replace")
+            output = self.log_file.read_bytes()[start_of_run:].decode(errors="replace")
             raise DatabaseError(
                 f"the embedded Postgres server does not start: {program.name} failed: "
-                f"{last_meaningful_line(said)}; its log is {self.log_file}"
+                f"{last_meaningful_line(output)}; its log is {self.log_file}"
             )
 
     def programs(self) -> tuple[Path, str]:
