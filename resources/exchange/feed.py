@@ -8,11 +8,10 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 
 from autonama_dagster.analytics.candles.intervals import INTERVALS, Interval
-from autonama_dagster.analytics.candles.klines import parse
+from autonama_dagster.analytics.candles.klines import empty_rejected, parse
 from autonama_dagster.days import DAY, last_closed_day, midnight
 from autonama_dagster.errors import InputError, SymbolFetchError
 from resources.exchange.base import Exchange, Klines, KlinesRequest, from_ms
-from resources.warehouse.frames import empty_rejected
 
 Progress = Callable[[int, int], None]
 PATIENCE = timedelta(hours=2)

@@ -44,11 +44,6 @@ def split(table: Table, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame
     return good, _rejected(frame.loc[bad], [reasons[i] for i in bad])
 
 
-def empty_rejected() -> pd.DataFrame:
-    """No rejected rows."""
-    return _rejected(pd.DataFrame(), [])
-
-
 def of_symbols(table: Table, frame: pd.DataFrame, symbols: Collection[str]) -> pd.DataFrame:
     """The rows that name one of the symbols; of pairs of symbols those with either."""
     named = frame[list(table.symbol_columns)].isin(symbols).any(axis=1)

@@ -17,6 +17,7 @@ from adbc_driver_manager import Error as AdbcError
 from adbc_driver_postgresql import dbapi
 
 from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.analytics.candles.klines import empty_rejected
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.registry import table
@@ -24,7 +25,7 @@ from autonama_dagster.schemas.tables.market import FETCH_LOG
 from resources.postgres.connections import bulk
 from resources.postgres.diagnosis import explained
 from resources.postgres.watching import watched
-from resources.warehouse.frames import empty_rejected, split, to_arrow, to_frame
+from resources.warehouse.frames import split, to_arrow, to_frame
 from resources.warehouse.statements import (
     EVERYTHING,
     Scope,

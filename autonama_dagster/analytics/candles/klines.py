@@ -158,6 +158,11 @@ def parse(
     return _frame(columns), _frame(quarantined)
 
 
+def empty_rejected() -> pd.DataFrame:
+    """No bad rows, in the columns that `parse` gives them."""
+    return parse([], "")[1]
+
+
 def _frame(columns: dict[str, object]) -> pd.DataFrame:
     """A frame whose column `symbol` is a string column even without rows."""
     return pd.DataFrame(columns).astype({"symbol": "str"})
