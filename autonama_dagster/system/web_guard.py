@@ -35,10 +35,13 @@ class Guard:
         it is good as a `Host`: only a name can be made to point elsewhere.
     public_url
         What users open, where it is not the server itself but a proxy before it.
+    setting
+        Name of the setting that holds `public_url`; None where there is none.
     """
 
     listens_on: str = "127.0.0.1"
     public_url: str | None = None
+    setting: str | None = None
 
     def refusal(self, headers: Iterable[tuple[str, str]], *, is_read: bool) -> str | None:
         """Why the request is refused, in one line; None: it is answered.
@@ -55,10 +58,8 @@ class Guard:
             found.setdefault(name, []).append(value)
         hosts = found.get("host", [])
         if len(hosts) > 1 or not all(map(self._is_ours, hosts)):  # only old programs send none
-            return (
-                f"Host {', '.join(hosts)[:100]}: not a name of this server; "
-                "to allow it, set AUTONAMA_UI_URL"
-            )
+            hint = f"; to allow it, set {self.setting}" if self.setting else ""
+            return f"Host {', '.join(hosts)[:100]}: not a name of this server{hint}"
         if is_read:
             return None
         origins = found.get("origin", [])

@@ -164,7 +164,8 @@ def start_web_server(settings: Settings, host: str, port: int) -> WebServer:
     """
     try:
         # Where it serves a network, it goes by names that only that network knows.
-        guard = Guard(host, settings.pictures_url) if is_loopback(host) else None
+        is_local = is_loopback(host)
+        guard = Guard(host, settings.pictures_url, "AUTONAMA_PICTURES_URL") if is_local else None
         server = _Server(host, port, application(settings, guard))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -25,7 +25,9 @@ async def answer_everything(scope, receive, send):  # noqa: ARG001
 
 @pytest.fixture
 def ui():
-    return GuardedUi(answer_everything, Guard("127.0.0.1", "https://ui.example.com"))
+    return GuardedUi(
+        answer_everything, Guard("127.0.0.1", "https://ui.example.com", "AUTONAMA_UI_URL")
+    )
 
 
 def sent(ui, kind="http", method="GET", path="/", host=OURS, **headers):
@@ -196,3 +198,8 @@ def test_a_refusal_is_one_line_that_says_why(ui):
     assert body["body"].decode() == (
         "Host evil.example: not a name of this server; to allow it, set AUTONAMA_UI_URL\n"
     )
+
+
+def test_no_setting_is_named_where_there_is_none():
+    reason = Guard().refusal([("host", "evil.example")], is_read=True)
+    assert reason == "Host evil.example: not a name of this server"

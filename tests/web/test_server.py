@@ -242,6 +242,7 @@ def test_a_name_that_was_made_to_point_here_reads_nothing(server, path):
     )
     assert answer.status_code == 403
     assert answer.text.startswith("Host rebound.example:9464: not a name of this server")
+    assert answer.text.rstrip().endswith("to allow it, set AUTONAMA_PICTURES_URL")
 
 
 def test_a_network_reaches_the_metrics_by_its_own_names(day):

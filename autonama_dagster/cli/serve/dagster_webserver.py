@@ -79,7 +79,7 @@ def serve(
         live_data_poll_rate,
         lifespan=cli._lifespan,  # noqa: SLF001
     )
-    guard = Guard(host, load_settings().ui_url)
+    guard = Guard(host, load_settings().ui_url, "AUTONAMA_UI_URL")
     logging.getLogger(cli.WEBSERVER_LOGGER_NAME).info(
         f"Serving dagster-webserver on http://{host}:{port} in process {os.getpid()}"  # noqa: G004
     )
