@@ -48,8 +48,8 @@ from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.exc import InternalError
 
 from resources.instance.tables import make_tables, reached
-from resources.instance.waiting import wait_until
 from resources.postgres.connections import guard
+from resources.waiting import wait_until
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 BATCH_SIZE = 1000

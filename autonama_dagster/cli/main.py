@@ -15,7 +15,7 @@ import click
 
 from autonama_dagster.cli.shared.guard import guarded
 from autonama_dagster.system import stop_signals as signals
-from resources.instance.waiting import introduce
+from resources.waiting import introduce
 
 EXAMPLES = """\b
 Examples:

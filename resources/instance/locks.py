@@ -16,8 +16,8 @@ import psycopg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
 from autonama_dagster.errors import AutonamaError, DatabaseError
-from resources.instance.waiting import LONGEST_NAME, wait_until
 from resources.postgres.connections import connect
+from resources.waiting import LONGEST_NAME, wait_until
 
 # Of runs that execute in the process that asked for them, which holds the lock before the run is
 # made; Dagster's daemon does not start such a run again.

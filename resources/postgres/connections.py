@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 import psycopg
 
 from autonama_dagster.errors import DatabaseError
-from resources.instance.waiting import own_name
 from resources.postgres.errors import database_error
 from resources.postgres.urls import libpq_url, redacted, sqlalchemy_url
+from resources.waiting import own_name
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

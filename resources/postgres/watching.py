@@ -15,8 +15,8 @@ import psycopg
 
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.system import stop_signals as signals
-from resources.instance.waiting import EVERY, QUIET, tell
 from resources.postgres.connections import connect
+from resources.waiting import EVERY, QUIET, tell
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -14,7 +14,7 @@ import psutil
 
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.text.labels import counted
-from resources.instance.waiting import wait_until
+from resources.waiting import wait_until
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds for programs to end when they are asked, then at SIGTERM; what is left is killed. All ends

@@ -22,9 +22,9 @@ from autonama_dagster.settings import Settings, env_name, load_settings
 from resources.http.session import HttpSession, Limits
 from resources.instance.home import dagster_home
 from resources.instance.locks import ServiceLock
-from resources.instance.waiting import told_to
 from resources.postgres.database import dagster_database_url, embedded_server
 from resources.postgres.migrate import ready_url
+from resources.waiting import told_to
 
 EXAMPLES = """\b
 Examples:

@@ -15,7 +15,7 @@ from rich.text import Text
 from autonama_dagster.configuration.service import LogFormat
 from autonama_dagster.text.escaping import visible
 from resources.instance.json_logs import json_line
-from resources.instance.waiting import told_to
+from resources.waiting import told_to
 
 PARTS = 4
 RETRIES_SHOWN = 3

@@ -17,13 +17,13 @@ from autonama_dagster.errors import AutonamaError
 from autonama_dagster.orchestration.jobs import Started, StepRun
 from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.system.stop_signals import listening
-from resources.instance.waiting import Wait, introduce, tell, told_to
 from resources.processes import (
     PRELOADED,
     end_with_parent,
     interrupts_held,
     process_context,
 )
+from resources.waiting import Wait, introduce, tell, told_to
 
 Requests = Callable[[int, int], None]
 Task = Sequence[Step]  # one after the other in one process

@@ -15,7 +15,7 @@ from autonama_dagster.settings import load_settings
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.instance.home import open_instance
-from resources.instance.waiting import Wait
+from resources.waiting import Wait
 
 
 class Outlet:

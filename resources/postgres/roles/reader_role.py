@@ -17,12 +17,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.schemas.base import SCHEMA
-from resources.instance.waiting import wait_until
 from resources.postgres.connections import connect
 from resources.postgres.roles.roles import EVERYDAY, administrator
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.postgres.server.programs import one_line
 from resources.postgres.urls import libpq_url, redacted
+from resources.waiting import wait_until
 
 _MARK: Final = "autonama: read-only, made by `autonama db reader`"
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")  # pg_hba.conf knows other names by quotes only

@@ -26,11 +26,11 @@ import psycopg
 from filelock import FileLock, Timeout
 
 from autonama_dagster.errors import DatabaseError
-from resources.instance.waiting import wait_until
 from resources.postgres.roles import roles as postgres_roles
 from resources.postgres.server.cluster import PORT, Cluster
 from resources.postgres.server.guard import end_orphans, holder_of, lease
 from resources.postgres.server.programs import PROGRAMS_VARIABLE, one_line
+from resources.waiting import wait_until
 
 _START_TIMEOUT_S: Final = 300.0  # crash recovery replays up to max_wal_size
 _STOP_TIMEOUT_S: Final = 60.0

@@ -10,7 +10,7 @@ from typing import Final
 import psutil
 
 from autonama_dagster.errors import DatabaseError
-from resources.instance.waiting import wait_until
+from resources.waiting import wait_until
 
 if sys.platform != "win32":
     import fcntl

@@ -12,7 +12,6 @@ from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.settings import Settings, project_dir
 from autonama_dagster.text.labels import counted
-from resources.instance.waiting import own_name
 from resources.postgres.connections import connect
 from resources.postgres.database import DAGSTER_DATABASE, DATABASE, embedded_server
 from resources.postgres.diagnosis import explained
@@ -21,6 +20,7 @@ from resources.postgres.roles.readers import find_databases
 from resources.postgres.roles.roles import administrator
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.postgres.urls import redacted
+from resources.waiting import own_name
 
 Connection = psycopg.Connection[Any]
 

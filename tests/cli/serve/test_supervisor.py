@@ -11,7 +11,7 @@ import pytest
 from autonama_dagster.cli.serve import supervisor
 from autonama_dagster.cli.serve.supervisor import Child, StopSignals, supervise
 from autonama_dagster.errors import AutonamaError
-from resources.instance import waiting
+from resources import waiting
 
 LONGEST = 60  # seconds of a test, for a machine under load
 STEADY = 'echo $$ >> "$0.pids"; exec sleep 1000'

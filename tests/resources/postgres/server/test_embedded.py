@@ -17,7 +17,7 @@ import pytest
 
 from autonama_dagster.errors import DatabaseError, InputError
 from autonama_dagster.settings import load_settings
-from resources.instance import waiting
+from resources import waiting
 from resources.postgres.connections import connect
 from resources.postgres.database import DAGSTER_DATABASE, DATABASE, started_ahead
 from resources.postgres.diagnosis import explained

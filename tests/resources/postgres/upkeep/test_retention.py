@@ -16,10 +16,10 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 from autonama_dagster.settings import Settings
-from resources.instance.waiting import told_to
 from resources.postgres.upkeep import retention
 from resources.postgres.upkeep.retention import is_on, retain
 from resources.postgres.urls import dagster_url, libpq_url
+from resources.waiting import told_to
 
 grid = dg.MultiPartitionsDefinition(
     {

@@ -7,10 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from resources.instance.waiting import EVERY, FIRST, QUIET, introduce, tell, told_to, wait_until
 from resources.postgres import watching
 from resources.postgres.connections import connect
 from resources.postgres.urls import libpq_url
+from resources.waiting import EVERY, FIRST, QUIET, introduce, tell, told_to, wait_until
 from resources.warehouse.warehouse import Warehouse
 
 
