@@ -30,7 +30,7 @@ demo: $(STAMP) ## Scan a synthetic market, offline
 	@$(BIN)/autonama demo
 
 test: $(STAMP) ## Run the tests, two files at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## Check style and import direction
 	$(BIN)/ruff check .

@@ -6,16 +6,21 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from support import as_users_own, drop_databases
+import stamina
+from places import ROOT
+from servers import SharedServer
+from support import drop_databases
 
-from resources.postgres.migrate import migrate
 from resources.postgres.server.embedded import EmbeddedPostgres
-from resources.postgres.urls import libpq_url
 from resources.warehouse.warehouse import Warehouse
 
 _numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left alone with one."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,10 +47,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.destroy()
 
 
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Requests are tried three times without a wait between them, and without a word."""
+    stamina.instrumentation.set_on_retry_hooks(())
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+    stamina.instrumentation.set_on_retry_hooks(None)
+
+
 @pytest.fixture(scope="session")
 def market_data() -> Path:
     """Folder of real market data; tests that need it are skipped where it is absent."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "market"
+    default = ROOT.parent / "shared" / "market"
     folder = Path(os.environ.get("AUTONAMA_MARKET_DATA", default))
     if not (folder / "klines").is_dir():
         pytest.skip(
@@ -55,33 +69,19 @@ def market_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A running embedded server for all tests: each makes a database of its own on it.
-
-    It also stands for a user's server, so its user may make databases and roles.
-    """
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    """A running server for all tests: each makes databases of its own on it."""
+    server = SharedServer(tmp_path_factory.mktemp("postgres"))
     server.start()
-    as_users_own(server)
     yield server
     server.destroy()
 
 
-@pytest.fixture(scope="session")
-def template(postgres: EmbeddedPostgres) -> str:
-    """A migrated database that others are copied from."""
-    postgres.ensure_database("template_trading")
-    migrate(postgres.url("template_trading"))
-    return "template_trading"
-
-
 @pytest.fixture
-def database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+def database(postgres: SharedServer) -> Iterator[str]:
     """URL of a fresh, migrated database."""
     name = f"trading_{next(_numbers)}"
-    admin = libpq_url(postgres.url("postgres"))
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    postgres.copy(postgres.migrated(), name)
     yield postgres.url(name)
     drop_databases(postgres, name)
 

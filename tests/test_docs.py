@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from places import ROOT
 
 from assets.stages import STAGES
 from autonama_dagster.cli.main import COMMANDS, autonama
@@ -15,7 +16,6 @@ from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.settings import Settings, env_name
 from docs import generate as docs
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TEXTS = {str(p.relative_to(ROOT)): p.read_text(encoding="utf-8") for p in PAGES}
 README = TEXTS["README.md"]

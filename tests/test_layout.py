@@ -15,8 +15,8 @@ import grimp
 import pytest
 import yaml
 from dagster._serdes import ConfigurableClass
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CODE = ("autonama_dagster", "assets", "resources", "migrations")
 TOP_LEVEL = (

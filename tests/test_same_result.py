@@ -6,12 +6,12 @@ import dagster as dg
 import pandas as pd
 import pytest
 from projects import project
+from servers import synthetic_market
 
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
 
-FIRST, DAYS = date(2024, 3, 1), 10
+FIRST, DAYS = date(2024, 3, 7), 4
 LAST = FIRST + timedelta(days=DAYS - 1)
 SETTINGS = {"start_date": "2024-01-01", "universe_size": "12"}
 ANALYTIC = (
@@ -22,7 +22,7 @@ ANALYTIC = (
 
 @pytest.fixture(scope="module")
 def exchange():
-    with ReplayServer(SyntheticMarket(5), now="2024-03-11T00:05:00Z") as server:
+    with ReplayServer(synthetic_market(5), now="2024-03-11T00:05:00Z") as server:
         yield server
 
 
@@ -86,7 +86,7 @@ def test_the_range_holds_every_day_and_signals_of_each_kind(in_one_range):
     assert in_one_range["ohlcv_1d"]["source"].eq("synthetic").all()
 
 
-def test_ten_single_days_equal_one_range(exchange, postgres, tmp_path_factory, in_one_range):
+def test_single_days_equal_one_range(exchange, postgres, tmp_path_factory, in_one_range):
     days = [FIRST + timedelta(days=n) for n in range(DAYS)]
     with project(tmp_path_factory.mktemp("days"), postgres, exchange.url, **SETTINGS) as opened:
         alone = compute(opened, [(d, d) for d in days])

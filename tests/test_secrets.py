@@ -13,10 +13,10 @@ import pytest
 from dagster._core.instance.ref import InstanceRef
 from projects import Project, project
 from psycopg import sql
+from servers import synthetic_market
 
 from autonama_dagster.cli.main import main
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import load_settings
 from resources.postgres.database import dagster_database_url
@@ -39,7 +39,7 @@ def scene(postgres, tmp_path_factory):
     """A project whose every secret is planted, and what its commands said."""
     folder = tmp_path_factory.mktemp("secrets")
     with (
-        ReplayServer(SyntheticMarket(3), now="2024-03-11T00:05:00Z") as server,
+        ReplayServer(synthetic_market(3), now="2024-03-11T00:05:00Z") as server,
         project(folder, postgres, server.url, **SETTINGS) as opened,
     ):
         url = libpq_url(os.environ["DATABASE_URL"])

@@ -2,11 +2,11 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pandas as pd
 import psycopg
 import pytest
+from places import ROOT
 from support import NOW, bands
 
 from autonama_dagster.errors import SchemaError
@@ -16,7 +16,6 @@ from resources.warehouse.candle_queries import candle_gaps, fetched_ranges, last
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("autonama_dagster", "assets", "resources")
 EXECUTORS = {"execute", "executemany", "query", "copy_expert", "SQL", "scalar", "scalars"}
 STATEMENT = re.compile(

@@ -6,9 +6,9 @@ from datetime import date
 import fault_support
 import pytest
 from projects import project
+from servers import synthetic_market
 
 from autonama_dagster.errors import AutonamaError, ExchangeError
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.services.scan.results import stored_result
 from autonama_dagster.services.scan.what_if import what_if
@@ -24,7 +24,7 @@ SETTINGS = {"start_date": "2024-02-29", "universe_size": "4", "lookback": "200"}
 def opened(postgres, tmp_path_factory):
     """A project whose day was stored without lists, and then with them."""
     with (
-        ReplayServer(SyntheticMarket(5), now="2024-03-01T00:05:00Z") as server,
+        ReplayServer(synthetic_market(5), now="2024-03-01T00:05:00Z") as server,
         project(tmp_path_factory.mktemp("lists"), postgres, server.url, **SETTINGS) as found,
     ):
         found.scanner().scan(DAY)

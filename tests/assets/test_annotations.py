@@ -18,8 +18,7 @@ OF_THE_RUN = {
 
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
-    with opened_daemon(tmp_path_factory.mktemp("annotations"), postgres) as found:
-        found.scan(DAY)
+    with opened_daemon(tmp_path_factory.mktemp("annotations"), postgres, scanned=[DAY]) as found:
         yield found
 
 

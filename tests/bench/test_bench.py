@@ -8,11 +8,10 @@ import sys
 from contextlib import nullcontext
 from datetime import date
 from operator import ge, le
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = {
     "channel_kernel": ["--repeat", "1"],
     "chance": ["--repeat", "1", "--days", "1"],

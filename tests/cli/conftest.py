@@ -8,9 +8,9 @@ from datetime import date
 
 import pytest
 from projects import project
+from servers import synthetic_market
 
 from autonama_dagster.cli.main import main
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 
 DAY = date(2024, 3, 10)
@@ -35,7 +35,7 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def exchange():
-    with ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as server:
+    with ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as server:
         yield server
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pandas as pd
 import pytest
+from places import ROOT
 
 from autonama_dagster.cli.compute.scan import scan
 from autonama_dagster.cli.main import autonama
@@ -294,6 +295,6 @@ def test_output_that_cannot_be_written_is_an_error():
 
 
 def test_the_installed_command_is_the_program():
-    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text("utf-8")
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
     scripts = tomllib.loads(text)["project"]["scripts"]
     assert scripts == {"autonama": "autonama_dagster.cli.main:program"}

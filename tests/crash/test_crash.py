@@ -10,7 +10,6 @@ from fault_support import NOW, small_market
 from program_support import (
     DAY,
     RANGE,
-    SETTINGS,
     TIMEOUT,
     crash,
     crash_bench,
@@ -19,7 +18,7 @@ from program_support import (
     ended_well,
     opened,
 )
-from projects import project
+from scan_support import opened_project
 
 from autonama_dagster.replay.server import ReplayServer
 
@@ -37,12 +36,11 @@ def disturbed(tmp_path, exchange):
 
 
 @pytest.fixture
-def scanned(postgres, tmp_path_factory, exchange):
+def scanned(postgres, tmp_path_factory):
     """Databases that hold an undisturbed scan, made in this process."""
     folder = tmp_path_factory.mktemp("scanned")
-    with project(folder, postgres, exchange.url, **SETTINGS) as found:
-        found.scanner().scan(date.fromisoformat(DAY[1]))
-        url = found.settings.database_url.get_secret_value()
+    with opened_project(folder, postgres, scanned=[date.fromisoformat(DAY[1])]) as (found, _):
+        url = found.url
         yield url, f"{url.partition('?')[0]}_dagster?{url.partition('?')[2]}"
 
 

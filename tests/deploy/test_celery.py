@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 from datetime import date, timedelta
-from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -20,11 +19,12 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster_graphql.client.query import LAUNCH_PIPELINE_EXECUTION_MUTATION
 from dagster_graphql.test.utils import execute_dagster_graphql
+from places import ROOT
 from projects import project
+from servers import synthetic_market
 
 from autonama_dagster.orchestration.jobs import JOBS, range_tags, run_config
 from autonama_dagster.orchestration.planner import CANDLES_ONLY, Step
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.warehouse.candle_queries import RANKING
 
@@ -37,7 +37,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Task name 'execute_job' is already registered"),
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
 FIRST = date(2024, 3, 1)
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
 SPANS = [(DAYS[0], DAYS[0]), (DAYS[1], DAYS[2])]  # one run each
@@ -49,7 +48,7 @@ SECONDS = 120  # a run or a start that takes longer is stuck
 
 @pytest.fixture(scope="module")
 def exchange():
-    with ReplayServer(SyntheticMarket(5), now="2024-03-04T00:05:00Z") as server:
+    with ReplayServer(synthetic_market(5), now="2024-03-04T00:05:00Z") as server:
         yield server
 
 

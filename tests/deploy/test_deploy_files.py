@@ -4,19 +4,18 @@ import os
 import re
 import subprocess
 from importlib import metadata
-from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
+from places import ROOT
 
 from resources.dagster_storage import BulkPostgresEventLogStorage
 from resources.postgres.database import dagster_database_url
 from resources.postgres.server.programs import find_programs
 
-ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 # What a deployment's dagster.yaml says otherwise than the project's own.
 PLACES = {"local_artifact_storage", "compute_logs"}

@@ -1,7 +1,6 @@
 """An open project on a small market, before a faultless exchange at 00:05 UTC."""
 
 import pytest
-import stamina
 from fault_support import DAY, NOW, SETTINGS, Stage, small_market
 from projects import project
 
@@ -9,12 +8,8 @@ from autonama_dagster.replay.server import ReplayServer
 
 
 @pytest.fixture(autouse=True)
-def impatient():
-    """Three attempts without a wait between them, and without a word."""
-    stamina.instrumentation.set_on_retry_hooks(())
-    with stamina.set_testing(True, attempts=3, cap=True):
-        yield
-    stamina.instrumentation.set_on_retry_hooks(None)
+def _at_once(impatient):
+    """Faults are met again without a wait."""
 
 
 @pytest.fixture(scope="session")

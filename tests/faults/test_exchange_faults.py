@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import pandas as pd
 import pytest
 from projects import project
+from servers import synthetic_market
 
 from autonama_dagster.errors import ExchangeBannedError, ExchangeError
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.binance.spot import BinanceExchange
 from resources.warehouse.candle_queries import RANKING, failed_fetches
@@ -165,7 +165,7 @@ def test_symbol_unknown(stage):
 
 
 def test_20_of_100_symbols_failing(postgres, tmp_path_factory):
-    market = SyntheticMarket(5)
+    market = synthetic_market(5)
     folder = tmp_path_factory.mktemp("twenty")
     settings = {"start_date": "2024-02-29", "universe_size": "100", "lookback": "40", "degree": "2"}
     day = pd.Timestamp("2024-02-29").date()

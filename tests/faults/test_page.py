@@ -4,8 +4,10 @@ import ast
 import re
 from pathlib import Path
 
+from places import DOCS
+
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "faults.md"
+PAGE = DOCS / "faults.md"
 
 
 def test_the_page_names_exactly_the_tests_that_exist():

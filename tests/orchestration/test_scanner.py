@@ -1,33 +1,42 @@
+"""Scans that are stopped, refused, or find something else than they left."""
+
 import gzip
+from contextlib import contextmanager
 from datetime import date
 
 import pytest
-from projects import project
+from scan_support import DAY, opened_project
 
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.orchestration.scanner import Scanner
 from autonama_dagster.replay.market.recorded import HEADER, RecordedMarket
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.memo import MemoExchange
 from resources.warehouse.candle_queries import RANKING, failed_fetches
 
-SETTINGS = {"start_date": "2024-02-25", "universe_size": "4", "lookback": "200"}
+pytestmark = pytest.mark.usefixtures("impatient")
+SYMBOLS = 3
 
 
-@pytest.fixture
-def opened(postgres, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    with (
-        ReplayServer(SyntheticMarket(5), now="2024-03-01T00:05:00Z") as server,
-        project(folder, postgres, server.url, **SETTINGS) as found,
-    ):
+@contextmanager
+def opened_here(postgres, tmp_path_factory, **how):
+    with opened_project(tmp_path_factory.mktemp("run"), postgres, **how) as (found, server):
         found.server = server
         yield found
 
 
-DAY = date(2024, 2, 29)
+@pytest.fixture
+def opened(postgres, tmp_path_factory):
+    with opened_here(postgres, tmp_path_factory) as found:
+        yield found
+
+
+@pytest.fixture
+def scanned(postgres, tmp_path_factory):
+    """A project whose day is complete."""
+    with opened_here(postgres, tmp_path_factory, scanned=[DAY]) as found:
+        yield found
 
 
 def test_an_exchange_that_bans_ends_the_scan_with_one_line_and_nothing_half_written(opened):
@@ -56,7 +65,7 @@ def test_a_scan_goes_on_where_the_one_before_was_stopped(opened, monkeypatch):
     assert opened.warehouse.read("signals").empty
     reports = opened.scanner().scan(DAY)
     assert [r.step.job for r in reports] == ["symbols_job", "summary_job"]
-    assert len(opened.warehouse.read("signals")) == 4
+    assert len(opened.warehouse.read("signals")) == SYMBOLS
 
 
 def test_a_symbol_that_fails_is_reported_and_tried_again(opened):
@@ -67,7 +76,7 @@ def test_a_symbol_that_fails_is_reported_and_tried_again(opened):
     opened.scanner().scan(DAY)
     signals = opened.warehouse.read("signals").set_index("symbol")
     assert signals.loc["ETHUSDT", "status"] == "NO_DATA"
-    assert (signals["status"] == "OK").sum() == 3
+    assert (signals["status"] == "OK").sum() == SYMBOLS - 1
     assert failed_fetches(opened.warehouse, DAY) == ["ETHUSDT"]
     opened.server.faults.replace()
     opened.scanner().scan(DAY)
@@ -88,29 +97,28 @@ def test_a_candidate_that_fails_in_the_ranking_is_ranked_by_the_next_scan(opened
     assert failed_fetches(opened.warehouse, DAY, RANKING) == []
     signals = opened.warehouse.read("signals").set_index("symbol")
     assert bool(signals.loc["BTCUSDT", "is_member"])
-    assert signals["is_member"].sum() == 4
+    assert signals["is_member"].sum() == SYMBOLS
     assert opened.scanner().scan(DAY) == []
 
 
-def test_another_universe_size_is_ranked_and_decided_again(opened):
-    opened.scanner().scan(DAY)
-    opened.settings = opened.settings.model_copy(update={"universe_size": 3})
-    opened.scanner().scan(DAY)
-    assert opened.warehouse.read("universe")["is_member"].sum() == 3
-    assert opened.warehouse.read("signals")["is_member"].sum() == 3
+def test_another_universe_size_is_ranked_and_decided_again(scanned):
+    scanned.settings = scanned.settings.model_copy(update={"universe_size": 2})
+    scanned.scanner().scan(DAY)
+    assert scanned.warehouse.read("universe")["is_member"].sum() == 2
+    assert scanned.warehouse.read("signals")["is_member"].sum() == 2
 
 
-def test_tables_left_behind_by_a_killed_run_are_made_again(opened):
-    opened.scanner().scan(DAY)
-    with opened.warehouse.transaction() as cursor:
+def test_tables_left_behind_by_a_killed_run_are_made_again(scanned):
+    with scanned.warehouse.transaction() as cursor:
         cursor.execute("UPDATE trading.alerts SET params_hash = repeat('0', 64)")
-    reports = opened.scanner().scan(DAY)
+    reports = scanned.scanner().scan(DAY)
     assert [r.step.job for r in reports] == ["symbols_job", "summary_job"]
-    assert opened.warehouse.read("alerts")["params_hash"].ne("0" * 64).all()
+    assert scanned.warehouse.read("alerts")["params_hash"].ne("0" * 64).all()
 
 
-def test_real_candles_are_refused_in_a_synthetic_database(opened, tmp_path):
-    opened.scanner().scan(DAY)
+def test_real_candles_are_refused_in_a_synthetic_database(scanned, tmp_path):
+    with scanned.warehouse.transaction() as cursor:
+        cursor.execute("UPDATE trading.ohlcv_1d SET source = 'synthetic'")
     first = 1_700_000_000_000 // 86_400_000 * 86_400_000
     lines = [
         f"{t},1,2,0.5,1,10,{t + 86_399_999},15,3,4,6,0"
@@ -120,12 +128,12 @@ def test_real_candles_are_refused_in_a_synthetic_database(opened, tmp_path):
     text = "\n".join([HEADER.decode(), *lines, ""])
     (tmp_path / "1d" / "BTCUSDT.csv.gz").write_bytes(gzip.compress(text.encode()))
     with ReplayServer(RecordedMarket(tmp_path), now="2024-03-02T00:05:00Z") as server:
-        opened.exchanges.append(MemoExchange(BinanceExchange(server.url)))
+        scanned.exchanges.append(MemoExchange(BinanceExchange(server.url)))
         scanner = Scanner(
-            opened.settings,
-            instance=opened.instance,
-            exchange=opened.exchanges[-1],
-            warehouse=opened.warehouse,
+            scanned.settings,
+            instance=scanned.instance,
+            exchange=scanned.exchanges[-1],
+            warehouse=scanned.warehouse,
         )
         with pytest.raises(InputError, match="synthetic and real candles must not be mixed"):
             scanner.scan(date(2024, 3, 1))

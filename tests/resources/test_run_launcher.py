@@ -5,18 +5,17 @@ import logging
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
 from dagster._daemon.monitoring import execute_run_monitoring_iteration
+from places import ROOT
 from support import HOLD
 
 from resources.instance.locks import PATIENCE, database_of, held
 
-ROOT = Path(__file__).resolve().parents[2]
 NEEDS_CELERY = pytest.mark.skipif(
     not importlib.util.find_spec("dagster_celery"), reason="dagster-celery is not installed"
 )

@@ -4,19 +4,18 @@ import re
 import subprocess
 import sys
 from datetime import date, datetime
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import psycopg
 import pytest
+from places import DOCS
 
 import autonama_dagster
 from autonama_dagster.errors import DatabaseError, InputError, SchemaError
 from resources.postgres.urls import libpq_url
 from resources.warehouse import warehouse
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 DAY = date(2024, 3, 10)
 
 

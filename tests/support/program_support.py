@@ -2,11 +2,10 @@
 
 import importlib
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"start_date": "2023-12-27", "universe_size": "3", "lookback": "40", "degree": "2"}
 RANGE = ("--from", "2023-12-27", "--to", "2023-12-29")
 DAY = ("--date", "2023-12-29")

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+from servers import EMPTY, SharedServer
 
 from autonama_dagster.orchestration.scanner import Scanner
 from autonama_dagster.schemas.registry import TABLES
@@ -70,11 +71,21 @@ class Project:
 
 @contextmanager
 def project(
-    folder: Path, postgres: EmbeddedPostgres, exchange_url: str, **settings: str
+    folder: Path,
+    postgres: EmbeddedPostgres,
+    exchange_url: str,
+    like: str | None = None,
+    **settings: str,
 ) -> Iterator[Project]:
-    """Open a project in `folder` with databases of its own; the environment is restored."""
+    """Open a project in `folder` with databases of its own; the environment is restored.
+
+    On the shared server they are copies: of those of the project `like`, or of empty ones.
+    """
     name = f"project_{folder.name}".replace("-", "_")
-    postgres.ensure_database(name)
+    if isinstance(postgres, SharedServer):
+        postgres.ensure_project(name, like or EMPTY)
+    else:
+        postgres.ensure_database(name)
     values: Mapping[str, str] = {
         "AUTONAMA_HOME": str(folder),
         "AUTONAMA_EXCHANGE_URL": exchange_url,

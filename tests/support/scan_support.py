@@ -19,6 +19,7 @@ from resources.exchange.build import build_exchange
 
 DAY = date(2023, 12, 29)
 START = date(2023, 12, 27)
+DAYS = [START + timedelta(days=n) for n in range(3)]
 SETTINGS = {"start_date": str(START), "universe_size": "3", "lookback": "40", "degree": "2"}
 
 
@@ -144,21 +145,34 @@ class Daemon:
 
 
 @contextmanager
-def opened_project(folder, postgres, **candles):
-    """A project of three symbols and the exchange it asks, 00:10 after DAY."""
+def opened_project(folder, postgres, *, scanned=(), **candles):
+    """A project of three symbols and the exchange it asks, 00:10 after DAY.
+
+    The days in `scanned` are: once on the shared server, and copied.
+    """
     (folder / "market").mkdir()
     market = small_market(folder / "market", **candles)
-    with (
-        ReplayServer(market, now=at(DAY)) as server,
-        project(folder, postgres, server.url, **SETTINGS) as found,
-    ):
-        yield found, server
+    with ReplayServer(market, now=at(DAY)) as server:
+        like = _scanned(folder, postgres, server.url, scanned, candles) if scanned else None
+        with project(folder, postgres, server.url, like, **SETTINGS) as found:
+            yield found, server
+
+
+def _scanned(folder, postgres, url, days, candles):
+    """Name of the databases of a project whose days are scanned."""
+    parts = (*map(str, days), *(f"{symbol}_{count}" for symbol, count in candles.items()))
+    name = "_".join(("scanned", *parts)).lower().replace("-", "")
+    if not postgres.has(f"project_{name}"):
+        with project(folder / name, postgres, url, **SETTINGS) as found:
+            for day in days:
+                found.scanner().scan(day)
+    return f"project_{name}"
 
 
 @contextmanager
-def opened_daemon(folder, postgres, **candles):
+def opened_daemon(folder, postgres, **options):
     """A daemon of such a project."""
-    with opened_project(folder, postgres, **candles) as (found, server):
+    with opened_project(folder, postgres, **options) as (found, server):
         daemon = Daemon(found, server)
         yield daemon
         daemon.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import ROOT
 
 from autonama_dagster.text.escaping import (
     chat_text,
@@ -20,7 +21,6 @@ from autonama_dagster.text.escaping import (
     without_controls,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 NASTY = st.text(
     st.one_of(st.sampled_from("\\/.%'=+-@|`<[\x1b\u202e\u200b\n\t\r币é"), st.characters())
 )

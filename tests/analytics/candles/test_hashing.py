@@ -7,11 +7,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 import pytest
 from candle_support import FIRST_DAY, part, walk, without
+from places import ROOT
 
 from autonama_dagster.analytics.candles import hashing
 from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
@@ -23,8 +23,6 @@ from autonama_dagster.analytics.candles.hashing import (
     window_hashes,
 )
 from autonama_dagster.analytics.candles.windows import windows
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def sha256(text):

@@ -11,6 +11,7 @@ import pytest
 from candle_support import FIRST_DAY, days, of_closes, part, real, scaled, walk, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import HELPERS, ROOT
 
 from autonama_dagster.analytics.candles.hashing import params_hash, window_hashes
 from autonama_dagster.analytics.candles.windows import windows
@@ -242,7 +243,7 @@ def test_the_number_of_blas_threads_changes_no_number():
         "import runpy; "
         f"print(runpy.run_path({str(here)!r}, run_name='threads')['digest_of_chances']())"
     )
-    path = os.pathsep.join([str(here.parents[2]), str(here.parents[1])])
+    path = os.pathsep.join([str(ROOT), str(HELPERS)])
     variables = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
     digests = []
     for threads in ("1", "2"):

@@ -20,6 +20,7 @@ from candle_support import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import HELPERS, ROOT
 
 from autonama_dagster.analytics.candles.windows import windows
 from autonama_dagster.analytics.scan.channel import ChannelParams, channel_curve, fit_channels
@@ -442,7 +443,7 @@ def test_the_number_of_blas_threads_changes_no_bit():
     )
     digests = []
     for threads in ("1", "2"):
-        path = os.pathsep.join([str(here.parents[2]), str(here.parents[1])])
+        path = os.pathsep.join([str(ROOT), str(HELPERS)])
         variables = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
         env = os.environ | {"PYTHONPATH": path} | dict.fromkeys(variables, threads)
         done = subprocess.run(

@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.settings import CORE_MOVERS
 
-ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "config.json.example"
 THREE = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 FULL = "--config config.json --output results/ --top-100 --interval 1d --degree 4 --kstd 2.0 "

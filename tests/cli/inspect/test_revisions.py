@@ -22,8 +22,7 @@ CHANGED = date(2023, 12, 29)
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
     """A scanned day whose candle of ETHUSDT was given again at 00:20 with another close."""
-    with opened_daemon(tmp_path_factory.mktemp("revisions"), postgres) as daemon:
-        daemon.scan(DAY)
+    with opened_daemon(tmp_path_factory.mktemp("revisions"), postgres, scanned=[DAY]) as daemon:
         daemon.server.set_now(at(DAY, "00:20:00"))
         daemon.server.faults.add(f"revised-candle:date={CHANGED},symbol=ETHUSDT")
         daemon.step("symbols_job", CHANGED, CHANGED, "ETHUSDT", assets=("ohlcv_1d",))

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 import pytest
-from scan_support import DAY, START, at, opened_daemon
+from scan_support import DAY, DAYS, START, at, opened_daemon
 
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration import requests
@@ -13,24 +13,14 @@ from autonama_dagster.orchestration.planner import stale_steps
 from autonama_dagster.services.lineage.staleness import Comparison
 from autonama_dagster.settings import Settings
 
-DAYS = [START + timedelta(days=n) for n in range(3)]
-
-
-@pytest.fixture(scope="module")
-def opened(postgres, tmp_path_factory):
-    with opened_daemon(tmp_path_factory.mktemp("revision_sensor"), postgres) as daemon:
-        yield daemon
-
 
 @pytest.fixture
-def daemon(opened, monkeypatch):
+def daemon(postgres, tmp_path_factory):
     """Three scanned days; the candle of ETHUSDT on the second was then corrected."""
-    opened.project.enter(monkeypatch)
-    opened.clear()
-    for day in DAYS:
-        opened.scan(day)
-    revise(opened, "ETHUSDT", DAYS[1])
-    return opened
+    folder = tmp_path_factory.mktemp("revision_sensor")
+    with opened_daemon(folder, postgres, scanned=DAYS) as opened:
+        revise(opened, "ETHUSDT", DAYS[1])
+        yield opened
 
 
 def revise(daemon, symbol, day, clock="00:20:00"):

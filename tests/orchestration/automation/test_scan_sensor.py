@@ -5,7 +5,6 @@ from datetime import date, timedelta
 import dagster as dg
 import pandas as pd
 import pytest
-import stamina
 from scan_support import DAY, START, at, opened_daemon, said
 
 from autonama_dagster.definitions import build_defs
@@ -15,16 +14,8 @@ from autonama_dagster.orchestration.planner import CANDLES_ONLY
 from autonama_dagster.settings import Settings
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+pytestmark = pytest.mark.usefixtures("impatient")
 DAYS = [START, START + timedelta(days=1), DAY]
-
-
-@pytest.fixture(autouse=True)
-def impatient():
-    """Retries without a wait between them."""
-    stamina.instrumentation.set_on_retry_hooks(())
-    with stamina.set_testing(True, attempts=3, cap=True):
-        yield
-    stamina.instrumentation.set_on_retry_hooks(None)
 
 
 @pytest.fixture(scope="module")

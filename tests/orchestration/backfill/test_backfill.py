@@ -2,14 +2,13 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import dagster as dg
 import pandas as pd
 import pytest
 from fault_support import small_market
 from projects import Project, project
-from scan_support import DAY, SETTINGS, START, at
+from scan_support import DAY, DAYS, SETTINGS, START, at, opened_project
 
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration.backfill import backfill as module
@@ -21,8 +20,7 @@ from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.warehouse.candle_queries import fetched_ranges
 
-MIDDLE = START + timedelta(days=1)
-DAYS = (START, MIDDLE, DAY)
+MIDDLE = DAYS[1]
 PARENT = "11111111-2222-3333-4444-555555555555"
 
 
@@ -121,13 +119,11 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scanned(server, postgres, tmp_path_factory):
+def scanned(postgres, tmp_path_factory):
     """All tables after scans of the days one by one."""
     folder = tmp_path_factory.mktemp("scanned")
-    with project(folder, postgres, server.url, **SETTINGS) as opened:
-        for day in DAYS:
-            opened.scanner().scan(day)
-        yield opened.tables()
+    with opened_project(folder, postgres, scanned=DAYS, SOLUSDT=57) as (opened, _):
+        return opened.tables()
 
 
 @contextmanager

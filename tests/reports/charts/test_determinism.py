@@ -5,11 +5,11 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from places import ROOT
 
 from autonama_dagster.reports.charts.explain import explain_chart
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap
@@ -60,8 +60,7 @@ def test_another_process_with_another_matplotlibrc_gives_the_same_bytes(calls, t
     inputs = tmp_path / "calls.pickle"
     inputs.write_bytes(pickle.dumps(calls))
     (tmp_path / "matplotlibrc").write_text(MATPLOTLIBRC)
-    project = Path(__file__).resolve().parents[3]
-    theirs = {"MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": str(project), "TZ": "Asia/Tokyo"}
+    theirs = {"MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "TZ": "Asia/Tokyo"}
     answer = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(inputs)],
         env=os.environ | theirs,

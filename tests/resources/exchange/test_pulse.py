@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from servers import synthetic_market
 
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import load_settings
 from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
@@ -19,7 +19,7 @@ def settings(server):
 
 
 def test_time_and_weight_of_the_replay_exchange():
-    with ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as exchange:
+    with ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as exchange:
         settings = load_settings(exchange_url=exchange.url)
         pulses = [feel_pulse(settings) for _ in range(2)]
     assert f"{pulses[0].now:%Y-%m-%d %H:%M}" == "2024-03-11 00:05"

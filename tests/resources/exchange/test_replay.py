@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from servers import synthetic_market
 
 from autonama_dagster.analytics.candles.klines import parse
 from autonama_dagster.errors import ExchangeBannedError, SymbolFetchError
 from autonama_dagster.replay.market.recorded import RecordedMarket
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.base import KlinesRequest
 from resources.exchange.memo import MemoExchange
@@ -105,7 +105,7 @@ def test_a_ban_is_the_last_request(replay, exchange):
 
 
 def test_made_up_candles_say_so(connect):
-    with ReplayServer(SyntheticMarket(7), now=END) as synthetic:
+    with ReplayServer(synthetic_market(7), now=END) as synthetic:
         exchange = connect(url=synthetic.url)
         assert exchange.klines("BTCUSDT", "1d", END - 5 * DAY, END).source == "synthetic"
         exchange.close()

@@ -9,10 +9,10 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from http_support import OK, answering, whole
+from places import ROOT
 
 from autonama_dagster.errors import BadAnswerError, ExchangeError, OutageError, SlowAnswerError
 from resources.http.session import (
@@ -316,14 +316,13 @@ def test_nothing_is_asked_through_a_connection_that_is_made_too_late(monkeypatch
 
 
 def test_nothing_is_asked_in_another_way():
-    root = Path(__file__).parents[3]
     other = re.compile(
         r"requests\.(get|post|put|head|request|[sS]ession)\(|urlopen|HTTPConnection|httpx"
     )
     files = [
         f
         for name in ("assets", "autonama_dagster", "resources")
-        for f in root.glob(f"{name}/**/*.py")
+        for f in ROOT.glob(f"{name}/**/*.py")
     ]
     assert len(files) > 100
     assert [f.name for f in files if other.search(f.read_text())] == []

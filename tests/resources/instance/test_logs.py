@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 from dagster._core.execution import context_creation_job
 from projects import project
+from servers import synthetic_market
 
 from autonama_dagster.definitions import build_defs
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import load_settings
 from resources.instance.logs import RunFormatter, log_runs_as_json, run_loggers
@@ -40,7 +40,7 @@ def lines(capsys):
 @pytest.mark.usefixtures("as_json")
 def test_every_line_of_a_run_is_an_object(postgres, tmp_path, capsys, monkeypatch):
     with (
-        ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as exchange,
+        ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as exchange,
         project(tmp_path / "json_logs", postgres, exchange.url, **SETTINGS) as made,
     ):
         # DEBUG, where dagster.yaml says INFO

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from places import ROOT
 from support import drop_databases, free_port
 
 from autonama_dagster.errors import DatabaseError
@@ -18,7 +19,6 @@ from resources.postgres import connections
 from resources.postgres.connections import SESSION, bulk, connect, engine, guard
 from resources.postgres.urls import dagster_url, libpq_url
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 ODD = {
     "datestyle": "German, DMY",
     "intervalstyle": "sql_standard",
@@ -216,13 +216,13 @@ def test_nobody_connects_in_another_way():
     }
     found = set()
     for folder in ("assets", "autonama_dagster", "migrations", "resources"):
-        for file in (CHECKOUT / folder).rglob("*.py"):
+        for file in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):
                 if isinstance(node, ast.Call):
                     called = ast.unparse(node.func)
                     if called.endswith(("psycopg.connect", "dbapi.connect", "_engine")) and (
                         "create" in called or "connect" in called
                     ):
-                        found.add(str(file.relative_to(CHECKOUT)))
+                        found.add(str(file.relative_to(ROOT)))
     assert found == elsewhere
     assert libpq_url("postgresql://h/d")

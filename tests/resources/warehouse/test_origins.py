@@ -16,8 +16,7 @@ FIRST = date(2023, 11, 20)
 
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
-    with opened_daemon(tmp_path_factory.mktemp("origins"), postgres) as daemon:
-        daemon.scan(DAY)
+    with opened_daemon(tmp_path_factory.mktemp("origins"), postgres, scanned=[DAY]) as daemon:
         yield daemon
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from projects import project
+from servers import synthetic_market
 
 import autonama_dagster.services.inputs.chances
 from autonama_dagster.analytics.scan.chance import N_SURROGATES
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap
 from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
@@ -24,7 +24,7 @@ DAYS = [LAST - timedelta(days=1), LAST]
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
     with (
-        ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as server,
+        ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as server,
         project(
             *(tmp_path_factory.mktemp("chance"), postgres, server.url),
             start_date=str(DAYS[0]),

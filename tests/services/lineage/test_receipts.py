@@ -4,13 +4,12 @@ from datetime import date, timedelta
 
 import psycopg
 import pytest
-from scan_support import DAY, START, opened_project
+from scan_support import DAY, DAYS, opened_project
 
 from autonama_dagster.errors import InputError
 from autonama_dagster.services.lineage.receipts import read_receipt
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-DAYS = [START, START + timedelta(days=1), DAY]
 LINEAGE = "SELECT symbol, date, is_window_match, is_match FROM trading.signal_lineage"
 
 
@@ -18,9 +17,7 @@ LINEAGE = "SELECT symbol, date, is_window_match, is_match FROM trading.signal_li
 def scanned(postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("receipts")
     # The last three weeks of SOLUSDT are missing five days.
-    with opened_project(folder, postgres, SOLUSDT=57) as (found, _):
-        for day in DAYS:
-            found.scanner().scan(day)
+    with opened_project(folder, postgres, scanned=DAYS, SOLUSDT=57) as (found, _):
         yield found
 
 

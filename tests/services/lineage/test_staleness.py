@@ -5,23 +5,20 @@ from datetime import date, timedelta
 
 import pandas as pd
 import pytest
-from scan_support import DAY, START, opened_daemon
+from scan_support import DAY, DAYS, START, opened_daemon
 
 from autonama_dagster.orchestration.jobs import ANALYTIC, SUMMARY
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.services.lineage.staleness import OF_DAYS, OF_SYMBOLS, Comparison
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-DAYS = [START + timedelta(days=n) for n in range(3)]
 LOOKBACK = 40
 
 
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
     """Three days of three symbols, all scanned, and a copy of all tables."""
-    with opened_daemon(tmp_path_factory.mktemp("stale"), postgres) as daemon:
-        for day in DAYS:
-            daemon.scan(day)
+    with opened_daemon(tmp_path_factory.mktemp("stale"), postgres, scanned=DAYS) as daemon:
         with daemon.project.warehouse.transaction() as cursor:
             cursor.execute("CREATE SCHEMA kept")
             for name in TABLES:

@@ -1,14 +1,14 @@
 """The metrics: what they say, that they are documented, and that a lost database is one of them."""
 
 import re
-from pathlib import Path
 
 import psycopg
 import pytest
 import yaml
+from places import DOCS
 from projects import project
+from servers import synthetic_market
 
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.services.monitoring.metrics import (
     KEPT_S,
@@ -19,7 +19,6 @@ from autonama_dagster.services.monitoring.metrics import (
 from autonama_dagster.settings import load_settings
 from resources.postgres.urls import libpq_url
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
 SETTINGS = {"start_date": "2024-03-09", "universe_size": "6"}
 
 
@@ -35,7 +34,7 @@ class FakeClock:
 
 @pytest.fixture(scope="module")
 def exchange():
-    with ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as server:
+    with ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as server:
         yield server
 
 

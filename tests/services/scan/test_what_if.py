@@ -6,9 +6,9 @@ from datetime import date
 import numpy as np
 import pytest
 from projects import project
+from servers import synthetic_market
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.replay.market.synthetic import SyntheticMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.services.scan.results import stored_result
 from autonama_dagster.services.scan.what_if import what_if
@@ -16,12 +16,13 @@ from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.warehouse.statements import Scope
 
+pytestmark = pytest.mark.usefixtures("impatient")
 DAY = date(2024, 3, 10)
 
 
 @pytest.fixture(scope="module")
 def exchange():
-    with ReplayServer(SyntheticMarket(7), now="2024-03-11T00:05:00Z") as server:
+    with ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as server:
         yield server
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import psycopg
 import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from scan_support import DAY, START, opened_daemon
+from scan_support import DAY, DAYS, START, opened_daemon
 
 from assets.analysis import data_quality, indicators, regression_bands
 from assets.checks.point_in_time import NAME, sampled_days
@@ -36,14 +36,12 @@ from autonama_dagster.services.verification.verify import KINDS, verify_days, ve
 
 PROGRAM = Path(sys.executable).with_name("autonama")
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-DAYS = [START, START + timedelta(days=1), DAY]
 
 
 @pytest.fixture(scope="module")
 def opened(postgres, tmp_path_factory):
-    with opened_daemon(tmp_path_factory.mktemp("verified"), postgres, SOLUSDT=57) as daemon:
-        for day in DAYS:
-            daemon.scan(day)
+    folder = tmp_path_factory.mktemp("verified")
+    with opened_daemon(folder, postgres, scanned=DAYS, SOLUSDT=57) as daemon:
         yield daemon
 
 

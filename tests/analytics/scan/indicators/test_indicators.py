@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import DOCS
 
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.windows import windows
@@ -22,7 +23,7 @@ IN_PRICE_UNITS = [
 ]
 SCALE_FREE = [name for name in NAMES if name not in IN_PRICE_UNITS]
 EVERYTHING = 100_000  # lookback that reaches the first candle
-DOCS = Path(__file__).parents[4] / "docs" / "indicators.md"
+PAGE = DOCS / "indicators.md"
 
 
 def series(close, high=None, low=None, volume=None, day=None, symbol="BTCUSDT") -> Candles:
@@ -171,7 +172,7 @@ def test_break_starts_the_warm_up_again():
 
 def test_documentation_lists_every_indicator_with_its_warm_up_and_description():
     rows = re.findall(
-        r"^\| `(\w+)` \| (\d+) \| (all|last) \| (.*) \|$", DOCS.read_text(), re.MULTILINE
+        r"^\| `(\w+)` \| (\d+) \| (all|last) \| (.*) \|$", PAGE.read_text(), re.MULTILINE
     )
     assert rows == [
         (i.name, str(i.warm_up), "all" if i.recursive else "last", i.description)
