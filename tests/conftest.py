@@ -2,19 +2,27 @@
 
 import itertools
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import stamina
 from places import ROOT
-from servers import SharedServer
+from servers import SharedServer, synthetic_market
 from support import drop_databases
 
+from autonama_dagster.replay.server import ReplayServer
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.warehouse.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    from projects import Project
+
+STORED = date(2024, 3, 10)
 _numbers = itertools.count()
 
 
@@ -91,3 +99,33 @@ def warehouse(database: str) -> Iterator[Warehouse]:
     opened = Warehouse(lambda: database)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def exchange() -> Iterator[ReplayServer]:
+    """A small synthetic market, five minutes after STORED has closed."""
+    with ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stored(
+    exchange: ReplayServer, postgres: SharedServer, tmp_path_factory: pytest.TempPathFactory
+) -> "Iterator[Project]":
+    """A project whose databases hold the scan of a day, candles for charts included."""
+    from projects import project  # noqa: PLC0415  (Dagster, seconds that few tests need)
+
+    folder = tmp_path_factory.mktemp("stored")
+    settings = {"start_date": "2024-03-09", "universe_size": "6"}
+    with project(folder, postgres, exchange.url, **settings) as opened:
+        opened.scanner().scan(STORED)
+        yield opened
+
+
+@pytest.fixture
+def day(stored: "Project", home: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Project]":
+    """The environment of the stored project, with results in a folder of this test."""
+    stored.enter(monkeypatch)
+    monkeypatch.setenv("AUTONAMA_HOME", str(home))
+    yield stored
+    shutil.rmtree(home / "results", ignore_errors=True)

@@ -1,13 +1,17 @@
 """Programs that work on the same days at the same time make one complete result."""
 
 import threading
+from datetime import date
 
 import pytest
 from fault_support import NOW, small_market
 from program_support import DAY, RANGE, crash_state, ended_well, opened
 from projects import project
+from scan_support import opened_project
 
 from autonama_dagster.replay.server import ReplayServer
+
+pytestmark = pytest.mark.long
 
 EARLY = ("--from", "2023-12-27", "--to", "2023-12-28")
 LATE = ("--from", "2023-12-28", "--to", "2023-12-29")
@@ -44,8 +48,9 @@ def test_a_backfill_and_the_scan_of_a_day_inside_it_at_once(tmp_path, exchange, 
     assert crash_state.differences(filled, tables) == []
 
 
-def test_two_scans_of_the_same_day_at_once(tmp_path, exchange):
-    alone = made_by(tmp_path / "alone", exchange, ("scan", *DAY))
+def test_two_scans_of_the_same_day_at_once(tmp_path, postgres, exchange):
+    with opened_project(tmp_path, postgres, scanned=[date.fromisoformat(DAY[1])]) as (found, _):
+        alone = crash_state.read_tables(found.url)
     both = made_by(tmp_path / "both", exchange, ("scan", *DAY), ("scan", *DAY))
     assert len(alone["analysis_summary"]) == 1
     assert crash_state.differences(alone, both) == []

@@ -11,6 +11,8 @@ from servers import synthetic_market
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
 
+pytestmark = pytest.mark.long
+
 FIRST, DAYS = date(2024, 3, 7), 4
 LAST = FIRST + timedelta(days=DAYS - 1)
 SETTINGS = {"start_date": "2024-01-01", "universe_size": "12"}

@@ -16,6 +16,8 @@ from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
 from resources.warehouse.candle_queries import source_label
 from resources.warehouse.statements import Scope
 
+pytestmark = pytest.mark.long
+
 DAY = date(2023, 12, 29)
 WINDOW_START = DAY - timedelta(days=719)
 MS_PER_DAY = 86_400_000

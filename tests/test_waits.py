@@ -13,6 +13,8 @@ from program_support import DAY, TIMEOUT, opened
 from autonama_dagster.replay.server import ReplayServer
 from resources.postgres.urls import libpq_url
 
+pytestmark = pytest.mark.long
+
 HOLD = "timeout:seconds=600,path=klines"
 
 

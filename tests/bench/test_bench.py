@@ -12,6 +12,8 @@ from operator import ge, le
 import pytest
 from places import ROOT
 
+pytestmark = pytest.mark.long
+
 TINY = {
     "channel_kernel": ["--repeat", "1"],
     "chance": ["--repeat", "1", "--days", "1"],

@@ -22,6 +22,8 @@ from scan_support import opened_project
 
 from autonama_dagster.replay.server import ReplayServer
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory):

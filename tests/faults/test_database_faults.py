@@ -8,18 +8,29 @@ import psycopg
 import pytest
 from fault_support import NOW, SETTINGS, Stage
 from projects import project
+from servers import SharedServer
 from support import as_users_own
 
 from autonama_dagster.errors import AutonamaError, DatabaseError
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.warehouse import warehouse as writes
 
+pytestmark = pytest.mark.long
+
 TMPFS_MB = 200
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_server(tmp_path_factory):
-    own = EmbeddedPostgres(tmp_path_factory.mktemp("own"))
+    """A server that tests stop, restart and limit."""
+    own = SharedServer(tmp_path_factory.mktemp("own"))
+    yield own
+    own.destroy()
+
+
+@pytest.fixture
+def small_server(tmp_path_factory):
+    own = EmbeddedPostgres(tmp_path_factory.mktemp("small"))
     yield own
     own.destroy()
 
@@ -35,7 +46,6 @@ def opened_on(own, server, opened, folder):
 
 def test_postgres_restarted_mid_write(own_server, server, opened, tmp_path, monkeypatch):
     own_server.start()
-    as_users_own(own_server)
     with opened_on(own_server, server, opened, tmp_path) as stage:
         replace = writes.replace_rows
 
@@ -57,7 +67,6 @@ def test_postgres_restarted_mid_write(own_server, server, opened, tmp_path, monk
 
 def test_postgres_down_at_start(own_server, server, opened, tmp_path):
     own_server.start()
-    as_users_own(own_server)
     own_server.ensure_database(f"project_{tmp_path.name}".replace("-", "_"))
     own_server.stop()
     own = EmbeddedPostgres(own_server.project_dir)
@@ -75,9 +84,9 @@ def test_postgres_down_at_start(own_server, server, opened, tmp_path):
 
 
 @pytest.fixture
-def small_disk(own_server):
+def small_disk(small_server):
     """A file system for the server's data that can be filled; the path of its ballast."""
-    home = own_server.data_dir.parent
+    home = small_server.data_dir.parent
     home.mkdir(parents=True, exist_ok=True)
     options = f"size={TMPFS_MB}m"
     mounted = subprocess.run(
@@ -89,7 +98,7 @@ def small_disk(own_server):
         home.rmdir()
         pytest.skip("mounting a small file system needs root and the capability to mount")
     yield home / "ballast"
-    own_server.stop()
+    small_server.stop()
     subprocess.run(["umount", str(home)], check=True)
     home.rmdir()
 
@@ -105,14 +114,14 @@ def fill(ballast):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-def test_disk_full(server, opened, own_server, small_disk, tmp_path):
-    own_server.start()
-    as_users_own(own_server)
-    with opened_on(own_server, server, opened, tmp_path) as stage:
+def test_disk_full(server, opened, small_server, small_disk, tmp_path):
+    small_server.start()
+    as_users_own(small_server)
+    with opened_on(small_server, server, opened, tmp_path) as stage:
         fill(small_disk)
         stage.fails("No space left on device|cannot be reached|the database failed", AutonamaError)
         small_disk.unlink()
-        own_server.start()
+        small_server.start()
         assert stage.holds_nothing()
         stage.scan()
         stage.check_complete("fetch_log")
@@ -120,7 +129,6 @@ def test_disk_full(server, opened, own_server, small_disk, tmp_path):
 
 def test_connections_exhausted(own_server, server, opened, tmp_path):
     own_server.start()
-    as_users_own(own_server)
     with (own_server.data_dir / "postgresql.conf").open("a") as settings:
         settings.write("max_connections = 12\n")
     own_server.stop()

@@ -13,6 +13,8 @@ from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.binance.spot import BinanceExchange
 from resources.warehouse.candle_queries import RANKING, failed_fetches
 
+pytestmark = pytest.mark.long
+
 ONE = "symbol=ETHUSDT,path=klines"
 
 

@@ -15,7 +15,7 @@ from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.memo import MemoExchange
 from resources.warehouse.candle_queries import RANKING, failed_fetches
 
-pytestmark = pytest.mark.usefixtures("impatient")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("impatient")]
 SYMBOLS = 3
 
 

@@ -9,7 +9,6 @@ import psycopg
 from support import as_users_own
 
 from autonama_dagster.replay.market.synthetic import SyntheticMarket
-from resources.instance.tables import make_tables
 from resources.postgres.migrate import migrate
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.postgres.urls import dagster_url
@@ -64,6 +63,8 @@ class SharedServer(EmbeddedPostgres):
         if self.has(name):
             return
         if not self.has(f"{EMPTY}_dagster"):
+            from resources.instance.tables import make_tables  # noqa: PLC0415  (Dagster)
+
             self.migrated()
             self.ensure_database(f"{EMPTY}_dagster")
             make_tables(dagster_url(self.url(f"{EMPTY}_dagster")))

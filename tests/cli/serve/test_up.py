@@ -26,6 +26,8 @@ from resources.instance.locks import end_lost_runs
 from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.postgres.urls import dagster_sibling, libpq_url, with_database
 
+pytestmark = pytest.mark.long
+
 STOPS_WITHIN = 30  # seconds, whatever runs do
 PATIENCE = 150  # seconds, for a machine under load
 IN_BACKGROUND = 'trap "" INT; exec "$@"'  # as a shell starts `command &`

@@ -14,7 +14,7 @@ from autonama_dagster.orchestration.planner import CANDLES_ONLY
 from autonama_dagster.settings import Settings
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-pytestmark = pytest.mark.usefixtures("impatient")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("impatient")]
 DAYS = [START, START + timedelta(days=1), DAY]
 
 

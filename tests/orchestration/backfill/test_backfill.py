@@ -20,6 +20,8 @@ from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.warehouse.candle_queries import fetched_ranges
 
+pytestmark = pytest.mark.long
+
 MIDDLE = DAYS[1]
 PARENT = "11111111-2222-3333-4444-555555555555"
 

@@ -5,11 +5,8 @@ from datetime import date
 
 import numpy as np
 import pytest
-from projects import project
-from servers import synthetic_market
 
 from autonama_dagster.errors import InputError
-from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.services.scan.results import stored_result
 from autonama_dagster.services.scan.what_if import what_if
 from resources.exchange.build import build_exchange
@@ -20,20 +17,9 @@ pytestmark = pytest.mark.usefixtures("impatient")
 DAY = date(2024, 3, 10)
 
 
-@pytest.fixture(scope="module")
-def exchange():
-    with ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def opened(exchange, postgres, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whatif")
-    with project(
-        folder, postgres, exchange.url, start_date="2024-03-10", universe_size="5"
-    ) as found:
-        found.scanner().scan(DAY)
-        yield found
+@pytest.fixture
+def opened(stored):
+    return stored
 
 
 def ask(opened, symbols=None, day=DAY, **changes):

@@ -34,6 +34,8 @@ from autonama_dagster.services.verification.parts import Part, _each, parts_of, 
 from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
 from autonama_dagster.services.verification.verify import KINDS, verify_days, verify_symbols
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(sys.executable).with_name("autonama")
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 

@@ -28,6 +28,8 @@ from resources.postgres.server import embedded as embedded_postgres
 from resources.postgres.server import guard as postgres_guard
 from resources.postgres.server.embedded import EmbeddedPostgres
 
+pytestmark = pytest.mark.long
+
 CHECKOUT = Path(embedded_postgres.__file__).parents[3]
 EIGHT_STARTERS = """
 import os, sys
@@ -595,8 +597,10 @@ def test_an_earlier_versions_superuser_is_parted_in_two(new_server, monkeypatch,
                 new_server.ensure_database(DATABASE)
     for name in (DATABASE, DAGSTER_DATABASE):
         new_server.ensure_database(name)
+    check_that_the_everyday_role_is_plain(new_server)
     query = "SELECT rolname::text FROM pg_roles WHERE rolsuper"
     with psycopg.connect(new_server.admin_url("postgres")) as connection:
+        assert connection.execute("SELECT to_regrole('autonama_renames')").fetchone() == (None,)
         assert connection.execute(query).fetchall() == [("autonama_admin",)]
         owners = "SELECT DISTINCT datdba::regrole::text FROM pg_database WHERE datname ~ 'autonama'"
         assert connection.execute(owners).fetchall() == [("autonama",)]
@@ -618,12 +622,32 @@ def test_an_earlier_versions_superuser_is_parted_in_two(new_server, monkeypatch,
         connection.execute("DROP SCHEMA trading CASCADE")  # as a restore does
 
 
+def check_that_the_everyday_role_is_plain(server):
+    """It has no attribute and is a member of nothing."""
+    attributes = "rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+    member_of = "(SELECT count(*) FROM pg_auth_members AS m WHERE m.member = r.oid)"
+    with psycopg.connect(server.admin_url("postgres")) as connection:
+        found = connection.execute(
+            f"SELECT {attributes}, {member_of} FROM pg_roles AS r WHERE rolname = 'autonama'"
+        ).fetchone()
+    assert found == (False,) * 5 + (0,)
+
+
+def test_the_everyday_role_has_no_attribute_and_no_membership(prepared):
+    check_that_the_everyday_role_is_plain(prepared)
+
+
 FORBIDDEN = (
     "COPY (SELECT 1) TO PROGRAM 'true'",
     "COPY (SELECT 1) TO '/tmp/mine'",
     "CREATE TEMP TABLE t (a text); COPY t FROM PROGRAM 'true'",
     "SELECT pg_read_file('PG_VERSION')",
     "SELECT lo_export(lo_create(0), '/tmp/mine')",
+    "CREATE TEMP TABLE t (a text); COPY t FROM '/etc/hostname'",
+    "SELECT pg_ls_waldir()",
+    "SHOW data_directory",
+    "SELECT rolpassword FROM pg_authid",
+    "CREATE ROLE mine",
     "CREATE ROLE mine SUPERUSER",
     "ALTER ROLE autonama SUPERUSER",
     "SET ROLE autonama_admin",
