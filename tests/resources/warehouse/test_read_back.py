@@ -116,15 +116,25 @@ def test_whole_numbers_whose_sum_has_more_than_64_bits_are_written(warehouse):
     assert warehouse.read("regression_bands")["n_obs"].eq(2**62).all()
 
 
-@pytest.mark.parametrize("does", ["RETURN NULL;", "NEW.close = 1; RETURN NEW;"])
+@pytest.mark.parametrize(
+    "does",
+    [
+        "RETURN NULL;",
+        "NEW.close = 1; RETURN NEW;",
+        "NEW.taker_buy_volume = NULL; RETURN NEW;",
+    ],
+)
 @pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
 def test_a_merged_candle_that_is_lost_or_changed_is_noticed(warehouse, database, does, event):
     days = DAYS[:1] if event == "INSERT" else DAYS
+    says = "2 of 4 rows differ from what was sent"
+    if (event, does) == ("INSERT", "RETURN NULL;"):
+        says = "4 rows were sent but 3 are stored"
     warehouse.write("ohlcv_1d", Batch(candles(["AAA", "BBB"], days)), SCOPE, STAMPS)
     meddle(database, "ohlcv_1d", does, event=event)
     new = Batch(candles(["AAA", "BBB"], DAYS, 11.0))
     with pytest.raises(
-        DatabaseError, match=r"ohlcv_1d does not contain .* trigger meddle"
+        DatabaseError, match=rf"ohlcv_1d does not contain .*: {says}.* trigger meddle"
     ) as raised:
         warehouse.write("ohlcv_1d", new, SCOPE, STAMPS)
     assert warehouse.read("ohlcv_1d")["close"].eq(10.0).all()
