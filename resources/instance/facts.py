@@ -345,7 +345,8 @@ def _left_out(connection: Connection[Row]) -> tuple[int, str]:
         (json.dumps(["universe"]),),
     )
     for (event,) in rows:
-        body = json.loads(event).get("dagster_event") or {}
+        record = json.loads(event)
+        body = (record.get("event_log_entry") or {}).get("dagster_event") or {}
         made = (body.get("event_specific_data") or {}).get("materialization") or {}
         metadata = {
             entry.get("label"): (entry.get("entry_data") or {})
