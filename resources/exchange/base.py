@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from autonama_dagster.analytics.candles.klines import RawKline
 from autonama_dagster.days import FIRST_DAY
-from autonama_dagster.errors import BadAnswerError, InputError, SymbolFetchError
+from autonama_dagster.errors import ConflictingCandlesError, InputError, SymbolFetchError
 from autonama_dagster.text.labels import counted
 
 INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
@@ -177,34 +177,55 @@ class Klines:
         return next(found, self.source)
 
 
-CONFLICT: Final = "two different"
-"""How the failure of an answer with two versions of one candle begins."""
-
 Progress = Callable[[int, int], None]
 """Called with (requests done, requests in all) in the caller's thread."""
 
 
-class Exchange(Protocol):
-    """What Autonama asks of a source of candles. Implementations are safe to share by threads."""
+class ExchangeClock(Protocol):
+    """An exchange as far as it says what time it is. Its name is that of its resource and pool."""
 
     @property
     def name(self) -> str:
-        """Name for messages."""
-        ...
-
-    @property
-    def knows_delisted(self) -> bool:
-        """Whether `symbols` also names pairs that were delisted (`universe.is_complete`)."""
+        """Name of the exchange in tables, the same for every way to its candles."""
         ...
 
     def server_time(self) -> datetime:
-        """The exchange's clock, in UTC: "now" everywhere.
+        """The exchange's clock, in UTC: "now" for everything that comes from it.
 
         Raises
         ------
         ExchangeError
             If the exchange is out of reach, bans us or answers nonsense.
         """
+        ...
+
+
+class CandleSource(ExchangeClock, Protocol):
+    """An exchange as far as it gives candles. Implementations are safe to share by threads."""
+
+    def klines_many(
+        self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
+    ) -> dict[str, Klines | SymbolFetchError]:
+        """Several requests at once, one a symbol; a symbol that fails is an error in the answer.
+
+        Raises
+        ------
+        ExchangeError
+            If the exchange as a whole fails: see `resources.exchange.calls.batch`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the connections; the object cannot be used afterwards."""
+        ...
+
+
+class PairList(Protocol):
+    """An exchange as far as it says which pairs it has."""
+
+    @property
+    def knows_delisted(self) -> bool:
+        """Whether `symbols` also names pairs that were delisted (`universe.is_complete`)."""
         ...
 
     @property
@@ -224,33 +245,9 @@ class Exchange(Protocol):
         """
         ...
 
-    def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol with open time in [start, end).
 
-        Raises
-        ------
-        SymbolFetchError
-            If this symbol has no answer: unknown, or garbage that stays garbage.
-        ExchangeError
-            If the exchange is out of reach or bans us.
-        """
-        ...
-
-    def klines_many(
-        self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
-    ) -> dict[str, Klines | SymbolFetchError]:
-        """Several requests at once, one a symbol; a symbol that fails is an error in the answer.
-
-        Raises
-        ------
-        ExchangeError
-            If the exchange as a whole fails: see `resources.exchange.calls.batch`.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release the connections; the object cannot be used afterwards."""
-        ...
+class Exchange(CandleSource, PairList, Protocol):
+    """All that the daily scan asks of its exchange."""
 
 
 def to_ms(time: datetime) -> int:
@@ -352,8 +349,8 @@ def closed_rows(
 
     Raises
     ------
-    BadAnswerError
-        If two rows of one open time differ: nobody can say which one is right.
+    ConflictingCandlesError
+        If two rows of one open time differ.
     """
     now_ms, start_ms, end_ms = to_ms(server_time), request.start_ms, request.end_ms
     latest = now_ms - INTERVALS[request.interval] // _MS  # its own close time is not believed
@@ -362,8 +359,10 @@ def closed_rows(
         if row.open_time > latest or not start_ms <= row.open_time < end_ms:
             continue
         if kept.setdefault(row.open_time, row) != row:
-            raise BadAnswerError(
-                f"{request.symbol}: {CONFLICT} {request.interval} candles of "
-                f"{from_ms(row.open_time):%Y-%m-%d %H:%M} in one answer: try again later"
+            opens = from_ms(row.open_time)
+            raise ConflictingCandlesError(
+                f"{request.symbol}: two different {request.interval} candles of "
+                f"{opens:%Y-%m-%d %H:%M} in one answer: try again later",
+                opens.date(),
             )
     return tuple(kept[time] for time in sorted(kept))

@@ -107,20 +107,10 @@ class MemoExchange:
         with self._lock:
             self._expected[symbol, interval].append(span)
 
-    def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol; see `Exchange.klines`."""
-        request = KlinesRequest(symbol, interval, start, end)
-        if known := self._recall(request):
-            return known
-        span = self._widen(request)
-        answer = self._exchange.klines(symbol, interval, span.start, span.end)
-        self._keep(answer)
-        return answer.within(start, end)
-
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
-        """Closed candles of many symbols; see `Exchange.klines_many`."""
+        """Closed candles of many symbols; see `CandleSource.klines_many`."""
         check_one_a_symbol(requests)
         on_progress = on_progress or self._on_progress
         answers: dict[str, Klines | SymbolFetchError] = {}

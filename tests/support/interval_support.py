@@ -38,9 +38,10 @@ def recorded(market_data: Path, symbol: str, interval: str) -> pd.DataFrame:
 
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
     """With what the feed adds."""
-    return frame.assign(
-        source=pd.Series(["binance"] * len(frame), dtype="str"), fetched_at=[NOW] * len(frame)
-    ).astype({"fetched_at": "datetime64[us, UTC]"})
+    names = pd.Series(["binance"] * len(frame), dtype="str")
+    return frame.assign(source=names, exchange=names, fetched_at=[NOW] * len(frame)).astype(
+        {"fetched_at": "datetime64[us, UTC]"}
+    )
 
 
 def assert_fits(name: str, frame: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ from autonama_dagster.errors import (
     SymbolFetchError,
 )
 from autonama_dagster.text.pair_names import pair_name
-from autonama_dagster.text.sources import SOURCES, distance
+from autonama_dagster.text.sources import BINANCE, SOURCES, distance
 from resources.exchange.base import (
     INTERVALS,
     Klines,
@@ -66,7 +66,7 @@ class BinanceExchange:
         How often to repeat a request and when one may leave; None: the defaults.
     """
 
-    name = "binance"
+    name = BINANCE
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class BinanceExchange:
         return bool(self._knows_delisted)
 
     def server_time(self) -> datetime:
-        """The exchange's clock, but not ahead of its market; see `Exchange.server_time`.
+        """The exchange's clock, but not ahead of its market; see `ExchangeClock.server_time`.
 
         A clock that runs ahead would make a closed candle of the one that still forms.
         """
@@ -143,11 +143,11 @@ class BinanceExchange:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Entries of the latest list of pairs that cannot be used; see `Exchange.left_out`."""
+        """Entries of the latest list of pairs that cannot be used; see `PairList.left_out`."""
         return self._left_out
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
-        """All spot pairs with this quote, by name; see `Exchange.symbols`."""
+        """All spot pairs with this quote, by name; see `PairList.symbols`."""
         wanted = (pair for pair in self._pairs(self._never) if pair.quote == quote)
         return sorted(wanted, key=lambda pair: pair.symbol)
 
@@ -171,14 +171,14 @@ class BinanceExchange:
         return listed.pairs
 
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol; see `Exchange.klines`."""
+        """Closed candles of one symbol; see `klines_many`."""
         request = KlinesRequest(symbol, interval, start, end)
         return self.fetch(request, self.server_time(), self._never)
 
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
-        """Closed candles of many symbols; see `Exchange.klines_many`."""
+        """Closed candles of many symbols; see `CandleSource.klines_many`."""
         return fetch_many(requests, self.server_time, self.fetch, self._threads, on_progress)
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class BinanceExchange:
         Raises
         ------
         SymbolFetchError, ExchangeError
-            As `Exchange.klines`.
+            As `CandleSource.klines_many`.
         RequestCancelledError
             `stop` was set before the answer was complete.
         """

@@ -1,12 +1,13 @@
 import csv
-from datetime import UTC, datetime, timedelta
+import pickle
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autonama_dagster.analytics.candles.klines import raw_kline
-from autonama_dagster.errors import BadAnswerError
+from autonama_dagster.errors import ConflictingCandlesError
 from resources.exchange.base import (
     Klines,
     KlinesRequest,
@@ -36,8 +37,10 @@ def test_closed_rows_are_the_days_asked_for_once_in_order(days, now):
 
 
 def test_different_rows_of_one_time_are_refused():
-    with pytest.raises(BadAnswerError, match="2024-01-02"):
+    with pytest.raises(ConflictingCandlesError, match="2024-01-02") as raised:
         closed_rows([row(1), row(1, "1.55")], REQUEST, START + 20 * DAY)
+    told = pickle.loads(pickle.dumps(raised.value))  # as it goes to another process
+    assert (told.day, str(told)) == (date(2024, 1, 2), str(raised.value))
 
 
 def test_the_forming_candle_may_change_within_an_answer():
