@@ -38,6 +38,7 @@ _ENTRIES_SHOWN: Final = 5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _LAST_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)  # a replay's clock may stand in the future
+_NO_CLOCK: Final = "cannot be the current time: expected milliseconds since 1970"
 
 # Candles of these lengths are another interval's, and no candle cut short by an outage. A second
 # and a month are intervals that nobody here asks for.
@@ -280,9 +281,7 @@ def plausible(time: datetime) -> datetime:
     """
     if time.date() >= FIRST_DAY and time < _LAST_TIME:
         return time
-    raise ValueError(
-        f"{time:%Y-%m-%d %H:%M} cannot be the current time: expected milliseconds since 1970"
-    )
+    raise ValueError(f"{time:%Y-%m-%d %H:%M} {_NO_CLOCK}")
 
 
 def json_field(body: object, name: str) -> Any:
@@ -303,13 +302,16 @@ def clock_time(body: object, name: str) -> datetime:
 
     Raises
     ------
-    ValueError, OverflowError
+    ValueError
         There is none, or it cannot be the time.
     """
     value = json_field(body, name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"expected a whole number, got {value!a:.40}")  # noqa: TRY004
-    return plausible(from_ms(value))
+    try:
+        return plausible(from_ms(value))
+    except OverflowError:
+        raise ValueError(f"{value!s:.40} {_NO_CLOCK}") from None
 
 
 def check_rows(
