@@ -1,36 +1,17 @@
 """The interface of an exchange and what it answers with; no source's own knowledge lives here."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import ConflictingCandlesError, InputError, SymbolFetchError
 from autonama_dagster.text.labels import counted
-
-INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
-    {
-        "1m": timedelta(minutes=1),
-        "3m": timedelta(minutes=3),
-        "5m": timedelta(minutes=5),
-        "15m": timedelta(minutes=15),
-        "30m": timedelta(minutes=30),
-        "1h": timedelta(hours=1),
-        "2h": timedelta(hours=2),
-        "4h": timedelta(hours=4),
-        "6h": timedelta(hours=6),
-        "8h": timedelta(hours=8),
-        "12h": timedelta(hours=12),
-        "1d": timedelta(days=1),
-        "3d": timedelta(days=3),
-        "1w": timedelta(weeks=1),
-    }
-)
 
 logger = logging.getLogger(__name__)
 
@@ -40,15 +21,16 @@ _MS: Final = timedelta(milliseconds=1)
 _LAST_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)  # a replay's clock may stand in the future
 _NO_CLOCK: Final = "cannot be the current time: expected milliseconds since 1970"
 
-# Candles of these lengths are another interval's, and no candle cut short by an outage. A second
-# and a month are intervals that nobody here asks for.
+# Candles of these lengths are another interval's, and no candle cut short by an outage.
+_NEVER_ASKED_FOR: Final = (
+    timedelta(seconds=1),
+    timedelta(minutes=3),
+    *(timedelta(hours=hours) for hours in (2, 6)),
+    timedelta(days=3),
+)
 _LENGTHS_MS: Final = frozenset(
-    step // _MS
-    for step in (
-        *INTERVALS.values(),
-        timedelta(seconds=1),
-        *(n * timedelta(1) for n in range(28, 32)),
-    )
+    length // _MS
+    for length in (*_NEVER_ASKED_FOR, *(n for i in INTERVALS.values() for n in i.lengths))
 )
 
 
@@ -334,9 +316,9 @@ def check_rows(
     """
     if most is not None and len(rows) > most:
         raise ValueError(f"{counted(len(rows), 'candle')}, at most {most:,} were requested")
-    step_ms = INTERVALS[interval] // _MS
     lengths = {row.close_time - row.open_time + 1 for row in rows}
-    if of_others := lengths & _LENGTHS_MS - {step_ms}:
+    ours = {length // _MS for length in INTERVALS[interval].lengths}
+    if of_others := lengths & _LENGTHS_MS - ours:
         length = timedelta(milliseconds=min(of_others))
         raise ValueError(f"candles of {length} hours, {interval} was requested")
     for time in (f(row.open_time for row in rows) for f in (min, max) if rows):
@@ -354,8 +336,9 @@ def closed_rows(
     ConflictingCandlesError
         If two rows of one open time differ.
     """
-    now_ms, start_ms, end_ms = to_ms(server_time), request.start_ms, request.end_ms
-    latest = now_ms - INTERVALS[request.interval] // _MS  # its own close time is not believed
+    start_ms, end_ms = request.start_ms, request.end_ms
+    # Its own close time is not believed.
+    latest = INTERVALS[request.interval].newest_closed_ms(to_ms(server_time))
     kept: dict[int, RawKline] = {}
     for row in rows:
         if row.open_time > latest or not start_ms <= row.open_time < end_ms:

@@ -4,16 +4,16 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Self
 
-from autonama_dagster.days import DAY, midnight
+from autonama_dagster.analytics.candles.intervals import INTERVALS
+from autonama_dagster.days import midnight
 from autonama_dagster.errors import BadAnswerError, ExchangeError, SymbolFetchError
 from autonama_dagster.text.sources import BINANCE, distance
 from resources.exchange.archive.archive import SOURCE, ArchiveExchange
 from resources.exchange.archive.files import monthly_file, next_month
 from resources.exchange.base import (
-    INTERVALS,
     Klines,
     KlinesRequest,
     Progress,
@@ -29,7 +29,6 @@ WHOLE_MONTHS: Final = 2
 """Closed months that a request must hold whole for files to be read: shorter ones of daily candles
 are a single call, e.g. each of a ranking's 31 days."""
 
-_MS: Final = timedelta(milliseconds=1)
 _QUOTE: Final = "USDT"
 
 logger = logging.getLogger(__name__)
@@ -134,8 +133,8 @@ class CombinedExchange:
         except ExchangeError as error:
             self._leave_aside(error)
             return None
-        steps = range(part.start_ms, part.end_ms, INTERVALS[part.interval] // _MS)
-        if file is None or [row.open_time for row in rows] != list(steps):
+        opens = INTERVALS[part.interval].opens_between(part.start_ms, part.end_ms)
+        if file is None or [row.open_time for row in rows] != opens:
             return None
         return Klines(
             part.symbol,
@@ -186,7 +185,7 @@ def _closed_months(request: KlinesRequest, now: datetime) -> list[KlinesRequest]
 
     Nor are there any where candles do not divide the day: those reach across the end of a month.
     """
-    if DAY % INTERVALS[request.interval]:
+    if not INTERVALS[request.interval].divides_day:
         return []
     begin, this_month = request.start.astimezone(UTC), now.date().replace(day=1)
     month = begin.date().replace(day=1)

@@ -91,7 +91,7 @@ def fetch_candles(
     log: list[dict[str, object]] = []
     for symbol in symbols:
         answer = answers[symbol]
-        is_late = is_fresh and _is_late(answer, midnight(last + DAY) - grid.step)
+        is_late = is_fresh and _is_late(answer, grid.opens_at(grid.last_step(last)))
         log += _logged(symbol, interval, first, last, now, answer, is_late=is_late)
         if isinstance(answer, Klines):
             asked = answer.within(midnight(first), midnight(last + DAY))

@@ -6,22 +6,20 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline
 from autonama_dagster.errors import OutageError, SymbolFetchError, UnusableAnswersError
 from resources.exchange.base import (
-    INTERVALS,
     Exchange,
     Klines,
     KlinesRequest,
     Progress,
     SymbolInfo,
+    to_ms,
 )
 from resources.exchange.calls.batch import check_one_a_symbol
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +188,6 @@ class MemoExchange:
 
 def _all_closed_by(time: datetime, request: KlinesRequest) -> bool:
     """Whether every candle that opens in the request's range had closed before `time`."""
-    step = INTERVALS[request.interval]
-    ends_with_candle = (request.end - _EPOCH) % step == timedelta(0)
-    return (request.end if ends_with_candle else request.end + step) <= time
+    grid = INTERVALS[request.interval]
+    forming = max(request.start_ms, grid.newest_closed_ms(to_ms(time)) + 1)
+    return not grid.opens_between(forming, request.end_ms)

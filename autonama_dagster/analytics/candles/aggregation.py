@@ -62,7 +62,7 @@ def aggregate(
     fetched = sorted_frame["fetched_at"].dt.tz_localize(None).to_numpy().astype("M8[us]")
     hashes = sorted_frame["row_hash"].tolist()
     opened = to.open_ms(steps[first])
-    closed = (opened + to.step_ms - 1).view("M8[ms]")
+    closed = to.close_ms(steps[first]).view("M8[ms]")
     return pd.DataFrame(
         {
             "symbol": pd.array(list(names), dtype="str").take(codes[first]),

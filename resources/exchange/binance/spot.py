@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline, raw_kline
 from autonama_dagster.errors import (
     BadAnswerError,
@@ -16,7 +17,6 @@ from autonama_dagster.errors import (
 from autonama_dagster.text.pair_names import pair_name
 from autonama_dagster.text.sources import BINANCE, SOURCES, distance
 from resources.exchange.base import (
-    INTERVALS,
     Klines,
     KlinesRequest,
     Origin,
@@ -41,7 +41,6 @@ _SYMBOLS_WEIGHT: Final = 20
 _KLINES_WEIGHT: Final = 2
 _TICKER_WEIGHT: Final = 2
 _MARKET: Final = "BTCUSDT"  # trades every second: its statistics say how far the market is
-_MS: Final = timedelta(milliseconds=1)
 
 
 class BinanceExchange:
@@ -265,12 +264,11 @@ class BinanceExchange:
             closed = closed_rows(rows, request, now)
             # A page that ends early may be a short one, whatever the limit: only an empty one says
             # that there is no more.
-            step_ms = INTERVALS[request.interval] // _MS
-            following = max((row.open_time for row in rows), default=last) + step_ms
+            following = grid.end_ms(max((row.open_time for row in rows), default=last))
             return closed, source, following if following <= last else None
 
-        step_ms = INTERVALS[request.interval] // _MS
-        last = min(request.end_ms - 1, to_ms(now) - step_ms)  # a later candle has not closed
+        grid = INTERVALS[request.interval]
+        last = min(request.end_ms - 1, grid.newest_closed_ms(to_ms(now)))
 
         return self._client.get(
             lambda client: client.get_klines(**_page_parameters(request, cursor)),
