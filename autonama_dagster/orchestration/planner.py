@@ -11,9 +11,18 @@ from itertools import groupby
 from typing import Any
 
 from autonama_dagster.days import DAY, stretches, uncovered
+from autonama_dagster.orchestration.completeness import (
+    AT_ONCE,
+    UNDATED,
+    PlannedStage,
+    Rows,
+    lacking,
+    runs_of,
+)
 from autonama_dagster.text.labels import counted
 
 CANDLES_ONLY = ("ohlcv_1d",)
+CHARTS = "analysis_summary"  # the stage that draws charts of symbols
 RANKED_AT_ONCE = 180  # days of one run of `universe`: its candles of all candidates are in memory
 ROWS_AT_ONCE = 2400  # symbols x days of one run of the analytic stages
 SYMBOLS_AT_ONCE = 100  # of one such run: each symbol reads a window, whatever the number of days
@@ -54,7 +63,7 @@ class Step:
             "symbols_job": "candles to alerts",
             "summary_job": "correlations and summary",
             "intraday_job": "candles of other intervals",
-        }[self.job]
+        }.get(self.job, self.job)
         if self.assets == CANDLES_ONLY:
             what = "missing candles"
         elif self.assets:
@@ -76,21 +85,25 @@ class State:
         Registered symbols in the order of registration, the day's members among them.
     fetched
         Ranges of days the exchange has answered, by symbol: candles, or that there are none.
-    decided
-        Symbols with a signal for the day that knows the day's candle, if there is one.
-    is_summarised
-        Whether the day's summary is stored and newer than its signals.
+    made
+        By stage: its rows of the present version, of the day that is due on this one.
     """
 
     has_universe: bool
     registered: tuple[str, ...] = ()
     fetched: Mapping[str, Sequence[tuple[date, date]]] = field(default_factory=dict)
-    decided: frozenset[str] = frozenset()
-    is_summarised: bool = False
+    made: Mapping[str, Rows] = field(default_factory=dict)
 
 
 def next_steps(
-    day: date, state: State, *, start_date: date, lookback: int, chart_days: int = 0
+    day: date,
+    state: State,
+    stages: Sequence[PlannedStage],
+    *,
+    start_date: date,
+    lookback: int,
+    chart_days: int = 0,
+    again: bool = True,
 ) -> list[Step]:
     """Steps that bring the day's scan to its end, in order.
 
@@ -103,12 +116,16 @@ def next_steps(
         The day to scan, closed, not before `start_date`.
     state
         What the tables hold.
+    stages
+        Those of a scan in the order of their jobs, each after those it needs.
     start_date
         First daily partition; candles before it are history.
     lookback
         Calendar days of a window.
     chart_days
         Days that charts of symbols show, each with its own window; 0: no charts.
+    again
+        Whether what is made of all symbols together is made again where only one is open.
     """
     if not state.has_universe:
         return [Step("universe_job", day, day)]
@@ -116,12 +133,77 @@ def next_steps(
     reach = window - timedelta(days=max(chart_days - 1, 0))
     steps = list(_history(state, reach, start_date, day))
     steps += _missing_candles(state, max(reach, start_date), day - DAY)
-    undecided = [s for s in state.registered if _is_open(state, s, window, day)]
-    if undecided:
-        steps.append(Step("symbols_job", day, day, _span(state.registered, undecided)))
-    if steps or chart_days or not state.is_summarised:
-        config = {"analysis_summary": {"symbol_charts": bool(chart_days)}}
-        steps.append(Step("summary_job", day, day, config=config))
+    made = _made(day, window, state, stages, with_charts=bool(chart_days))
+    lack = lacking(
+        stages,
+        made,
+        state.registered,
+        lambda s: [d] if (d := s.due_on(day)) >= start_date or d == UNDATED else [],
+        again=again,
+    )
+    whole = {job: [s.name for s in of] for job, of in groupby(stages, key=lambda s: s.job)}
+    for job, rows, names in runs_of(stages, lack):
+        ((of, symbols),) = rows.items()
+        of = day if of == UNDATED else of
+        if symbols == AT_ONCE:
+            parts: list[tuple[str, ...]] = [()]
+        elif of == day:
+            parts = [_span(state.registered, symbols)]
+        else:  # symbols in between may have no rows that these are made from
+            parts = list(neighbours(state.registered, symbols))
+        config = {CHARTS: {"symbol_charts": bool(chart_days)}} if CHARTS in names else {}
+        assets = None if names == whole[job] else tuple(names)
+        steps += [Step(job, of, of, part, assets=assets, config=config) for part in parts]
+    return steps
+
+
+def fill_steps(
+    days: Sequence[date],
+    made: Mapping[str, Rows],
+    stages: Sequence[PlannedStage],
+    *,
+    registered: Sequence[str],
+    chosen: Collection[str],
+    latest: date,
+    members: int,
+) -> list[Step]:
+    """Make what the chosen symbols' rows of the days lack, in runs that fit the memory.
+
+    Parameters
+    ----------
+    days
+        Neighbouring days, in their order.
+    made
+        By stage: its rows of the present version.
+    stages
+        Those that are asked for, in the order of their jobs, each after those it needs.
+    registered
+        Registered symbols in the order of registration.
+    chosen
+        The symbols that are asked for.
+    latest
+        The latest day that has closed: rows that are due later are left out.
+    members
+        Members of a day, at most.
+    """
+    lack = lacking(
+        stages,
+        made,
+        chosen,
+        lambda s: [UNDATED] if s.partitions is None else [
+            d for d in days if d + s.due_after * DAY <= latest
+        ],
+    )  # fmt: skip
+    steps: list[Step] = []
+    for job, rows, names in runs_of(stages, lack):
+        if AT_ONCE in rows.values():
+            dated = days[-1:] if UNDATED in rows else list(rows)
+            steps += summary_steps(dated, members, tuple(names), job)
+        else:
+            steps += [
+                Step(job, begin, end, symbols, assets=tuple(names))
+                for begin, end, symbols in rectangles(rows, registered, chosen)
+            ]
     return steps
 
 
@@ -135,9 +217,16 @@ def ranking_steps(days: Sequence[date]) -> list[Step]:
 
 
 def candle_steps(
-    first: date, last: date, state: State, *, start_date: date, lookback: int
+    first: date,
+    last: date,
+    registered: tuple[str, ...],
+    fetched: Mapping[str, Sequence[tuple[date, date]]],
+    *,
+    start_date: date,
+    lookback: int,
 ) -> list[Step]:
-    """Fetch what the windows of `first` to `last` lack, for every symbol of the state."""
+    """Fetch what the windows of `first` to `last` lack, for neighbours in their order."""
+    state = State(has_universe=True, registered=registered, fetched=fetched)
     reach = first - timedelta(days=lookback - 1)
     steps = list(_history(state, reach, start_date, last))
     return steps + list(_missing_candles(state, max(reach, start_date), last))
@@ -157,11 +246,13 @@ def days_per_run(symbols: int, days: int, processes: int) -> int:
     return -(-days // (rounds * processes))
 
 
-def summary_steps(days: Sequence[date], members: int, assets: tuple[str, ...]) -> list[Step]:
+def summary_steps(
+    days: Sequence[date], members: int, assets: tuple[str, ...], job: str = "summary_job"
+) -> list[Step]:
     """Correlations and summaries from the first to the last of the days, in runs that fit."""
     pairs = max(1, members * (members - 1) // 2)
     parts = chunks(min(days), max(days), max(1, PAIRS_AT_ONCE // pairs)) if days else []
-    return [Step("summary_job", *part, assets=assets) for part in parts]
+    return [Step(job, *part, assets=assets) for part in parts]
 
 
 def rectangles(
@@ -179,8 +270,8 @@ def rectangles(
     return [
         (days[0], days[-1], part)
         for group in neighbours(registered, chosen)
-        if (some := [s for s in group if s in wanted])
-        for part in _even_parts(_span(group, some))
+        if not wanted.isdisjoint(group)
+        for part in _even_parts(_span(group, wanted))
     ]
 
 
@@ -210,9 +301,24 @@ def neighbours(registered: Sequence[str], chosen: Collection[str]) -> Iterator[t
             yield tuple(group)
 
 
-def _is_open(state: State, symbol: str, window: date, day: date) -> bool:
-    is_window_known = uncovered(state.fetched.get(symbol, ()), window, day) is None
-    return not is_window_known or symbol not in state.decided
+def _made(
+    day: date, window: date, state: State, stages: Sequence[PlannedStage], *, with_charts: bool
+) -> dict[str, Rows]:
+    """What counts as made: nothing of a symbol whose window the exchange has not answered for."""
+    answered = {
+        first: frozenset(
+            s for s in state.registered if not uncovered(state.fetched.get(s, ()), first, day)
+        )
+        for first in (day, window)
+    }
+    made: dict[str, Rows] = dict(state.made)
+    for stage in stages:
+        if stage.is_by_symbol and not stage.due_after:
+            rows = made.get(stage.name, {})
+            made[stage.name] = {**rows, day: rows.get(day, frozenset()) & answered[window]}
+    if with_charts:
+        made[CHARTS] = {}
+    return made | {name: {day: answered[day]} for name in CANDLES_ONLY}
 
 
 def _history(state: State, reach: date, start_date: date, day: date) -> Iterator[Step]:
@@ -251,7 +357,7 @@ def _group_size(symbols: int) -> int:
     return -(-symbols // runs) or 1
 
 
-def _span(registered: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+def _span(registered: Sequence[str], wanted: Collection[str]) -> tuple[str, ...]:
     """From the first to the last wanted symbol: a run cannot leave one in between out."""
-    first, last = registered.index(wanted[0]), registered.index(wanted[-1])
-    return tuple(registered[first : last + 1])
+    places = [place for place, symbol in enumerate(registered) if symbol in wanted]
+    return tuple(registered[places[0] : places[-1] + 1])

@@ -67,7 +67,7 @@ class Work:
         if self.assets.isdisjoint(step.assets or JOBS[step.job][1]):
             return False
         if self.first is not None and self.last is not None:
-            is_by_day = JOBS[step.job][0] != "symbol"
+            is_by_day = JOBS[step.job][0] not in {"symbol", None}
             if is_by_day and (self.last < step.first or step.last < self.first):
                 return False
         return not self.symbols or not step.symbols or not self.symbols.isdisjoint(step.symbols)
@@ -136,7 +136,7 @@ def run_request(
     Attempts are counted by the day of a scan, or by what else the tag says.
     """
     tags = range_tags(step)
-    key = f"{day}:{phase(step)}:{tags[RANGE_START_TAG]}..{tags[RANGE_END_TAG]}:{attempt}"
+    key = f"{day}:{phase(step)}:{_range_of(tags)}:{attempt}"
     return dg.RunRequest(
         run_key=key,
         job_name=step.job,
@@ -166,7 +166,7 @@ def read_attempts(
             continue
         name, count = run.tags[STEP_TAG], int(run.tags[ATTEMPT_TAG])
         ranges = ended.setdefault((name, count), {})
-        ranges[f"{run.tags[RANGE_START_TAG]}..{run.tags[RANGE_END_TAG]}"] = run.is_success
+        ranges[_range_of(run.tags)] = run.is_success
         end = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
         found[name] = Attempts(count, end, all(ranges.values()))
     return found
@@ -200,8 +200,13 @@ def work_of(run: dg.DagsterRun, registered: Sequence[str]) -> Work:
 def work_of_step(step: Step) -> Work:
     """What the run of the step will write."""
     kind, assets = JOBS[step.job]
-    first, last = (None, None) if kind == "symbol" else (step.first, step.last)
+    first, last = (None, None) if kind in {"symbol", None} else (step.first, step.last)
     return Work(frozenset(step.assets or assets), first, last, frozenset(step.symbols) or None)
+
+
+def _range_of(tags: Mapping[str, str]) -> str:
+    """The run's range of partitions, empty where it has none."""
+    return "..".join(tags[tag] for tag in (RANGE_START_TAG, RANGE_END_TAG) if tag in tags)
 
 
 def _work_of_backfill(run: dg.DagsterRun) -> Work:

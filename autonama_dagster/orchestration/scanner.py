@@ -12,7 +12,7 @@ from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.orchestration.jobs import StepRun, announce, run_step
 from autonama_dagster.orchestration.pipeline import build_pipeline
 from autonama_dagster.orchestration.planner import State, Step, next_steps
-from autonama_dagster.orchestration.state import read_state
+from autonama_dagster.orchestration.state import planned_stages, read_state
 from autonama_dagster.settings import Settings
 from resources.exchange.memo import MemoExchange
 from resources.instance.locks import end_lost_runs
@@ -54,7 +54,7 @@ class Scanner:
         self._warehouse = warehouse
         self._on_step = on_step
         self._defs = build_pipeline(
-            settings, binance=self._exchange, warehouse=warehouse, progress=progress
+            settings, exchange=self._exchange, warehouse=warehouse, progress=progress
         )
 
     def scan(self, day: date, *, with_charts: bool = False) -> list[StepRun]:
@@ -84,6 +84,7 @@ class Scanner:
         return next_steps(
             day,
             state,
+            planned_stages(self._settings),
             start_date=self._settings.start_date,
             lookback=self._settings.lookback,
             chart_days=chart_days,

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-BINANCE: Final = "binance"
-SCAN_EXCHANGE: Final = BINANCE
+SCAN_EXCHANGE: Final = "binance"
 """The exchange whose pairs the daily scan ranks: candles of another one never enter its tables."""
 
 SOURCES: Final[Mapping[str, str]] = MappingProxyType(

@@ -5,7 +5,8 @@ code.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
@@ -14,13 +15,13 @@ import pyarrow as pa
 from autonama_dagster.analytics.candles.hashing import Versions
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import table
-from autonama_dagster.text.sources import SCAN_EXCHANGE
 from resources.warehouse.candle_queries import RANKING
 from resources.warehouse.frames import to_frame
 from resources.warehouse.statements import Scope, condition, ordered, qualified, select_list
 from resources.warehouse.warehouse import Warehouse
 
 ANALYTIC = ("data_quality", "indicators", "regression_bands", "signals")  # what others follow from
+LIKE_SIGNALS = ("asset_analytics", "alerts")  # carry the hash of the signal that they are made of
 
 
 def latest_day(warehouse: Warehouse, name: str, symbol: str | None = None) -> date | None:
@@ -58,14 +59,14 @@ def badly_ranked_days(warehouse: Warehouse, first: date, last: date) -> frozense
         SELECT DISTINCT d::date AS date
         FROM {SCHEMA}.fetch_log AS f,
              generate_series(greatest(f.from_date, $1), least(f.to_date, $2), '1 day') AS d
-        WHERE f.outcome = 'failed' AND f.exchange = $4 AND f.interval = $3
+        WHERE f.outcome = 'failed' AND f.interval = $3
           AND NOT EXISTS (
               SELECT 1 FROM {SCHEMA}.fetch_log AS g
-              WHERE (g.exchange, g.symbol, g.interval) = (f.exchange, f.symbol, f.interval)
-                AND g.outcome <> 'failed' AND d::date BETWEEN g.from_date AND g.to_date
+              WHERE g.symbol = f.symbol AND g.interval = f.interval AND g.outcome <> 'failed'
+                AND d::date BETWEEN g.from_date AND g.to_date
           )
         """,
-        (first, last, RANKING, SCAN_EXCHANGE),
+        (first, last, RANKING),
     )
     return frozenset(arrow.column("date").to_pylist())
 
@@ -74,59 +75,66 @@ def first_refusal(warehouse: Warehouse, day: date) -> str:
     """What the exchange last said of a symbol that it did not answer for; empty without any."""
     arrow = warehouse.query(
         f"SELECT message FROM {SCHEMA}.fetch_log "
-        "WHERE outcome = 'failed' AND exchange = $3 AND interval IN ('1d', $2) "
-        "AND $1 BETWEEN from_date AND to_date ORDER BY asked_at DESC, symbol LIMIT 1",
-        (day, RANKING, SCAN_EXCHANGE),
+        "WHERE outcome = 'failed' AND interval IN ('1d', $2) AND $1 BETWEEN from_date AND to_date "
+        "ORDER BY asked_at DESC, symbol LIMIT 1",
+        (day, RANKING),
     )
     return str(arrow.column("message")[0].as_py()) if arrow.num_rows else ""
 
 
-def decided(
-    warehouse: Warehouse, first: date, last: date, made: Versions
-) -> dict[date, frozenset[str]]:
-    """Symbols of each day whose signal is of these versions and knows the day's candle.
+@dataclass(frozen=True)
+class KnownSignals:
+    """Signals of the given versions that know the candle of their day, or that there is none.
 
-    It must also know the day's ranking as it is stored now, and the tables made from it must be of
-    the same inputs: a run that was killed half-way leaves older ones there.
+    Attributes
+    ----------
+    known
+        Their symbols by day.
+    without_candle
+        Of these, where there is none.
+    made
+        By table and day the symbols with a current row: a signal that knows the day's ranking as it
+        is stored now, and rows of `LIKE_SIGNALS` made of the signal as it is.
     """
+
+    known: dict[date, frozenset[str]]
+    without_candle: dict[date, frozenset[str]]
+    made: dict[str, dict[date, frozenset[str]]]
+
+
+def known_signals(warehouse: Warehouse, first: date, last: date, made: Versions) -> KnownSignals:
+    """Which signals of the days are current, and which rows that are made of them alone."""
+    joins = "".join(
+        f"LEFT JOIN {SCHEMA}.{name} AS {name} ON {name}.symbol = s.symbol AND {name}.date = s.date "
+        f"AND ({name}.input_hash, {name}.params_hash, {name}.code_version) "
+        "= (s.input_hash, s.params_hash, s.code_version) "
+        for name in LIKE_SIGNALS
+    )
     arrow = warehouse.query(
         f"""
-        SELECT s.date, s.symbol
+        SELECT s.date, s.symbol, c.symbol IS NULL AS without_candle,
+               s.is_member IS NOT DISTINCT FROM coalesce(u.is_member, false)
+                 AND s.universe_rank IS NOT DISTINCT FROM u.rank AS signals,
+               {", ".join(f"{name}.symbol IS NOT NULL AS {name}" for name in LIKE_SIGNALS)}
         FROM {SCHEMA}.signals AS s
         LEFT JOIN {SCHEMA}.ohlcv_1d AS c ON c.symbol = s.symbol AND c.date = s.date
         LEFT JOIN {SCHEMA}.universe AS u ON u.symbol = s.symbol AND u.date = s.date
-        JOIN {SCHEMA}.asset_analytics AS n ON n.symbol = s.symbol AND n.date = s.date
-        JOIN {SCHEMA}.alerts AS a ON a.symbol = s.symbol AND a.date = s.date
+        {joins}
         WHERE s.date BETWEEN $1 AND $2 AND s.params_hash = $3 AND s.code_version = $4
           AND (s.status = 'NO_DATA') = (c.symbol IS NULL)
-          AND s.is_member IS NOT DISTINCT FROM coalesce(u.is_member, false)
-          AND s.universe_rank IS NOT DISTINCT FROM u.rank
-          AND (n.input_hash, n.params_hash, n.code_version)
-            = (s.input_hash, s.params_hash, s.code_version)
-          AND (a.input_hash, a.params_hash, a.code_version)
-            = (s.input_hash, s.params_hash, s.code_version)
         """,
         (first, last, made.params_hash, made.code_version),
     )
-    return {day: frozenset(names) for day, names in _grouped(arrow).items()}
+    keys = arrow.select(["date", "symbol"])
 
+    def where(column: str) -> dict[date, frozenset[str]]:
+        return _sets(keys.filter(arrow.column(column)))
 
-def summarised_days(
-    warehouse: Warehouse, first: date, last: date, made: Versions
-) -> frozenset[date]:
-    """Days whose summary is of these versions and not older than their signals."""
-    arrow = warehouse.query(
-        f"""
-        SELECT a.date
-        FROM {SCHEMA}.analysis_summary AS a
-        WHERE a.date BETWEEN $1 AND $2 AND a.params_hash = $3 AND a.code_version = $4
-          AND a.computed_at >= (
-              SELECT max(s.computed_at) FROM {SCHEMA}.signals AS s WHERE s.date = a.date
-          )
-        """,
-        (first, last, made.params_hash, made.code_version),
+    return KnownSignals(
+        known=_sets(keys),
+        without_candle=where("without_candle"),
+        made={name: where(name) for name in ("signals", *LIKE_SIGNALS)},
     )
-    return frozenset(arrow.column("date").to_pylist())
 
 
 def settled_days(warehouse: Warehouse, first: date, last: date, made: Versions) -> frozenset[date]:
@@ -173,15 +181,44 @@ def input_hashes(
 
 
 def made_symbols(
-    warehouse: Warehouse, name: str, first: date, last: date, made: Versions
+    warehouse: Warehouse,
+    name: str,
+    first: date,
+    last: date,
+    made: Versions,
+    after: Sequence[str] = (),
 ) -> dict[date, frozenset[str]]:
-    """Symbols of each day that a table by date and symbol has a row of these versions for."""
+    """Symbols of each day with a row of these versions, not older than those of the tables after.
+
+    Tables `after` that are by date and symbol count, and of them the same symbol's row.
+    """
+    newer = [
+        f"AND NOT EXISTS (SELECT FROM {qualified(table(other))} AS o WHERE o.symbol = r.symbol "
+        "AND o.date = r.date AND o.computed_at > r.computed_at)"
+        for other in after
+        if table(other).partitions == "date_symbol"
+    ]
     arrow = warehouse.query(
-        f"SELECT date, symbol FROM {qualified(table(name))} WHERE date BETWEEN $1 AND $2 "
-        "AND params_hash = $3 AND code_version = $4",
+        f"SELECT date, symbol FROM {qualified(table(name))} AS r WHERE date BETWEEN $1 AND $2 "
+        f"AND params_hash = $3 AND code_version = $4 {' '.join(newer)}",
         (first, last, made.params_hash, made.code_version),
     )
-    return {day: frozenset(names) for day, names in _grouped(arrow).items()}
+    return _sets(arrow)
+
+
+def kept_out_of(
+    warehouse: Warehouse, names: Collection[str], first: date, last: date
+) -> dict[str, dict[date, frozenset[str]]]:
+    """By table and day the symbols whose row did not fit the table and is in the quarantine."""
+    arrow = warehouse.query(
+        f"SELECT table_name, date, symbol FROM {SCHEMA}.quarantine "
+        "WHERE table_name = ANY($1) AND date BETWEEN $2 AND $3",
+        (list(names), first, last),
+    )
+    found: defaultdict[str, defaultdict[date, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for name, day, symbol in zip(*arrow.to_pydict().values(), strict=True):
+        found[name][day].add(symbol)
+    return {name: {d: frozenset(s) for d, s in days.items()} for name, days in found.items()}
 
 
 def kept_out(warehouse: Warehouse, scope: Scope) -> set[tuple[str, date]]:
@@ -199,19 +236,75 @@ def traded(warehouse: Warehouse, first: date, last: date) -> dict[date, frozense
     arrow = warehouse.query(
         f"SELECT date, symbol FROM {SCHEMA}.ohlcv_1d WHERE date BETWEEN $1 AND $2", (first, last)
     )
-    return {day: frozenset(names) for day, names in _grouped(arrow).items()}
+    return _sets(arrow)
 
 
 def made_days(
-    warehouse: Warehouse, name: str, first: date, last: date, made: Versions
+    warehouse: Warehouse,
+    name: str,
+    first: date,
+    last: date,
+    made: Versions,
+    after: Sequence[str] = (),
 ) -> frozenset[date]:
-    """Days that a table by date has rows of these versions for."""
+    """Days with rows of these versions in a table by date, not older than those of tables after.
+
+    A table of pairs has none, and needs none, where a day has fewer than two members.
+    """
     arrow = warehouse.query(
-        f"SELECT DISTINCT date FROM {qualified(table(name))} WHERE date BETWEEN $1 AND $2 "
-        "AND params_hash = $3 AND code_version = $4",
+        "SELECT d.date "
+        "FROM (SELECT generate_series($1::date, $2::date, '1 day')::date AS date) AS d "
+        f"WHERE EXISTS (SELECT FROM {qualified(table(name))} AS r WHERE r.date = d.date "
+        f"AND params_hash = $3 AND code_version = $4 {_not_older(after, 'o.date = r.date')})",
         (first, last, made.params_hash, made.code_version),
     )
+    days = frozenset(arrow.column("date").to_pylist())
+    return days | _without_pairs(warehouse, first, last) if "symbol_b" in table(name).key else days
+
+
+def is_made(
+    warehouse: Warehouse,
+    name: str,
+    first: date,
+    last: date,
+    made: Versions,
+    after: Sequence[str] = (),
+) -> bool:
+    """Whether a table without partitions has rows of these versions.
+
+    They must not be older than the rows of these days that the tables after have.
+    """
+    arrow = warehouse.query(
+        f"SELECT 1 AS n FROM {qualified(table(name))} AS r "
+        "WHERE params_hash = $3 AND code_version = $4 "
+        f"{_not_older(after, 'o.date BETWEEN $1 AND $2')} LIMIT 1",
+        (first, last, made.params_hash, made.code_version),
+    )
+    return bool(arrow.num_rows)
+
+
+def _not_older(after: Sequence[str], which: str) -> str:
+    """The condition that a row r is not older than any row o of the tables."""
+    return " ".join(
+        f"AND NOT EXISTS (SELECT FROM {qualified(table(other))} AS o "
+        f"WHERE {which} AND o.computed_at > r.computed_at)"
+        for other in after
+    )
+
+
+def _without_pairs(warehouse: Warehouse, first: date, last: date) -> frozenset[date]:
+    """Ranked days with fewer than two members."""
+    arrow = warehouse.query(
+        f"SELECT date FROM {SCHEMA}.universe WHERE date BETWEEN $1 AND $2 "
+        "GROUP BY date HAVING count(*) FILTER (WHERE is_member) < 2",
+        (first, last),
+    )
     return frozenset(arrow.column("date").to_pylist())
+
+
+def _sets(arrow: pa.Table) -> dict[date, frozenset[str]]:
+    """Symbols by day."""
+    return {day: frozenset(names) for day, names in _grouped(arrow).items()}
 
 
 def _grouped(arrow: pa.Table) -> dict[date, Sequence[str]]:

@@ -13,7 +13,6 @@ from psycopg import Connection, sql
 
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import TABLES
-from autonama_dagster.text.sources import SCAN_EXCHANGE
 
 # Tables in which every member of a day has a row once the day is complete.
 BY_MEMBER: Final = (
@@ -292,11 +291,10 @@ def _answers(
         """
         SELECT symbol, interval, bool_or(outcome <> 'failed')
         FROM trading.fetch_log
-        WHERE exchange = %s AND interval IN ('1d', '1d-ranking')
-          AND %s BETWEEN from_date AND to_date
+        WHERE interval IN ('1d', '1d-ranking') AND %s BETWEEN from_date AND to_date
         GROUP BY symbol, interval
         """,
-        (SCAN_EXCHANGE, day),
+        (day,),
     ).fetchall()
     answered = frozenset(
         s for s, interval, is_answered in found if is_answered and interval == "1d"

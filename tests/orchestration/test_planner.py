@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autonama_dagster.orchestration.completeness import AT_ONCE, PlannedStage
 from autonama_dagster.orchestration.planner import (
     CANDLES_ONLY,
     RANKED_AT_ONCE,
@@ -24,13 +25,39 @@ WINDOW = DAY - timedelta(days=719)
 ALL = (WINDOW, DAY)
 
 
+def stage(name, job, partitions, *needs, **more):
+    return PlannedStage(name, job, partitions, frozenset(needs), **more)
+
+
+STAGES = (
+    stage("ohlcv_1d", "symbols_job", "date_symbol"),
+    stage("data_quality", "symbols_job", "date_symbol", "ohlcv_1d"),
+    stage("indicators", "symbols_job", "date_symbol", "ohlcv_1d"),
+    stage("signals", "symbols_job", "date_symbol", "universe", "data_quality", "indicators"),
+    stage("alerts", "symbols_job", "date_symbol", "signals"),
+    stage("correlation_matrix", "summary_job", "date", "universe", "ohlcv_1d"),
+    stage("analysis_summary", "summary_job", "date", "signals", "correlation_matrix"),
+)
+BY_SYMBOL = [s.name for s in STAGES if s.is_by_symbol]
+BY_DAY = [s.name for s in STAGES if not s.is_by_symbol]
+
+
+def rows(symbols, day=DAY):
+    """What the tables have of a day by symbol, as if it was all made in one run."""
+    return {name: {day: frozenset(symbols)} for name in BY_SYMBOL}
+
+
+SUMMARISED = {name: {DAY: AT_ONCE} for name in BY_DAY}
+
+
 def known(fetched, *decided, is_summarised=False):
     """A day whose universe is stored; the keys of `fetched` are registered."""
-    return State(True, tuple(fetched), fetched, frozenset(decided), is_summarised)  # noqa: FBT003
+    made = rows(decided) | (SUMMARISED if is_summarised else {})
+    return State(has_universe=True, registered=tuple(fetched), fetched=fetched, made=made)
 
 
-def plan(state, **options):
-    return next_steps(DAY, state, start_date=START, lookback=720, **options)
+def plan(state, stages=STAGES, **options):
+    return next_steps(DAY, state, stages, start_date=START, lookback=720, **options)
 
 
 def jobs(steps):
@@ -56,28 +83,16 @@ def test_new_members_get_history_then_missing_days_then_the_day_then_the_summary
 
 
 def test_a_complete_day_needs_nothing():
-    state = State(
-        has_universe=True,
-        registered=("AAA",),
-        fetched={"AAA": [ALL]},
-        decided=frozenset({"AAA"}),
-        is_summarised=True,
-    )
+    state = known({"AAA": [ALL]}, "AAA", is_summarised=True)
     assert plan(state) == []
 
 
 def test_a_missing_summary_is_all_that_is_made():
-    state = State(
-        has_universe=True, registered=("AAA",), fetched={"AAA": [ALL]}, decided=frozenset({"AAA"})
-    )
-    assert [s.job for s in plan(state)] == ["summary_job"]
+    assert jobs(plan(known({"AAA": [ALL]}, "AAA"))) == [("summary_job", DAY, DAY, ())]
 
 
 def test_one_new_member_among_known_ones_is_fetched_alone():
-    known = (WINDOW, DAY - timedelta(days=1))
-    state = State(
-        has_universe=True, registered=("AAA", "NEW"), fetched={"AAA": [known]}, decided=frozenset()
-    )
+    state = known({"AAA": [(WINDOW, DAY - timedelta(days=1))], "NEW": []})
     assert [(s.job, s.symbols) for s in plan(state)] == [
         ("history_job", ("NEW",)),
         ("symbols_job", ("NEW",)),
@@ -87,37 +102,18 @@ def test_one_new_member_among_known_ones_is_fetched_alone():
 
 
 def test_a_run_never_leaves_out_a_symbol_between_two_that_need_it():
-    known = {s: [ALL] for s in ("AAA", "BBB", "CCC")} | {"AAA": [], "CCC": []}
-    state = State(
-        has_universe=True,
-        registered=("AAA", "BBB", "CCC"),
-        fetched=known,
-        decided=frozenset({"BBB"}),
-    )
+    state = known({"AAA": [], "BBB": [ALL], "CCC": []}, "BBB")
     day_step = [s for s in plan(state) if s.first == DAY and s.symbols][-1]
     assert day_step.symbols == ("AAA", "BBB", "CCC")
 
 
 def test_a_range_answered_with_no_candle_is_not_missing():
     ranges = [(WINDOW, START - timedelta(days=1)), (START, DAY)]
-    state = State(
-        has_universe=True,
-        registered=("GONE",),
-        fetched={"GONE": ranges},
-        decided=frozenset({"GONE"}),
-        is_summarised=True,
-    )
-    assert plan(state) == []
+    assert plan(known({"GONE": ranges}, "GONE", is_summarised=True)) == []
 
 
 def test_charts_reach_further_back_without_deciding_again():
-    state = State(
-        has_universe=True,
-        registered=("AAA",),
-        fetched={"AAA": [ALL]},
-        decided=frozenset({"AAA"}),
-        is_summarised=True,
-    )
+    state = known({"AAA": [ALL]}, "AAA", is_summarised=True)
     steps = plan(state, chart_days=180)
     assert [s.job for s in steps] == ["history_job", "summary_job"]
     assert steps[0].first == WINDOW - timedelta(days=179)
@@ -127,7 +123,7 @@ def test_charts_reach_further_back_without_deciding_again():
 def test_a_window_that_begins_after_the_start_date_needs_no_history():
     day = START + timedelta(days=1000)
     state = State(has_universe=True, registered=("AAA",))
-    steps = next_steps(day, state, start_date=START, lookback=720)
+    steps = next_steps(day, state, STAGES, start_date=START, lookback=720)
     assert [s.job for s in steps] == ["symbols_job", "symbols_job", "summary_job"]
     assert steps[0].first == day - timedelta(days=719)
 
@@ -149,9 +145,9 @@ def test_one_run_ranks_no_more_days_than_fit_the_memory():
 
 
 def test_candles_of_a_range_are_fetched_with_the_windows_of_all_its_days():
-    state = known({"AAA": [], "BBB": [(WINDOW, DAY)]})
+    fetched = {"BBB": [(WINDOW, DAY)]}
     first = DAY - timedelta(days=9)
-    steps = candle_steps(first, DAY, state, start_date=START, lookback=720)
+    steps = candle_steps(first, DAY, ("AAA", "BBB"), fetched, start_date=START, lookback=720)
     reach = first - timedelta(days=719)
     assert jobs(steps) == [
         ("history_job", reach, START - timedelta(days=1), ("AAA",)),
@@ -162,12 +158,12 @@ def test_candles_of_a_range_are_fetched_with_the_windows_of_all_its_days():
 
 
 def test_without_a_window_only_the_days_themselves_are_fetched():
-    steps = candle_steps(DAY, DAY, known({"AAA": []}), start_date=START, lookback=1)
+    steps = candle_steps(DAY, DAY, ("AAA",), {}, start_date=START, lookback=1)
     assert jobs(steps) == [("symbols_job", DAY, DAY, ("AAA",))]
 
 
 def test_nobody_registered_needs_no_candles():
-    assert candle_steps(START, DAY, known({}), start_date=START, lookback=720) == []
+    assert candle_steps(START, DAY, (), {}, start_date=START, lookback=720) == []
 
 
 @given(st.integers(0, 400), st.integers(1, 50))

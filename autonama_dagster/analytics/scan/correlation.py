@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
-from autonama_dagster.analytics.candles.rows import interval_of, times
 from autonama_dagster.analytics.candles.windows import windows
 
 RETURN_DAYS = 90
@@ -79,7 +78,7 @@ def pairs(
     symbols = pd.array(names, dtype="str")
     frame = pd.DataFrame(
         {
-            **times(interval_of(candles.values()), np.full(len(first), int(day))),
+            "date": np.full(len(first), np.datetime64(int(day), "D").astype("datetime64[s]")),
             "symbol_a": symbols.take(first),
             "symbol_b": symbols.take(second),
             **{name: matrix[first, second] for name, matrix in columns.items()},

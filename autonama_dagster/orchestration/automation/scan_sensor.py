@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from autonama_dagster.days import DAY, days_of, due_day
+from autonama_dagster.days import DAY, due_day
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.orchestration.automation.status import status_of
-from autonama_dagster.orchestration.planner import State, Step, next_steps
+from autonama_dagster.orchestration.planner import State, Step, chunks, next_steps
 from autonama_dagster.orchestration.requests import (
     Attempts,
     Decision,
+    Work,
     phase,
     read_attempts,
     read_in_flight,
@@ -21,13 +23,14 @@ from autonama_dagster.orchestration.requests import (
     wanted,
     work_of_step,
 )
-from autonama_dagster.orchestration.state import read_states
+from autonama_dagster.orchestration.state import planned_stages, read_states
 from autonama_dagster.settings import Settings
-from resources.exchange.base import ExchangeClock
+from resources.exchange.base import Exchange
 from resources.warehouse.ledger import latest_day
 from resources.warehouse.warehouse import Warehouse
 
 DAYS_AT_ONCE = 3
+READ_AT_ONCE = 30  # days whose state is read with one look at the tables
 SECONDS = 30
 # The schedule asks first; what it missed the sensor asks for.
 AFTER_SCHEDULE = timedelta(minutes=2)
@@ -50,11 +53,11 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
     )
     def tick(
         context: dg.SensorEvaluationContext,
-        binance: dg.ResourceParam[ExchangeClock],
+        exchange: dg.ResourceParam[Exchange],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult | dg.SkipReason:
         try:
-            now = binance.server_time()
+            now = exchange.server_time()
         except ExchangeError as error:
             return dg.SkipReason(f"cannot get the exchange's time: {error}")
         last = due_day(now - AFTER_SCHEDULE)
@@ -112,21 +115,34 @@ def _decisions(
     """What to do for the oldest open days."""
     if first > last:
         return
-    states = read_states(first, last, settings, warehouse, instance)
-    in_flight = read_in_flight(instance, states[last].registered)
+    in_flight: list[Work] | None = None
     open_days = 0
-    for day in days_of(first, last):
-        steps = open_steps(day, states[day], settings, {})
+    for day, state in _states(first, last, settings, warehouse, instance):
+        if in_flight is None:
+            in_flight = read_in_flight(instance, state.registered)
+        steps = open_steps(day, state, settings, {})
         if not steps:
             continue
         attempts = read_attempts(instance, day)
-        steps = open_steps(day, states[day], settings, attempts)
+        steps = open_steps(day, state, settings, attempts)
         decision = wanted(steps, attempts, in_flight, datetime.now(UTC))
         in_flight += [work_of_step(step) for step in decision.steps]
         yield day, decision
         open_days += not decision.is_settled
         if open_days == DAYS_AT_ONCE:
             return
+
+
+def _states(
+    first: date,
+    last: date,
+    settings: Settings,
+    warehouse: Warehouse,
+    instance: dg.DagsterInstance,
+) -> Iterator[tuple[date, State]]:
+    """The state of each day, read in parts: the first open days end a tick."""
+    for part in chunks(first, last, READ_AT_ONCE):
+        yield from read_states(*part, settings, warehouse, instance).items()
 
 
 def open_steps(
@@ -137,10 +153,16 @@ def open_steps(
     A ranking that lacks a candidate holds the day up no longer than its attempt; a summary that is
     newer than the signals is not made again because a symbol is still open.
     """
-    begin, lookback = settings.start_date, settings.lookback
-    steps = next_steps(day, state, start_date=begin, lookback=lookback)
+    plan = partial(
+        next_steps,
+        day,
+        stages=planned_stages(settings),
+        start_date=settings.start_date,
+        lookback=settings.lookback,
+        again=False,
+    )
+    steps = plan(state)
     ranked = attempts.get(RANK, Attempts())
-    if steps and steps[0].job == "universe_job" and ranked.has_succeeded:
-        ranked_state = replace(state, has_universe=True)
-        steps += next_steps(day, ranked_state, start_date=begin, lookback=lookback)
-    return [s for s in steps if s.job != "summary_job" or not state.is_summarised]
+    if not state.has_universe and ranked.has_succeeded:
+        steps += plan(replace(state, has_universe=True))
+    return steps

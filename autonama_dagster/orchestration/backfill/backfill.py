@@ -13,27 +13,20 @@ from typing import Protocol
 import dagster as dg
 
 from assets.partitions import register
+from autonama_dagster.days import days_of
 from autonama_dagster.orchestration import planner
 from autonama_dagster.orchestration.backfill.request import Request
+from autonama_dagster.orchestration.completeness import PlannedStage, Rows
 from autonama_dagster.orchestration.execution import origin_tags
-from autonama_dagster.orchestration.jobs import (
-    ANALYTIC,
-    CANDLES,
-    JOBS,
-    SUMMARY,
-    Started,
-    StepRun,
-    partitions_of,
-)
-from autonama_dagster.orchestration.planner import State, Step
-from autonama_dagster.orchestration.state import read_states
+from autonama_dagster.orchestration.jobs import CANDLES, JOBS, Started, StepRun, partitions_of
+from autonama_dagster.orchestration.planner import Step
+from autonama_dagster.orchestration.state import planned_stages, read_made, read_ranked
 from autonama_dagster.orchestration.workers.pool import Workers
 from autonama_dagster.schemas.partitions import SYMBOL_DIMENSION
-from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
 from resources.instance.locks import end_lost_runs
 from resources.processes import cores
-from resources.warehouse import ledger
+from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.warehouse import Warehouse
 
 
@@ -115,7 +108,6 @@ class Backfill:
             # need the memory.
             with self._workers(1) as fetching:
                 self._progress.step("rank the universe")
-                wants_rows = any(map(self._request.chosen, (ANALYTIC, SUMMARY)))
                 rankings = self._rankings()
                 self._execute(fetching, rankings)
                 register(self._instance, self._request.symbols)
@@ -123,14 +115,17 @@ class Backfill:
                 candles = self._candles()
                 self._execute(fetching, candles)
             self._progress.step("indicators to summaries")
-            chunks = self._chunks() if wants_rows else []
+            stages = self._request.stages(planned_stages(self._settings))
+            of_days = [s for s in stages if s.partitions is not None]
+            chunks = self._chunks() if of_days else []
             for done, (first, last) in enumerate(chunks):
                 self._progress.requests(done, len(chunks))
                 # Planned as late as this, so that another backfill's work is not done again.
-                states = self._states(first, last)
-                if steps := [*self._analytics(states), *self._summaries(states)]:
+                if steps := self._rows(of_days, first, last):
                     workers.submit(steps)
             workers.finish()
+            undated = [s for s in stages if s.partitions is None]
+            self._execute(workers, self._rows(undated, self._request.first, self._request.last))
             self._progress.requests(len(chunks), len(chunks))
         return replace(self._filled, seconds=time.perf_counter() - started)
 
@@ -157,31 +152,32 @@ class Backfill:
             workers.submit(steps)
             workers.finish()
 
-    def _states(self, first: date, last: date) -> dict[date, State]:
-        return read_states(first, last, self._settings, self._warehouse, self._instance)
+    def _ranked(self, first: date, last: date) -> tuple[frozenset[date], tuple[str, ...]]:
+        return read_ranked(first, last, self._settings, self._warehouse, self._instance)
 
     def _rankings(self) -> list[Step]:
         if not self._request.chosen(("universe",)):
             return []
-        states = self._states(self._request.first, self._request.last)
-        return planner.ranking_steps(
-            [day for day, state in states.items() if self._request.again or not state.has_universe]
-        )
+        first, last = self._request.first, self._request.last
+        ranked, _ = self._ranked(first, last)
+        again = self._request.again
+        return planner.ranking_steps([d for d in days_of(first, last) if again or d not in ranked])
 
     def _candles(self) -> list[Step]:
         """Fetch what is missing; of chosen symbols neighbours in the order of registration."""
         assets = self._request.chosen(CANDLES)
         if not assets:
             return []
-        state = self._states(self._request.last, self._request.last)[self._request.last]
-        if self._request.again:
-            state = replace(state, fetched={})
+        _, registered = self._ranked(self._request.last, self._request.last)
+        again = self._request.again
+        fetched = {} if again else fetched_ranges(self._warehouse, "1d", registered)
         steps: list[Step] = []
-        for group in planner.neighbours(state.registered, self._chosen(state.registered)):
+        for group in planner.neighbours(registered, self._chosen(registered)):
             steps += planner.candle_steps(
                 self._request.first,
                 self._request.last,
-                replace(state, registered=group),
+                group,
+                fetched,
                 start_date=self._settings.start_date,
                 # Without the history only the days themselves are asked for.
                 lookback=self._settings.lookback if "ohlcv_1d_history" in assets else 1,
@@ -200,54 +196,21 @@ class Backfill:
         )
         return planner.chunks(first, last, days)
 
-    def _analytics(self, states: Mapping[date, State]) -> list[Step]:
-        assets = self._request.chosen(ANALYTIC)
-        if not assets:
+    def _rows(self, stages: Sequence[PlannedStage], first: date, last: date) -> list[Step]:
+        """What the stages lack of the days."""
+        if not stages:
             return []
-        registered = next(iter(states.values())).registered
-        chosen = self._chosen(registered)
-        undone = dict.fromkeys(states, chosen)
+        _, registered = self._ranked(first, last)
+        made: Mapping[str, Rows] = {}
         if not self._request.again:
-            done = self._done_symbols(assets, states)
-            undone = {day: chosen - done[day] for day in states}
-        return [
-            Step("symbols_job", begin, end, symbols, assets=assets)
-            for begin, end, symbols in planner.rectangles(undone, registered, chosen)
-        ]
-
-    def _done_symbols(
-        self, assets: Sequence[str], states: Mapping[date, State]
-    ) -> dict[date, frozenset[str]]:
-        """Symbols of each day that have current rows of all the assets."""
-        if tuple(assets) == ANALYTIC:
-            return {day: state.decided for day, state in states.items()}
-        first, last = min(states), max(states)
-        done = {day: frozenset(state.registered) for day, state in states.items()}
-        for asset in assets:
-            made = versions(asset, self._settings)
-            found = ledger.made_symbols(self._warehouse, asset, first, last, made)
-            # Where there is no candle, `indicators` has no row and needs none.
-            traded = ledger.traded(self._warehouse, first, last) if asset == "indicators" else None
-            for day, symbols in done.items():
-                without = symbols - traded.get(day, frozenset()) if traded is not None else set()
-                done[day] = symbols & (found.get(day, frozenset()) | without)
-        return done
-
-    def _summaries(self, states: Mapping[date, State]) -> list[Step]:
-        """Days that lack the summary, or whose rows are about to be made anew."""
-        assets = self._request.chosen(SUMMARY)
-        if not assets:
-            return []
-        first, last = min(states), max(states)
-        if assets == SUMMARY:
-            done = frozenset(day for day, state in states.items() if state.is_summarised)
-        else:
-            made = versions(assets[0], self._settings)
-            done = ledger.made_days(self._warehouse, assets[0], first, last, made)
-        if self._request.again:
-            done = frozenset()
-        if not self._request.assets:
-            everyone = self._chosen(states[first].registered)
-            done = frozenset(day for day in done if everyone <= states[day].decided)
-        days = [day for day in states if day not in done]
-        return planner.summary_steps(days, self._settings.max_members, assets)
+            span = first, last, registered, self._settings, self._warehouse
+            made = read_made(stages, *span)
+        return planner.fill_steps(
+            days_of(first, last),
+            made,
+            stages,
+            registered=registered,
+            chosen=self._chosen(registered),
+            latest=self._request.latest or self._request.last,
+            members=self._settings.max_members,
+        )

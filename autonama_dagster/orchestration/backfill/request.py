@@ -9,7 +9,8 @@ import dagster as dg
 
 from autonama_dagster.days import last_closed_day, parse_day
 from autonama_dagster.errors import InputError
-from autonama_dagster.orchestration.jobs import DAILY, SUMMARY
+from autonama_dagster.orchestration.completeness import PlannedStage
+from autonama_dagster.orchestration.jobs import CANDLES, DAILY
 from autonama_dagster.orchestration.requests import LATEST
 from autonama_dagster.settings import Settings
 from resources.exchange.base import Exchange
@@ -32,6 +33,8 @@ class Request:
         Days of one run; None: as many as fit the memory.
     again
         Make what is stored and current too.
+    latest
+        The latest closed day, which decides what is due; None: `last`.
     """
 
     first: date
@@ -40,12 +43,21 @@ class Request:
     assets: tuple[str, ...] = ()
     days_per_run: int | None = None
     again: bool = False
+    latest: date | None = None
 
     def chosen(self, among: Sequence[str]) -> tuple[str, ...]:
         """Those of the assets that are asked for."""
-        if self.assets:
-            return tuple(a for a in among if a in self.assets)
-        return () if self.symbols and among == SUMMARY else tuple(among)
+        return tuple(a for a in among if not self.assets or a in self.assets)
+
+    def stages(self, planned: Sequence[PlannedStage]) -> list[PlannedStage]:
+        """Stages whose rows are asked for."""
+        return [
+            s
+            for s in planned
+            if s.name not in CANDLES
+            and s.name in self.chosen([s.name])
+            and (self.assets or s.is_by_symbol or not self.symbols)
+        ]
 
 
 def config_fields(settings: Settings) -> dict[str, dg.Field]:
@@ -129,4 +141,4 @@ def read_request(config: Mapping[str, Any], settings: Settings, exchange: Exchan
             "(like BTCUSDT)"
         )
     assets = tuple(config["assets"])
-    return Request(first, last, symbols, assets, days, config["again"])
+    return Request(first, last, symbols, assets, days, config["again"], latest)

@@ -4,11 +4,10 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
 from autonama_dagster.errors import ExchangeError, SymbolFetchError
 from autonama_dagster.text.pair_names import pair_name
-from autonama_dagster.text.sources import BINANCE
 from resources.exchange.archive.files import (
     DAILY,
     MONTHLY,
@@ -34,7 +33,6 @@ from resources.http.session import RequestCancelledError
 
 T = TypeVar("T")
 
-SOURCE: Final = "archive"
 PUBLICATION_LAG = timedelta(days=1)
 
 
@@ -64,7 +62,7 @@ class ArchiveExchange:
         The machine's clock: the archive has none of its own.
     """
 
-    name = BINANCE
+    name = "archive"
     knows_delisted = True
 
     def __init__(
@@ -109,11 +107,11 @@ class ArchiveExchange:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Folders of the latest list of pairs whose names are none; see `PairList.left_out`."""
+        """Folders of the latest list of pairs whose names are none; see `Exchange.left_out`."""
         return self._left_out
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
-        """Every pair the archive has a folder for, by name; see `PairList.symbols`."""
+        """Every pair the archive has a folder for, by name; see `Exchange.symbols`."""
         never = threading.Event()
         try:
             names = {
@@ -137,14 +135,14 @@ class ArchiveExchange:
         return pairs
 
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol; see `klines_many`."""
+        """Closed candles of one symbol; see `Exchange.klines`."""
         request = KlinesRequest(symbol, interval, start, end)
         return self.fetch(request, self.server_time(), threading.Event())
 
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
-        """Closed candles of many symbols; see `CandleSource.klines_many`."""
+        """Closed candles of many symbols; see `Exchange.klines_many`."""
         return fetch_many(requests, self.server_time, self.fetch, self._threads, on_progress)
 
     def close(self) -> None:
@@ -157,7 +155,7 @@ class ArchiveExchange:
         Raises
         ------
         SymbolFetchError, ExchangeError
-            As `CandleSource.klines_many`.
+            As `Exchange.klines`.
         RequestCancelledError
             `stop` was set before the answer was complete.
         """
@@ -178,7 +176,7 @@ class ArchiveExchange:
             request.start,
             request.end,
             closed_rows([row for file in read for row in file.rows], request, now),
-            SOURCE,
+            "archive",
             now,
             origins=tuple(file.origin for file in read),
         )

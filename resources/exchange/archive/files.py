@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 from xml.etree import ElementTree as ET
 
-from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline, raw_kline
 from autonama_dagster.days import DAY, days_of, midnight
 from autonama_dagster.errors import (
@@ -25,6 +24,7 @@ from autonama_dagster.errors import (
     OutageError,
 )
 from resources.exchange.base import (
+    INTERVALS,
     KlinesRequest,
     Origin,
     check_rows,
@@ -299,17 +299,12 @@ def missing_days(rows: Sequence[RawKline], days: Iterable[date], interval: str) 
 
     Of candles longer than a day: all days, if there is no row at all.
     """
-    grid = INTERVALS[interval]
-    if not grid.divides_day:
+    step = INTERVALS[interval]
+    if DAY % step:
         return [] if rows else [*days]
     opens = {row.open_time for row in rows}
-    return [
-        day
-        for day in days
-        if not opens.issuperset(
-            grid.opens_between(to_ms(midnight(day)), to_ms(midnight(day + DAY)))
-        )
-    ]
+    steps = [n * step for n in range(DAY // step)]
+    return [day for day in days if any(to_ms(midnight(day) + at) not in opens for at in steps)]
 
 
 def monthly_file(symbol: str, interval: str, month: date) -> str:

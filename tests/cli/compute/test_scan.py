@@ -261,7 +261,7 @@ def test_ctrl_c_in_the_middle_of_a_step_ends_with_one_line(run, day, monkeypatch
     def press(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("resources.warehouse.ledger.summarised_days", lambda *_: frozenset())
+    monkeypatch.setattr("resources.warehouse.ledger.made_days", lambda *_: frozenset())
     with monkeypatch.context() as patch:
         patch.setattr("resources.warehouse.warehouse.Warehouse.write", press)
         ended = run("scan")

@@ -15,7 +15,9 @@ from autonama_dagster.orchestration.backfill import backfill as module
 from autonama_dagster.orchestration.backfill.backfill import Backfill
 from autonama_dagster.orchestration.backfill.request import Request
 from autonama_dagster.orchestration.jobs import ANALYTIC, DAILY, SUMMARY, run_step
+from autonama_dagster.orchestration.state import planned_stages
 from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.settings import Settings
 from resources.exchange.build import build_exchange
 from resources.exchange.memo import MemoExchange
 from resources.warehouse.candle_queries import fetched_ranges
@@ -140,7 +142,7 @@ def opening(server, postgres, folder):
 def stay_here(place, monkeypatch):
     """Let its backfills run in this process; what stands in for their workers."""
     opened = place.project
-    defs = build_defs(opened.settings, binance=place.exchange, warehouse=opened.warehouse)
+    defs = build_defs(opened.settings, exchange=place.exchange, warehouse=opened.warehouse)
     here = Here(defs, opened.instance)
     monkeypatch.setattr(module, "Workers", here)
     return here
@@ -257,8 +259,10 @@ def test_what_is_missing_is_made_and_no_more(in_process, scanned):
         cursor.execute(f"DELETE FROM trading.alerts WHERE date = '{MIDDLE}'")
         cursor.execute(f"DELETE FROM trading.analysis_summary WHERE date = '{DAY}'")
     steps = in_process.fill()
-    assert ("symbols_job", MIDDLE, MIDDLE, in_process.registered, ANALYTIC) in steps
-    assert {job for job, *_ in steps} == {"symbols_job", "summary_job"}
+    assert steps == [
+        ("symbols_job", MIDDLE, MIDDLE, in_process.registered, ("alerts",)),
+        ("summary_job", DAY, DAY, (), ("analysis_summary",)),
+    ]
     same(in_process.project.tables(), scanned, "fetch_log")
     check_that_the_count_is_dagsters(in_process)
 
@@ -326,7 +330,14 @@ def test_nobody_registered_and_nothing_ranked_needs_no_run(place):
 
 
 def test_chosen_assets():
+    planned = planned_stages(Settings(start_date=START))
+
+    def chosen(**request):
+        return tuple(s.name for s in Request(START, DAY, **request).stages(planned))
+
     assert Request(START, DAY).chosen(DAILY) == DAILY
-    assert Request(START, DAY, symbols=("A",)).chosen(SUMMARY) == ()
-    assert Request(START, DAY, symbols=("A",), assets=SUMMARY).chosen(SUMMARY) == SUMMARY
-    assert Request(START, DAY, assets=("signals",)).chosen(ANALYTIC) == ("signals",)
+    assert Request(START, DAY, assets=("signals",)).chosen(DAILY) == ("signals",)
+    assert chosen() == (*ANALYTIC, *SUMMARY)
+    assert chosen(symbols=("A",)) == ANALYTIC, "summaries are about all members"
+    assert chosen(symbols=("A",), assets=SUMMARY) == SUMMARY
+    assert chosen(assets=("signals", "ohlcv_1d")) == ("signals",)

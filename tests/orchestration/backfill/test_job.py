@@ -82,7 +82,7 @@ def test_what_the_exchange_does_not_have_is_said(exchange, wrong, says):
 def test_it_ends_with_the_latest_closed_day(exchange, end):
     asked = {**ASKED, **end, "symbols": ["ethusdt", "ETHUSDT "], "days_per_run": 7}
     found = read_request(asked, SETTINGS, exchange)
-    assert found == Request(START, LATEST, ("ETHUSDT",), (), 7)
+    assert found == Request(START, LATEST, ("ETHUSDT",), (), 7, latest=LATEST)
 
 
 def test_the_launchpad_opens_with_days_that_can_be_launched(job, exchange):
@@ -94,7 +94,7 @@ def test_the_launchpad_opens_with_days_that_can_be_launched(job, exchange):
     assert config["from"] == str(START)
     assert config["to"] == "latest"
     launch(job, **config)
-    assert read_request(config, SETTINGS, exchange) == Request(START, LATEST)
+    assert read_request(config, SETTINGS, exchange) == Request(START, LATEST, latest=LATEST)
 
 
 class Log:
