@@ -1,15 +1,13 @@
 """`autonama revisions`: candles that changed, and the rows that makes stale."""
 
 import json
-import shlex
+import math
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from autonama_dagster.analytics.candles.intervals import MADE_FROM
 from autonama_dagster.cli.shared.symbols import chosen_symbols
 from autonama_dagster.days import parse_moment
 from autonama_dagster.settings import load_settings
@@ -26,7 +24,6 @@ Examples:
   autonama revisions --since 2026-01-31T00:05:00Z --symbols BTCUSDT,ETHUSDT
   autonama revisions --since 2026-01-01 --format csv
 """
-LONGER = tuple(f"ohlcv_{interval}" for interval in MADE_FROM)  # of chosen symbols, no backfill's
 CSV_HEAD = (
     "table", "symbol", "date", "open_time", "changed_at", "old_source", "new_source", "column",
     "old", "new",
@@ -52,6 +49,7 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
 
     The csv format has the changes only, one line per changed column.
     """
+    from autonama_dagster.services.lineage.changes import document  # noqa: PLC0415
     from autonama_dagster.services.lineage.staleness import Stale, stale_after  # noqa: PLC0415
     from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.warehouse.revisions import changes  # noqa: PLC0415
@@ -72,57 +70,6 @@ def revisions(since: str, symbols: str | None, form: str) -> None:
             click.echo(line)
 
 
-def document(found: Sequence["Change"], stale: "Stale") -> dict[str, Any]:
-    """Changes and stale rows as one JSON document."""
-    return {
-        "changes": [
-            {
-                "table": c.table,
-                "symbol": c.symbol,
-                "date": c.date.isoformat(),
-                "open_time": c.open_time.isoformat() if c.open_time else None,
-                "changed_at": c.changed_at.isoformat(),
-                "source": dict(zip(("old", "new"), c.sources, strict=True)),
-                "columns": {
-                    name: {"old": _plain(old), "new": _plain(new)}
-                    for name, (old, new) in c.columns.items()
-                },
-            }
-            for c in found
-        ],
-        "stale": {
-            name: {
-                "rows": len(keys),
-                "days": sorted({day.isoformat() for day in keys["date"].dt.date}),
-                "symbols": stale.symbols(name),
-            }
-            for name, keys in stale.rows.items()
-        },
-        "outdated_rows": stale.n_outdated,
-        "unanswered_rankings": stale.n_unanswered,
-        "commands": commands(stale),
-    }
-
-
-def commands(stale: "Stale") -> list[str]:
-    """Command lines that make the stale rows again, in their order."""
-    lines = []
-    if "universe" in stale.rows:
-        days = stale.rows["universe"]["date"].dt.date
-        lines.append(_backfill(min(days), max(days), "--assets universe"))
-    names = [name for name in stale.rows if name != "universe" and name not in LONGER]
-    if names:
-        days = [day for name in names for day in stale.rows[name]["date"].dt.date]
-        symbols = sorted({s for n in names if n != "correlation_matrix" for s in stale.symbols(n)})
-        whose = f"--symbols {shlex.quote(','.join(symbols))} " if symbols else ""
-        lines.append(_backfill(min(days), max(days), f"{whose}--assets {','.join(names)}"))
-    return lines
-
-
-def _backfill(first: date, last: date, rest: str) -> str:
-    return f"autonama backfill --from {first} --to {last} {rest} --again"
-
-
 def _changes_text(found: Sequence["Change"], since: str) -> list[str]:
     if not found:
         return [f"no candles changed since {since}"]
@@ -139,6 +86,8 @@ def _changes_text(found: Sequence["Change"], since: str) -> list[str]:
 
 
 def _stale_text(stale: "Stale") -> list[str]:
+    from autonama_dagster.services.lineage.changes import LONGER, commands  # noqa: PLC0415
+
     lines = []
     if stale.n_unanswered:
         lines.append(
@@ -166,19 +115,16 @@ def _stale_text(stale: "Stale") -> list[str]:
 
 
 def _write_csv(found: Sequence["Change"]) -> None:
+    from autonama_dagster.services.lineage.changes import plain  # noqa: PLC0415
+
     rows = []
     for c in found:
         opens = c.open_time.isoformat() if c.open_time else ""
         head = (c.table, c.symbol, c.date, opens, c.changed_at.isoformat(), *c.sources)
         for name, (old, new) in c.columns.items() or [("", (None, None))]:
-            rows.append((*head, name, _plain(old), _plain(new)))
+            rows.append((*head, name, plain(old), plain(new)))
     click.echo(csv_text(CSV_HEAD, rows), nl=False)
 
 
-def _plain(value: Any) -> Any:
-    """A number as JSON can hold it: NaN is None."""
-    return None if value is None or value != value else value  # noqa: PLR0124
-
-
 def _text(value: float) -> str:
-    return "-" if _plain(value) is None else f"{value:.12g}"
+    return "-" if math.isnan(value) else f"{value:.12g}"

@@ -3,7 +3,7 @@
 import json
 from contextlib import closing
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,7 +26,6 @@ Examples:
   autonama verify --sample 200
   autonama verify --all
 """
-SHOWN = 20
 
 
 @click.command(epilog=EXAMPLES)
@@ -64,7 +63,7 @@ def verify(
             load_ahead()
         from autonama_dagster.services.verification.parts import parts_of, sample_of  # noqa: PLC0415
         from autonama_dagster.services.verification.parts import verify as run  # noqa: PLC0415
-        from autonama_dagster.services.verification.verify import as_rows  # noqa: PLC0415
+        from autonama_dagster.services.verification.verify import as_rows, document  # noqa: PLC0415
         from resources.postgres.migrate import ready_url  # noqa: PLC0415
         from resources.warehouse.ledger import latest_day  # noqa: PLC0415
         from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
@@ -91,30 +90,9 @@ def verify(
     return 1 if any(part.rows_of() for part in found) else 0
 
 
-def document(found: list["Verified"], first: date, last: date) -> dict[str, Any]:
-    """What was found, as JSON can hold it."""
-    from autonama_dagster.services.verification.verify import KINDS  # noqa: PLC0415
-
-    return {
-        "first": first.isoformat(),
-        "last": last.isoformat(),
-        "is_match": not any(part.rows_of() for part in found),
-        "tables": [
-            {
-                "table": part.table,
-                "rows": part.rows,
-                "mismatches": part.rows_of(),
-                **{kind: part.rows_of(kind) for kind in KINDS},
-                "differences": part.mismatches.head(SHOWN).astype(str).to_dict("records"),
-            }
-            for part in found
-        ],
-    }
-
-
 def _print(found: list["Verified"], first: date, last: date) -> None:
     from autonama_dagster.cli.shared.render import print_records  # noqa: PLC0415
-    from autonama_dagster.services.verification.verify import KINDS  # noqa: PLC0415
+    from autonama_dagster.services.verification.verify import KINDS, LISTED  # noqa: PLC0415
 
     console = screen()
     records = [
@@ -131,7 +109,7 @@ def _print(found: list["Verified"], first: date, last: date) -> None:
     shown = [{name: record.get(name, 0) for name in columns} for record in records]
     print_records(console, shown, f"Rows of {days}, recomputed")
     for part in found:
-        for row in part.mismatches.head(SHOWN).astype(str).to_dict("records"):
+        for row in part.mismatches.head(LISTED).astype(str).to_dict("records"):
             console.say(f"{part.table}: {', '.join(f'{k} {v}' for k, v in row.items())}")
     total = sum(part.rows for part in found)
     wrong = sum(part.rows_of() for part in found)

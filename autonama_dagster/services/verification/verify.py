@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib import metadata
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ another processor or library rounds; or the row itself was changed, or is gone."
 
 
 SHOWN: Final = 50  # differences that are kept with a verification
+LISTED: Final = 20  # and those of a table that people are shown
 
 
 @dataclass(frozen=True)
@@ -212,3 +213,22 @@ def platform_name() -> str:
     libraries = ", ".join(f"{n} {metadata.version(n)}" for n in ("numpy", "pandas", "TA-Lib"))
     python = f"Python {platform.python_version()}"
     return f"{platform.machine()} {platform.system()}, {python}, {libraries}"
+
+
+def document(found: Sequence[Verified], first: date, last: date) -> dict[str, Any]:
+    """What was found in plain values, as JSON can hold them."""
+    return {
+        "first": first.isoformat(),
+        "last": last.isoformat(),
+        "is_match": not any(part.rows_of() for part in found),
+        "tables": [
+            {
+                "table": part.table,
+                "rows": part.rows,
+                "mismatches": part.rows_of(),
+                **{kind: part.rows_of(kind) for kind in KINDS},
+                "differences": part.mismatches.head(LISTED).astype(str).to_dict("records"),
+            }
+            for part in found
+        ],
+    }

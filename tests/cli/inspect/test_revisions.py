@@ -11,9 +11,10 @@ import pytest
 from scan_support import DAY, at, opened_daemon
 
 from autonama_dagster.cli.compute.backfill import backfill
-from autonama_dagster.cli.inspect.revisions import _stale_text, commands
+from autonama_dagster.cli.inspect.revisions import _stale_text
 from autonama_dagster.cli.main import autonama
 from autonama_dagster.schemas.tables.revisions import REVISIONS
+from autonama_dagster.services.lineage.changes import commands
 from autonama_dagster.services.lineage.staleness import Stale
 
 CHANGED = date(2023, 12, 29)
