@@ -48,7 +48,7 @@ def test_it_is_refused_while_somebody_works(run, own):
         with psycopg.connect(own.url(name)):
             ended = run("db", "drop", "--yes")
         assert ended.code == 2
-        assert "other programs use" in ended.error
+        assert "is used by" in ended.error
         assert own.pid() is not None
 
 
