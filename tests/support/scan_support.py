@@ -136,6 +136,20 @@ class Daemon:
             self.instance.delete_run(run.run_id)
         return self
 
+    def keep(self):
+        """Copy all tables, to be put back by `restore`."""
+        with self.project.warehouse.transaction() as cursor:
+            cursor.execute("CREATE SCHEMA kept")
+            for name in TABLES:
+                cursor.execute(f"CREATE TABLE kept.{name} AS TABLE trading.{name}")
+
+    def restore(self):
+        """All tables as they were when they were kept."""
+        with self.project.warehouse.transaction() as cursor:
+            for name in TABLES:
+                cursor.execute(f"DELETE FROM trading.{name}")
+                cursor.execute(f"INSERT INTO trading.{name} SELECT * FROM kept.{name}")
+
     def close(self):
         for exchange in self.exchanges:
             exchange.close()

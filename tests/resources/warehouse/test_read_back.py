@@ -1,12 +1,13 @@
 """A row that the server drops or changes without a word fails the write, and the hint mends it."""
 
 import re
+from contextlib import suppress
 from datetime import date
 
 import pandas as pd
 import psycopg
 import pytest
-from rows import insert
+from rows import FILLER, insert
 from support import NOW, STAMPS, bands, candles
 
 from autonama_dagster.errors import DatabaseError
@@ -237,3 +238,42 @@ def test_every_table_is_read_back_as_it_is_written(warehouse, database):
         with warehouse.transaction() as cursor:
             check_scope(cursor, of, to_arrow(of, frame), "", ())
         assert len(frame) == 1
+
+
+CHANGED = {
+    "text": "{} || 'y'", "double precision": "{} + 1", "bigint": "{} + 1", "boolean": "NOT {}",
+    "date": "{} + 1", "timestamp with time zone": "{} + interval '1 second'", "numeric": "{} + 1",
+    "ARRAY": "array_append({}, NULL)", "jsonb": "NULL",
+}  # fmt: skip
+
+
+class UndoneError(Exception):
+    """Ends a transaction."""
+
+
+def columns_of_each_type(connection):
+    """One column for each type that a table has: table, column, its type."""
+    rows = connection.execute(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = 'trading' AND (data_type <> 'jsonb' OR is_nullable = 'YES') "
+        "ORDER BY ordinal_position DESC"
+    ).fetchall()
+    found = {kind: (TABLES[name], column) for name, column, kind in rows if name in TABLES}
+    return [(of, column, kind) for kind, (of, column) in found.items()]
+
+
+def test_a_change_in_a_column_of_any_type_is_noticed(warehouse, database):
+    with psycopg.connect(libpq_url(database)) as connection:
+        chosen = columns_of_each_type(connection)
+        assert {kind for *_, kind in chosen} == set(CHANGED)
+        for of in {of.name: of for of, *_ in chosen}.values():
+            mine = {column: FILLER[kind] for table, column, kind in chosen if table is of}
+            insert(connection, of.name, **mine)
+    for of, column, kind in chosen:
+        arrow = to_arrow(of, warehouse.read(of.name))
+        with suppress(UndoneError), warehouse.transaction() as cursor:
+            changed = CHANGED[kind].format(f'"{column}"')
+            cursor.execute(f'UPDATE trading.{of.name} SET "{column}" = {changed}')
+            with pytest.raises(DatabaseError, match=f"column {column} of 1 row differs"):
+                check_scope(cursor, of, arrow, "", ())
+            raise UndoneError

@@ -8,7 +8,6 @@ import pytest
 from scan_support import DAY, DAYS, START, opened_daemon
 
 from autonama_dagster.orchestration.jobs import ANALYTIC, SUMMARY
-from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.services.lineage.staleness import OF_DAYS, OF_SYMBOLS, Comparison
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -19,10 +18,7 @@ LOOKBACK = 40
 def opened(postgres, tmp_path_factory):
     """Three days of three symbols, all scanned, and a copy of all tables."""
     with opened_daemon(tmp_path_factory.mktemp("stale"), postgres, scanned=DAYS) as daemon:
-        with daemon.project.warehouse.transaction() as cursor:
-            cursor.execute("CREATE SCHEMA kept")
-            for name in TABLES:
-                cursor.execute(f"CREATE TABLE kept.{name} AS TABLE trading.{name}")
+        daemon.keep()
         yield daemon
 
 
@@ -31,10 +27,7 @@ def daemon(opened, monkeypatch):
     """The tables as they were after the scans."""
     opened.project.enter(monkeypatch)
     opened.server.faults.replace()
-    with opened.project.warehouse.transaction() as cursor:
-        for name in TABLES:
-            cursor.execute(f"DELETE FROM trading.{name}")
-            cursor.execute(f"INSERT INTO trading.{name} SELECT * FROM kept.{name}")
+    opened.restore()
     return opened
 
 

@@ -44,6 +44,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 def opened(postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("verified")
     with opened_daemon(folder, postgres, scanned=DAYS, SOLUSDT=57) as daemon:
+        daemon.keep()
         yield daemon
 
 
@@ -55,7 +56,7 @@ def stored(opened, monkeypatch):
 
 @pytest.fixture
 def leaky(stored, monkeypatch):
-    """Store all rows of the days under a leak, and verify them; made anew afterwards."""
+    """Store all rows of the days under a leak, and verify them; put back afterwards."""
     with monkeypatch.context() as patch:
 
         def plant(**changes):
@@ -69,9 +70,8 @@ def leaky(stored, monkeypatch):
             return kinds
 
         yield plant
-    again(stored)
+    stored.restore()
     assert not any(of.values() for of in found(stored).values())
-    assert failed_checks(stored) == set()
 
 
 def again(daemon):
@@ -193,13 +193,15 @@ def test_todays_universe_used_for_the_past_is_found(stored, monkeypatch):
         dates = days.astype("datetime64[D]").astype("datetime64[s]")
         return pd.concat([latest.assign(date=day) for day in dates], ignore_index=True)
 
+    others = failed_checks(stored)  # of the leak before
+    assert "universe" not in others
     with monkeypatch.context() as patch:
         patch.setattr(universe, "rank", of_today)
         stored.step("universe_job", START, DAY)
         kinds = found(stored)["universe"]
-        assert failed_checks(stored) == {"universe"}
+        assert failed_checks(stored) == {"universe", *others}
     stored.step("universe_job", START, DAY)
-    assert failed_checks(stored) == set()
+    assert failed_checks(stored) == others
     again(stored)
     assert kinds["data"] >= 4  # BTCUSDT and ETHUSDT on the two days before
     assert not any(found(stored).values())
@@ -235,7 +237,7 @@ def test_todays_universe_used_for_the_past_is_found(stored, monkeypatch):
 def test_a_changed_row_is_found_and_told_apart(stored, statement, table, kind):
     assert change(stored, statement) == 1
     kinds = found(stored, DAY, DAY)
-    again(stored)
+    stored.restore()
     expected = {} if kind is None else {kind: 1}
     assert kinds[table] == expected
     others = {name: of for name, of in kinds.items() if name != table and of}
@@ -355,6 +357,8 @@ def test_the_checks_run_with_every_step_and_keep_what_they_found(stored):
     assert kept["row_mismatches"] == kept["mismatches"] > 0
     assert {d["column"] for d in json.loads(kept["details"])} == {"r_squared"}
     again(stored)
+    assert failed_checks(stored) == set()
+    assert not any(found(stored).values())
     assert sampled_days(warehouse, "signals", START)[0] == DAY
     assert sampled_days(warehouse, "signals", START)[1] in DAYS[:2]
     assert NAME == "point_in_time"
@@ -412,7 +416,7 @@ def test_the_command_names_what_differs_and_ends_with_one(stored):
         check=False,
     )
     kept = stored.project.warehouse.read("verifications").set_index("table_name")
-    again(stored)
+    stored.restore()
     assert ended.returncode == 1
     lines = ended.stdout.splitlines()
     assert lines[-1] == "1 of 12 rows differ"
