@@ -1,12 +1,15 @@
 """What-ifs against the tables they leave alone: members, rank, candles from both places."""
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from autonama_dagster.errors import InputError
+from autonama_dagster.services.scan import what_if as module
 from autonama_dagster.services.scan.results import stored_result
 from autonama_dagster.services.scan.what_if import what_if
 from resources.exchange.build import build_exchange
@@ -64,7 +67,7 @@ def test_it_expects_by_chance_what_the_stored_scan_does(opened):
 def test_a_day_without_a_stored_ranking_is_ranked_in_memory(opened):
     result = ask(opened, day=date(2023, 6, 1), universe_size=4)
     assert sorted(result.signals["universe_rank"]) == [1, 2, 3, 4]
-    assert opened.warehouse.read("universe")["date"].nunique() == 1
+    assert set(opened.warehouse.read("universe")["date"]) == {pd.Timestamp(DAY)}
 
 
 def test_stored_candles_are_not_asked_for_again_and_others_are(opened, exchange):
@@ -102,6 +105,24 @@ def test_bad_candles_are_kept_out_and_counted(opened, exchange):
     result = ask(opened, ["BTCUSDT"], day=date(2023, 6, 3))
     exchange.faults.replace()
     assert result.quarantined == 1
+
+
+def test_candles_of_one_pair_for_another_are_errors_though_nothing_is_stored(opened, monkeypatch):
+    universe = opened.warehouse.read("universe").set_index("rank")["symbol"]
+    mistaken, right, other = universe[22], universe[23], universe[24]
+    fetch = module.fetch_daily
+
+    def fetch_for_another(exchange, symbols, first, last, *rest):
+        fetched = fetch(exchange, symbols, first, last, *rest)
+        rows = fetched.frame
+        twice = rows[rows["symbol"] == right].assign(symbol=mistaken)
+        return replace(
+            fetched, frame=pd.concat([rows[rows["symbol"] != mistaken], twice], ignore_index=True)
+        )
+
+    monkeypatch.setattr(module, "fetch_daily", fetch_for_another)
+    found = ask(opened, [mistaken, right, other]).signals.set_index("symbol")["status"]
+    assert found.to_dict() == {mistaken: "QUARANTINED", right: "QUARANTINED", other: "OK"}
 
 
 def test_real_candles_are_not_mixed_with_stored_made_up_ones(opened, monkeypatch):
