@@ -6,6 +6,7 @@ settings. `assets.stages` lists the stages.
 """
 
 import functools
+import inspect
 import time
 import warnings
 from collections.abc import Callable
@@ -22,11 +23,11 @@ from autonama_dagster.schemas.ddl import sql_type
 from autonama_dagster.schemas.partitions import rectangle
 from autonama_dagster.services.inputs.parameters import versions
 from autonama_dagster.settings import Settings
+from resources.exchange.build import EXCHANGES
 from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA
 from resources.warehouse.statements import Scope
 
 OWNERS = ("team:autonama",)
-EXCHANGE_POOL = "exchange"  # of the stages that call the exchange: one of them at a time
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Stage:
     Attributes
     ----------
     function
-        Makes the rows; its name is that of the asset.
+        Makes the rows; its name is that of the asset. An exchange that it calls is a parameter of
+        the exchange's name.
     group
         Of the graph in the Dagster UI.
     table
@@ -51,8 +53,6 @@ class Stage:
         Upstream tables that it takes as frames of the same partitions.
     kinds
         What it is made with, as labels in the UI.
-    pool
-        Stages of one pool run as many at a time, over all processes, as `dagster.yaml` allows.
     due_after
         Days after D at which its rows of D can be made: what follows must have happened.
     is_on
@@ -67,7 +67,6 @@ class Stage:
     deps: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset({"postgres", "pandas"})
-    pool: str | None = None
     due_after: int = 0
     is_on: Callable[[Settings], bool] = lambda _: True
 
@@ -80,6 +79,17 @@ class Stage:
     def is_analytic(self) -> bool:
         """Whether its rows are computed with parameters, and not what the exchange says."""
         return self.table.is_analytic
+
+    @property
+    def exchange(self) -> str | None:
+        """Name of the exchange that the function takes; None: of none. It is also its pool's.
+
+        Stages of one pool run as many at a time, over all processes, as `dagster.yaml` allows.
+        """
+        taken = [name for name in inspect.signature(self.function).parameters if name in EXCHANGES]
+        if len(taken) > 1:
+            raise ValueError(f"stage {self.name} takes {' and '.join(taken)}: make two stages")
+        return taken[0] if taken else None
 
     def build(self, partitions: PartitionSet, last_day: str | None = None) -> dg.AssetsDefinition:
         """The Dagster asset; `last_day` bounds what a partition by symbol holds."""
@@ -105,7 +115,7 @@ class Stage:
                 partitions_def=getattr(partitions, self.partitions) if self.partitions else None,
                 backfill_policy=dg.BackfillPolicy.single_run(),
                 code_version=code_version(),
-                pool=self.pool,
+                pool=self.exchange,
             )(_timed(self.function))
 
 

@@ -27,7 +27,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     settings
         Default: read from the environment.
     resources
-        Replacements by resource key, e.g. `exchange=...`, `warehouse=...`.
+        Replacements by resource key, e.g. `warehouse=...`; an exchange's key is its name.
     """
     settings = settings or load_settings()
     pipeline = build_pipeline(settings, **resources)

@@ -1,5 +1,8 @@
 """Errors that reach the user as one line: the thing, the value and what to do next."""
 
+from datetime import date
+from typing import Self
+
 from autonama_dagster.text.escaping import without_controls
 
 
@@ -63,3 +66,17 @@ class UnusableAnswersError(ExchangeError):
 
 class BadAnswerError(SymbolFetchError):
     """An answer that is no answer: truncated, not JSON, the wrong shape, contradicting itself."""
+
+
+class ConflictingCandlesError(BadAnswerError):
+    """Two different candles of one time in an answer: nobody can say which one is right.
+
+    `day` is the UTC day on which they open.
+    """
+
+    def __init__(self, text: str, day: date) -> None:
+        super().__init__(text)
+        self.day = day
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, date]]:
+        return type(self), (str(self), self.day)

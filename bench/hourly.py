@@ -67,6 +67,7 @@ def candle_frame(number: int, days: int) -> pd.DataFrame:
                 dtype="str",
             ),
             "source": pd.Series(["synthetic"] * count, dtype="str"),
+            "exchange": pd.Series(["binance"] * count, dtype="str"),
             "fetched_at": pd.Series([NOW] * count),
         }
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.stage import EXCHANGE_POOL
 from assets.stages import STAGES
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration.jobs import JOBS
@@ -121,11 +120,11 @@ def test_a_range_of_every_asset_is_one_run(nodes):
 
 def test_exactly_the_assets_that_call_the_exchange_share_its_pool(nodes):
     computed = {name: node.assets_def for name, node in nodes.items()}
-    pooled = {name for name, made in computed.items() if made.op.pool == EXCHANGE_POOL}
+    pooled = {name for name, made in computed.items() if made.op.pool == "binance"}
     assert pooled == {"universe", "ohlcv_1d_history", "ohlcv_1d", "ohlcv_15m", "ohlcv_1h"}
-    calling = {n for n, made in computed.items() if "exchange" in made.required_resource_keys}
+    calling = {n for n, made in computed.items() if "binance" in made.required_resource_keys}
     assert pooled == calling
-    assert {made.op.pool for made in computed.values()} == {EXCHANGE_POOL, None}
+    assert {made.op.pool for made in computed.values()} == {"binance", None}
 
 
 def test_checks_are_unpartitioned_and_block_nothing(defs):

@@ -64,7 +64,7 @@ def test_a_pool_that_a_program_holds_is_waited_for_with_its_name_and_ears(home, 
         for process, said in waiters:
             until(lambda said=said: "waiting for" in said(), process)
             (line,) = [x for x in said().splitlines() if "waiting for" in x]
-            assert "waiting for the pool exchange, held by run " in line
+            assert "waiting for the pool binance, held by run " in line
             assert f"(autonama scan, process {holder.pid} on " in line
         interrupted, terminated, heir = (process for process, _ in waiters)
         interrupted.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ from autonama_dagster.days import last_closed_day
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.settings import Settings
-from resources.exchange.base import Exchange
+from resources.exchange.base import ExchangeClock
 from resources.warehouse.candle_queries import candle_gaps, last_candles
 from resources.warehouse.frames import split
 from resources.warehouse.ledger import estimated_rows, latest_day
@@ -68,9 +68,9 @@ def freshness_check() -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
-        exchange: dg.ResourceParam[Exchange],
+        binance: dg.ResourceParam[ExchangeClock],
     ) -> dg.AssetCheckResult:
-        day = last_closed_day(exchange.server_time())
+        day = last_closed_day(binance.server_time())
         registered = context.instance.get_dynamic_partitions("symbol")
         last = last_candles(warehouse, registered)
         stale = sorted(s for s, seen in last.items() if day - RECENT < seen < day)

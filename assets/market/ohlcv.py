@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import dagster as dg
 
-from assets.stage import EXCHANGE_POOL, run_scope, stage
+from assets.stage import run_scope, stage
 from autonama_dagster.days import DAY, parse_day
 from autonama_dagster.schemas.tables.market import OHLCV_1D
 from autonama_dagster.settings import Settings
-from resources.exchange.base import Exchange
+from resources.exchange.base import CandleSource
 from resources.exchange.feed import Fetched, fetch_daily, refuse_mixture
 from resources.warehouse.candle_queries import any_source
 from resources.warehouse.statements import Scope
@@ -29,11 +29,11 @@ class HistoryConfig(dg.Config):
     """First day to store, YYYY-MM-DD; default: the start of the first partition's window."""
 
 
-@stage("market", OHLCV_1D, "symbol", job="history_job", kinds=KINDS, pool=EXCHANGE_POOL)
+@stage("market", OHLCV_1D, "symbol", job="history_job", kinds=KINDS)
 def ohlcv_1d_history(
     context: dg.AssetExecutionContext,
     config: HistoryConfig,
-    exchange: dg.ResourceParam[Exchange],
+    binance: dg.ResourceParam[CandleSource],
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
@@ -43,22 +43,28 @@ def ohlcv_1d_history(
     symbols = run_scope(context).symbols or ()
     last = settings.start_date - DAY
     asked = Scope(tuple(symbols), first, last)
-    return replace(_batch(warehouse, fetch_daily(exchange, symbols, first, last)), asked=asked)
+    return replace(_batch(warehouse, fetch_daily(binance, symbols, first, last)), asked=asked)
 
 
-@stage("market", OHLCV_1D, "date_symbol", job="symbols_job", kinds=KINDS, pool=EXCHANGE_POOL)
+@stage("market", OHLCV_1D, "date_symbol", job="symbols_job", kinds=KINDS)
 def ohlcv_1d(
     context: dg.AssetExecutionContext,
-    exchange: dg.ResourceParam[Exchange],
+    binance: dg.ResourceParam[CandleSource],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Batch:
     """Closed daily candles of each registered symbol and day."""
     scope = run_scope(context)
     assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    fetched = fetch_daily(exchange, scope.symbols or (), scope.first, scope.last)
+    fetched = fetch_daily(binance, scope.symbols or (), scope.first, scope.last)
     return _batch(warehouse, fetched)
 
 
 def _batch(warehouse: Warehouse, fetched: Fetched) -> Batch:
     refuse_mixture(any_source(warehouse), fetched.frame)
-    return Batch(fetched.frame, fetched.rejected, fetched.log, fetched.failed)
+    return Batch(
+        fetched.frame,
+        fetched.rejected,
+        fetched.log,
+        fetched.failed,
+        exchange=fetched.exchange,
+    )

@@ -9,12 +9,12 @@ from datetime import date
 
 import dagster as dg
 
-from assets.stage import EXCHANGE_POOL, run_scope, stage
+from assets.stage import run_scope, stage
 from autonama_dagster.analytics.candles.intervals import MADE_FROM
 from autonama_dagster.schemas.tables.intraday import OHLCV_1H, OHLCV_1W, OHLCV_4H, OHLCV_15M
 from autonama_dagster.services.inputs.longer_candles import candles_made
 from autonama_dagster.settings import Settings
-from resources.exchange.base import Exchange
+from resources.exchange.base import CandleSource
 from resources.exchange.feed import fetch_candles, refuse_mixture
 from resources.warehouse.candle_queries import any_source
 from resources.warehouse.statements import Scope
@@ -23,26 +23,26 @@ from resources.warehouse.warehouse import Batch, Warehouse
 KINDS = frozenset({"binance", "postgres"})
 
 
-@stage("market", OHLCV_15M, "date_symbol", job="intraday_job", kinds=KINDS, pool=EXCHANGE_POOL)
+@stage("market", OHLCV_15M, "date_symbol", job="intraday_job", kinds=KINDS)
 def ohlcv_15m(
     context: dg.AssetExecutionContext,
-    exchange: dg.ResourceParam[Exchange],
+    binance: dg.ResourceParam[CandleSource],
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
     """Closed 15-minute candles of AUTONAMA_INTRADAY_SYMBOLS, by the day they open on."""
-    return _fetched("15m", context, exchange, warehouse, settings)
+    return _fetched("15m", context, binance, warehouse, settings)
 
 
-@stage("market", OHLCV_1H, "date_symbol", job="intraday_job", kinds=KINDS, pool=EXCHANGE_POOL)
+@stage("market", OHLCV_1H, "date_symbol", job="intraday_job", kinds=KINDS)
 def ohlcv_1h(
     context: dg.AssetExecutionContext,
-    exchange: dg.ResourceParam[Exchange],
+    binance: dg.ResourceParam[CandleSource],
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
     """Closed hourly candles of AUTONAMA_INTRADAY_SYMBOLS, by the day they open on."""
-    return _fetched("1h", context, exchange, warehouse, settings)
+    return _fetched("1h", context, binance, warehouse, settings)
 
 
 @stage("market", OHLCV_4H, "date_symbol", job="intraday_job", deps=("ohlcv_1h",))
@@ -81,7 +81,7 @@ def _chosen(context: dg.AssetExecutionContext, settings: Settings) -> tuple[Scop
 def _fetched(
     interval: str,
     context: dg.AssetExecutionContext,
-    exchange: Exchange,
+    exchange: CandleSource,
     warehouse: Warehouse,
     settings: Settings,
 ) -> Batch:
@@ -89,7 +89,14 @@ def _fetched(
     fetched = fetch_candles(exchange, scope.symbols or (), interval, first, last)
     refuse_mixture(any_source(warehouse), fetched.frame)
     # A symbol that is not asked for keeps what it has, its quarantine too.
-    return Batch(fetched.frame, fetched.rejected, fetched.log, fetched.failed, asked=scope)
+    return Batch(
+        fetched.frame,
+        fetched.rejected,
+        fetched.log,
+        fetched.failed,
+        asked=scope,
+        exchange=fetched.exchange,
+    )
 
 
 def _made(

@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.partitions import register
-from assets.stage import EXCHANGE_POOL, run_scope, stage, with_provenance
+from assets.stage import run_scope, stage, with_provenance
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.windows import day_range
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
@@ -79,11 +79,10 @@ def _require_known(settings: Settings, names: Sequence[str], warehouse: Warehous
     "date",
     job="universe_job",
     kinds=frozenset({"binance", "postgres", "pandas"}),
-    pool=EXCHANGE_POOL,
 )
 def universe(
     context: dg.AssetExecutionContext,
-    exchange: dg.ResourceParam[Exchange],
+    binance: dg.ResourceParam[Exchange],
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
 ) -> Batch:
@@ -93,29 +92,29 @@ def universe(
     """
     scope = run_scope(context)
     assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    symbols = exchange.symbols()
+    symbols = binance.symbols()
     names = [s.symbol for s in symbols]
     _require_known(settings, names, warehouse)
     first = scope.first - timedelta(days=WINDOW_DAYS)
-    fetched = fetch_daily(exchange, names, first, scope.last)
+    fetched = fetch_daily(binance, names, first, scope.last)
     refuse_mixture(any_source(warehouse), fetched.frame)
     frame = rank(
         symbols,
         Candles.by_symbol(fetched.frame),
         day_range(scope.first, scope.last),
         universe_size=settings.universe_size,
-        is_complete=exchange.knows_delisted,
+        is_complete=binance.knows_delisted,
         always=settings.symbols,
         never=settings.exclude,
     )
     require_members(frame, fetched, scope.first, scope.last)
     members = frame[frame["is_member"]].sort_values(["date", "rank"])["symbol"]
     register(context.instance, members.unique().tolist())
-    if exchange.left_out:
+    if binance.left_out:
         context.add_output_metadata(
             {
-                "left_out_pairs": len(exchange.left_out),
-                "left_out": "; ".join(exchange.left_out[:LISTED]),
+                "left_out_pairs": len(binance.left_out),
+                "left_out": "; ".join(binance.left_out[:LISTED]),
             }
         )
     # Candles seen for the ranking are not stored, so the log has only failures, and their end.
@@ -132,4 +131,5 @@ def universe(
         fetches=log[failed | log["symbol"].isin(before)],
         failed=fetched.failed,
         asked=Scope(tuple(names), first, scope.last),
+        exchange=fetched.exchange,
     )

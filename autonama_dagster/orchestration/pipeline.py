@@ -5,6 +5,7 @@ the backfill, is added in `autonama_dagster.definitions`.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import dagster as dg
@@ -18,8 +19,8 @@ from autonama_dagster.days import DAY
 from autonama_dagster.orchestration.execution import one_process
 from autonama_dagster.orchestration.jobs import build_jobs
 from autonama_dagster.settings import Settings
-from resources.exchange.base import Exchange
-from resources.exchange.build import build_exchange
+from resources.exchange.base import CandleSource
+from resources.exchange.build import EXCHANGES
 from resources.instance.logs import run_loggers
 from resources.io_manager import WarehouseIOManager
 from resources.postgres.migrate import ready_url
@@ -34,7 +35,7 @@ def build_pipeline(settings: Settings, **resources: Any) -> dg.Definitions:
     settings
         The configured parameters.
     resources
-        Replacements by resource key, e.g. `exchange=...`, `warehouse=...`.
+        Replacements by resource key, e.g. `warehouse=...`; an exchange's key is its name.
     """
     partitions = build_partitions(settings.start_date)
     before_start = (settings.start_date - DAY).isoformat()
@@ -57,7 +58,7 @@ def build_pipeline(settings: Settings, **resources: Any) -> dg.Definitions:
             "settings": settings,
             "warehouse": warehouse,
             "io_manager": WarehouseIOManager(warehouse),
-            "exchange": dg.ResourceDefinition(_opened(settings)),
+            **{name: _for_a_run(build, settings) for name, build in EXCHANGES.items()},
             "progress": dg.ResourceDefinition.none_resource(),
             **resources,
         },
@@ -66,14 +67,13 @@ def build_pipeline(settings: Settings, **resources: Any) -> dg.Definitions:
     )
 
 
-def _opened(settings: Settings) -> Callable[[Any], Iterator[Exchange]]:
-    """The configured exchange for the time of a run."""
+def _for_a_run(
+    build: Callable[[Settings], CandleSource], settings: Settings
+) -> dg.ResourceDefinition:
+    """An exchange that is open for the time of a run."""
 
-    def exchange(_context: Any) -> Iterator[Exchange]:
-        opened = build_exchange(settings)
-        try:
-            yield opened
-        finally:
-            opened.close()
+    def opened(_context: Any) -> Iterator[CandleSource]:
+        with closing(build(settings)) as exchange:
+            yield exchange
 
-    return exchange
+    return dg.ResourceDefinition(opened)

@@ -54,7 +54,7 @@ class Scanner:
         self._warehouse = warehouse
         self._on_step = on_step
         self._defs = build_pipeline(
-            settings, exchange=self._exchange, warehouse=warehouse, progress=progress
+            settings, binance=self._exchange, warehouse=warehouse, progress=progress
         )
 
     def scan(self, day: date, *, with_charts: bool = False) -> list[StepRun]:

@@ -9,9 +9,10 @@ from http import HTTPStatus
 from random import Random
 from typing import Any
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS, Interval
 from autonama_dagster.days import midnight
 from autonama_dagster.replay.faults import Fault
-from autonama_dagster.replay.market.candles import DAY_MS, STEP_MS
+from autonama_dagster.replay.market.candles import DAY_MS
 from autonama_dagster.replay.protocols.binance_spot import Reply, error_reply, to_json
 
 HTML = "text/html"
@@ -105,15 +106,15 @@ def corrupt(reply: Reply, fault: Fault, interval: str, now_ms: int) -> Reply:
     change = _ROW_CHANGES.get(fault.kind)
     if change is None:
         return reply
-    rows = change(json.loads(reply.body), fault, STEP_MS[interval], now_ms)
+    rows = change(json.loads(reply.body), fault, INTERVALS[interval], now_ms)
     return replace(reply, body=to_json(rows))
 
 
-def _duplicate(rows: Rows, _fault: Fault, _step_ms: int, _now_ms: int) -> Rows:
+def _duplicate(rows: Rows, _fault: Fault, _grid: Interval, _now_ms: int) -> Rows:
     return [row for row in rows for _ in range(2)]
 
 
-def _shuffle(rows: Rows, fault: Fault, _step_ms: int, _now_ms: int) -> Rows:
+def _shuffle(rows: Rows, fault: Fault, _grid: Interval, _now_ms: int) -> Rows:
     return Random(fault.seed).sample(rows, len(rows))  # noqa: S311  # reproducible, not secret
 
 
@@ -123,17 +124,17 @@ def _day_start_ms(fault: Fault) -> int | None:
     return int(midnight(fault.date).timestamp() * 1000)
 
 
-def _drop_days(rows: Rows, fault: Fault, _step_ms: int, _now_ms: int) -> Rows:
+def _drop_days(rows: Rows, fault: Fault, _grid: Interval, _now_ms: int) -> Rows:
     start = _day_start_ms(fault) or 0
     return [row for row in rows if not start <= row[0] < start + fault.days * DAY_MS]
 
 
-def _drop_latest(rows: Rows, fault: Fault, step_ms: int, now_ms: int) -> Rows:
+def _drop_latest(rows: Rows, fault: Fault, grid: Interval, now_ms: int) -> Rows:
     """Withhold the candle that closed last, and the forming one with it."""
 
     def is_late(row: list[Any]) -> bool:
-        close_ms = row[0] + step_ms
-        if close_ms <= now_ms - step_ms:
+        close_ms = grid.end_ms(row[0])
+        if grid.end_ms(close_ms) <= now_ms:
             return False
         last_close_ms = close_ms if close_ms <= now_ms else row[0]
         return fault.minutes is None or now_ms < last_close_ms + fault.minutes * MINUTE_MS
@@ -159,7 +160,7 @@ def _of_day(rows: Rows, fault: Fault, now_ms: int) -> Rows:
     return [row for row in rows if start <= row[0] < start + DAY_MS]
 
 
-def _spoil(rows: Rows, fault: Fault, _step_ms: int, now_ms: int) -> Rows:
+def _spoil(rows: Rows, fault: Fault, _grid: Interval, now_ms: int) -> Rows:
     for row in _of_day(rows, fault, now_ms):
         if fault.value == "high-below-low":
             row[_HIGH], row[_LOW] = row[_LOW], row[_HIGH]
@@ -168,17 +169,17 @@ def _spoil(rows: Rows, fault: Fault, _step_ms: int, now_ms: int) -> Rows:
     return rows
 
 
-def _revise(rows: Rows, fault: Fault, _step_ms: int, now_ms: int) -> Rows:
+def _revise(rows: Rows, fault: Fault, _grid: Interval, now_ms: int) -> Rows:
     for row in _of_day(rows, fault, now_ms):
         row[_CLOSE] = row[_HIGH]
     return rows
 
 
-def _microseconds(rows: Rows, _fault: Fault, _step_ms: int, _now_ms: int) -> Rows:
+def _microseconds(rows: Rows, _fault: Fault, _grid: Interval, _now_ms: int) -> Rows:
     return [[1000 * row[0], *row[1:6], 1000 * row[6] + 999, *row[7:]] for row in rows]
 
 
-_ROW_CHANGES: Mapping[str, Callable[[Rows, Fault, int, int], Rows]] = {
+_ROW_CHANGES: Mapping[str, Callable[[Rows, Fault, Interval, int], Rows]] = {
     "duplicate-rows": _duplicate,
     "shuffled-rows": _shuffle,
     "missing-days": _drop_days,

@@ -11,8 +11,8 @@ from autonama_dagster.schemas.tables.analysis import (
 from autonama_dagster.schemas.tables.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_TABLE
 from autonama_dagster.schemas.tables.intraday import INTRADAY
 from autonama_dagster.schemas.tables.lineage import SIGNAL_LINEAGE
-from autonama_dagster.schemas.tables.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE
-from autonama_dagster.schemas.tables.revisions import REVISIONS
+from autonama_dagster.schemas.tables.market import FETCH_LOG, OHLCV_1D, QUARANTINE, UNIVERSE, Candle
+from autonama_dagster.schemas.tables.revisions import REVISIONS, Revision
 from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY, SIGNAL_CHANCE
 from autonama_dagster.schemas.tables.verification import VERIFICATIONS
 
@@ -37,6 +37,11 @@ TABLES: dict[str, Table] = {
         QUARANTINE,
     )
 }
+
+CANDLE_TABLES: tuple[Table, ...] = tuple(
+    t for t in TABLES.values() if issubclass(t.model, Candle) and not issubclass(t.model, Revision)
+)
+"""Tables of candles as they are known now."""
 
 # Secondary indexes: columns that are searched without the primary key's first column.
 INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-SCAN_EXCHANGE: Final = "binance"
+BINANCE: Final = "binance"
+SCAN_EXCHANGE: Final = BINANCE
 """The exchange whose pairs the daily scan ranks: candles of another one never enter its tables."""
 
 SOURCES: Final[Mapping[str, str]] = MappingProxyType(

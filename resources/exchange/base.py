@@ -1,36 +1,17 @@
 """The interface of an exchange and what it answers with; no source's own knowledge lives here."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline
 from autonama_dagster.days import FIRST_DAY
-from autonama_dagster.errors import BadAnswerError, InputError, SymbolFetchError
+from autonama_dagster.errors import ConflictingCandlesError, InputError, SymbolFetchError
 from autonama_dagster.text.labels import counted
-
-INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(
-    {
-        "1m": timedelta(minutes=1),
-        "3m": timedelta(minutes=3),
-        "5m": timedelta(minutes=5),
-        "15m": timedelta(minutes=15),
-        "30m": timedelta(minutes=30),
-        "1h": timedelta(hours=1),
-        "2h": timedelta(hours=2),
-        "4h": timedelta(hours=4),
-        "6h": timedelta(hours=6),
-        "8h": timedelta(hours=8),
-        "12h": timedelta(hours=12),
-        "1d": timedelta(days=1),
-        "3d": timedelta(days=3),
-        "1w": timedelta(weeks=1),
-    }
-)
 
 logger = logging.getLogger(__name__)
 
@@ -38,16 +19,18 @@ _ENTRIES_SHOWN: Final = 5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _LAST_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)  # a replay's clock may stand in the future
+_NO_CLOCK: Final = "cannot be the current time: expected milliseconds since 1970"
 
-# Candles of these lengths are another interval's, and no candle cut short by an outage. A second
-# and a month are intervals that nobody here asks for.
+# Candles of these lengths are another interval's, and no candle cut short by an outage.
+_NEVER_ASKED_FOR: Final = (
+    timedelta(seconds=1),
+    timedelta(minutes=3),
+    *(timedelta(hours=hours) for hours in (2, 6)),
+    timedelta(days=3),
+)
 _LENGTHS_MS: Final = frozenset(
-    step // _MS
-    for step in (
-        *INTERVALS.values(),
-        timedelta(seconds=1),
-        *(n * timedelta(1) for n in range(28, 32)),
-    )
+    length // _MS
+    for length in (*_NEVER_ASKED_FOR, *(n for i in INTERVALS.values() for n in i.lengths))
 )
 
 
@@ -177,34 +160,55 @@ class Klines:
         return next(found, self.source)
 
 
-CONFLICT: Final = "two different"
-"""How the failure of an answer with two versions of one candle begins."""
-
 Progress = Callable[[int, int], None]
 """Called with (requests done, requests in all) in the caller's thread."""
 
 
-class Exchange(Protocol):
-    """What Autonama asks of a source of candles. Implementations are safe to share by threads."""
+class ExchangeClock(Protocol):
+    """An exchange as far as it says what time it is. Its name is that of its resource and pool."""
 
     @property
     def name(self) -> str:
-        """Name for messages."""
-        ...
-
-    @property
-    def knows_delisted(self) -> bool:
-        """Whether `symbols` also names pairs that were delisted (`universe.is_complete`)."""
+        """Name of the exchange in tables, the same for every way to its candles."""
         ...
 
     def server_time(self) -> datetime:
-        """The exchange's clock, in UTC: "now" everywhere.
+        """The exchange's clock, in UTC: "now" for everything that comes from it.
 
         Raises
         ------
         ExchangeError
             If the exchange is out of reach, bans us or answers nonsense.
         """
+        ...
+
+
+class CandleSource(ExchangeClock, Protocol):
+    """An exchange as far as it gives candles. Implementations are safe to share by threads."""
+
+    def klines_many(
+        self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
+    ) -> dict[str, Klines | SymbolFetchError]:
+        """Several requests at once, one a symbol; a symbol that fails is an error in the answer.
+
+        Raises
+        ------
+        ExchangeError
+            If the exchange as a whole fails: see `resources.exchange.calls.batch`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the connections; the object cannot be used afterwards."""
+        ...
+
+
+class PairList(Protocol):
+    """An exchange as far as it says which pairs it has."""
+
+    @property
+    def knows_delisted(self) -> bool:
+        """Whether `symbols` also names pairs that were delisted (`universe.is_complete`)."""
         ...
 
     @property
@@ -224,33 +228,9 @@ class Exchange(Protocol):
         """
         ...
 
-    def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol with open time in [start, end).
 
-        Raises
-        ------
-        SymbolFetchError
-            If this symbol has no answer: unknown, or garbage that stays garbage.
-        ExchangeError
-            If the exchange is out of reach or bans us.
-        """
-        ...
-
-    def klines_many(
-        self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
-    ) -> dict[str, Klines | SymbolFetchError]:
-        """Several requests at once, one a symbol; a symbol that fails is an error in the answer.
-
-        Raises
-        ------
-        ExchangeError
-            If the exchange as a whole fails: see `resources.exchange.calls.batch`.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release the connections; the object cannot be used afterwards."""
-        ...
+class Exchange(CandleSource, PairList, Protocol):
+    """All that the daily scan asks of its exchange."""
 
 
 def to_ms(time: datetime) -> int:
@@ -283,9 +263,7 @@ def plausible(time: datetime) -> datetime:
     """
     if time.date() >= FIRST_DAY and time < _LAST_TIME:
         return time
-    raise ValueError(
-        f"{time:%Y-%m-%d %H:%M} cannot be the current time: expected milliseconds since 1970"
-    )
+    raise ValueError(f"{time:%Y-%m-%d %H:%M} {_NO_CLOCK}")
 
 
 def json_field(body: object, name: str) -> Any:
@@ -306,13 +284,16 @@ def clock_time(body: object, name: str) -> datetime:
 
     Raises
     ------
-    ValueError, OverflowError
+    ValueError
         There is none, or it cannot be the time.
     """
     value = json_field(body, name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"expected a whole number, got {value!a:.40}")  # noqa: TRY004
-    return plausible(from_ms(value))
+    try:
+        return plausible(from_ms(value))
+    except OverflowError:
+        raise ValueError(f"{value!s:.40} {_NO_CLOCK}") from None
 
 
 def check_rows(
@@ -335,9 +316,9 @@ def check_rows(
     """
     if most is not None and len(rows) > most:
         raise ValueError(f"{counted(len(rows), 'candle')}, at most {most:,} were requested")
-    step_ms = INTERVALS[interval] // _MS
     lengths = {row.close_time - row.open_time + 1 for row in rows}
-    if of_others := lengths & _LENGTHS_MS - {step_ms}:
+    ours = {length // _MS for length in INTERVALS[interval].lengths}
+    if of_others := lengths & _LENGTHS_MS - ours:
         length = timedelta(milliseconds=min(of_others))
         raise ValueError(f"candles of {length} hours, {interval} was requested")
     for time in (f(row.open_time for row in rows) for f in (min, max) if rows):
@@ -352,18 +333,21 @@ def closed_rows(
 
     Raises
     ------
-    BadAnswerError
-        If two rows of one open time differ: nobody can say which one is right.
+    ConflictingCandlesError
+        If two rows of one open time differ.
     """
-    now_ms, start_ms, end_ms = to_ms(server_time), request.start_ms, request.end_ms
-    latest = now_ms - INTERVALS[request.interval] // _MS  # its own close time is not believed
+    start_ms, end_ms = request.start_ms, request.end_ms
+    # Its own close time is not believed.
+    latest = INTERVALS[request.interval].newest_closed_ms(to_ms(server_time))
     kept: dict[int, RawKline] = {}
     for row in rows:
         if row.open_time > latest or not start_ms <= row.open_time < end_ms:
             continue
         if kept.setdefault(row.open_time, row) != row:
-            raise BadAnswerError(
-                f"{request.symbol}: {CONFLICT} {request.interval} candles of "
-                f"{from_ms(row.open_time):%Y-%m-%d %H:%M} in one answer: try again later"
+            opens = from_ms(row.open_time)
+            raise ConflictingCandlesError(
+                f"{request.symbol}: two different {request.interval} candles of "
+                f"{opens:%Y-%m-%d %H:%M} in one answer: try again later",
+                opens.date(),
             )
     return tuple(kept[time] for time in sorted(kept))

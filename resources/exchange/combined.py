@@ -4,16 +4,16 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Self
 
-from autonama_dagster.days import DAY, midnight
+from autonama_dagster.analytics.candles.intervals import INTERVALS
+from autonama_dagster.days import midnight
 from autonama_dagster.errors import BadAnswerError, ExchangeError, SymbolFetchError
-from autonama_dagster.text.sources import distance
-from resources.exchange.archive.archive import ArchiveExchange
+from autonama_dagster.text.sources import BINANCE, distance
+from resources.exchange.archive.archive import SOURCE, ArchiveExchange
 from resources.exchange.archive.files import monthly_file, next_month
 from resources.exchange.base import (
-    INTERVALS,
     Klines,
     KlinesRequest,
     Progress,
@@ -29,7 +29,6 @@ WHOLE_MONTHS: Final = 2
 """Closed months that a request must hold whole for files to be read: shorter ones of daily candles
 are a single call, e.g. each of a ranking's 31 days."""
 
-_MS: Final = timedelta(milliseconds=1)
 _QUOTE: Final = "USDT"
 
 logger = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class CombinedExchange:
         Symbols at the same time.
     """
 
-    name = "binance+archive"
+    name = BINANCE
 
     def __init__(
         self, rest: BinanceExchange, archive: ArchiveExchange, *, threads: int = 8
@@ -79,29 +78,29 @@ class CombinedExchange:
         return not self._is_aside or self._rest.knows_delisted
 
     def server_time(self) -> datetime:
-        """The API's clock; see `Exchange.server_time`."""
+        """The API's clock; see `ExchangeClock.server_time`."""
         return self._rest.server_time()
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Entries of both lists of pairs that cannot be used; see `Exchange.left_out`."""
+        """Entries of both lists of pairs that cannot be used; see `PairList.left_out`."""
         return self._rest.left_out + self._archive.left_out
 
     def symbols(self, quote: str = _QUOTE) -> list[SymbolInfo]:
-        """Pairs of the API and of the archive, by name; see `Exchange.symbols`."""
+        """Pairs of the API and of the archive, by name; see `PairList.symbols`."""
         listed = {pair.symbol: pair for pair in self._rest.symbols(quote)}
         known = {**self._archived_pairs(quote), **listed}
         return [known[name] for name in sorted(known)]
 
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol; see `Exchange.klines`."""
+        """Closed candles of one symbol; see `klines_many`."""
         request = KlinesRequest(symbol, interval, start, end)
         return self._fetch(request, self.server_time(), threading.Event())
 
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
-        """Closed candles of many symbols; see `Exchange.klines_many`."""
+        """Closed candles of many symbols; see `CandleSource.klines_many`."""
         return fetch_many(requests, self.server_time, self._fetch, self._threads, on_progress)
 
     def close(self) -> None:
@@ -134,8 +133,8 @@ class CombinedExchange:
         except ExchangeError as error:
             self._leave_aside(error)
             return None
-        steps = range(part.start_ms, part.end_ms, INTERVALS[part.interval] // _MS)
-        if file is None or [row.open_time for row in rows] != list(steps):
+        opens = INTERVALS[part.interval].opens_between(part.start_ms, part.end_ms)
+        if file is None or [row.open_time for row in rows] != opens:
             return None
         return Klines(
             part.symbol,
@@ -143,7 +142,7 @@ class CombinedExchange:
             part.start,
             part.end,
             rows,
-            self._archive.name,
+            SOURCE,
             now,
             origins=(file.origin,),
         )
@@ -186,7 +185,7 @@ def _closed_months(request: KlinesRequest, now: datetime) -> list[KlinesRequest]
 
     Nor are there any where candles do not divide the day: those reach across the end of a month.
     """
-    if DAY % INTERVALS[request.interval]:
+    if not INTERVALS[request.interval].divides_day:
         return []
     begin, this_month = request.start.astimezone(UTC), now.date().replace(day=1)
     month = begin.date().replace(day=1)

@@ -10,8 +10,9 @@ import pandas as pd
 from autonama_dagster.analytics.candles.intervals import INTERVALS, Interval
 from autonama_dagster.analytics.candles.klines import empty_rejected, parse
 from autonama_dagster.days import DAY, last_closed_day, midnight
-from autonama_dagster.errors import InputError, SymbolFetchError
-from resources.exchange.base import Exchange, Klines, KlinesRequest, from_ms
+from autonama_dagster.errors import ConflictingCandlesError, InputError, SymbolFetchError
+from autonama_dagster.schemas.tables.market import CONFLICTING
+from resources.exchange.base import CandleSource, Klines, KlinesRequest, from_ms
 
 Progress = Callable[[int, int], None]
 PATIENCE = timedelta(hours=2)
@@ -33,12 +34,15 @@ class Fetched:
         and one more for the day of a candle that is late.
     failed
         Symbols whose request failed for good; one whose candle is late has not failed.
+    exchange
+        Name of the exchange that was asked.
     """
 
     frame: pd.DataFrame
     rejected: pd.DataFrame
     log: pd.DataFrame
     failed: tuple[str, ...]
+    exchange: str
 
     @property
     def refusal(self) -> str:
@@ -48,7 +52,7 @@ class Fetched:
 
 
 def fetch_daily(
-    exchange: Exchange,
+    exchange: CandleSource,
     symbols: Sequence[str],
     first: date,
     last: date,
@@ -59,7 +63,7 @@ def fetch_daily(
 
 
 def fetch_candles(
-    exchange: Exchange,
+    exchange: CandleSource,
     symbols: Sequence[str],
     interval: str,
     first: date,
@@ -76,7 +80,8 @@ def fetch_candles(
     now = exchange.server_time()
     last = min(last, last_closed_day(now))
     if last < first or not symbols:
-        return Fetched(_candles([], grid), empty_rejected(), _log([]), ())
+        nothing = _candles([], grid, exchange.name)
+        return Fetched(nothing, empty_rejected(), _log([], exchange.name), (), exchange.name)
     is_fresh = now < midnight(last + DAY) + PATIENCE
     begin = min(first, last - DAY) if is_fresh else first  # the day before tells who trades
     requests = [KlinesRequest(s, interval, midnight(begin), midnight(last + DAY)) for s in symbols]
@@ -86,7 +91,7 @@ def fetch_candles(
     log: list[dict[str, object]] = []
     for symbol in symbols:
         answer = answers[symbol]
-        is_late = is_fresh and _is_late(answer, midnight(last + DAY) - grid.step)
+        is_late = is_fresh and _is_late(answer, grid.opens_at(grid.last_step(last)))
         log += _logged(symbol, interval, first, last, now, answer, is_late=is_late)
         if isinstance(answer, Klines):
             asked = answer.within(midnight(first), midnight(last + DAY))
@@ -97,7 +102,13 @@ def fetch_candles(
     failed = tuple(s for s in symbols if isinstance(answers[s], SymbolFetchError))
     found = [f for f in bad if len(f)]
     rejected = pd.concat(found, ignore_index=True) if found else empty_rejected()
-    return Fetched(_candles(good, grid), rejected, _log(log), failed)
+    return Fetched(
+        _candles(good, grid, exchange.name),
+        rejected,
+        _log(log, exchange.name),
+        failed,
+        exchange.name,
+    )
 
 
 def refuse_mixture(stored: str | None, frame: pd.DataFrame) -> None:
@@ -142,6 +153,7 @@ def _logged(
     is_late: bool,
 ) -> list[dict[str, object]]:
     """Rows of the log for one symbol: its answer, and the day whose candle is late."""
+    conflict = answer.day if isinstance(answer, ConflictingCandlesError) else None
 
     def row(begin: date, end: date, failure: str | None = None) -> dict[str, object]:
         given = None
@@ -157,6 +169,8 @@ def _logged(
             "outcome": "failed" if failure else "ok" if candles else "empty",
             "candles": candles,
             "message": failure,
+            "fault": CONFLICTING if conflict else None,
+            "fault_date": conflict,
             "origins": _origins(given) if given else None,
         }
 
@@ -186,30 +200,29 @@ def _origins(answer: Klines) -> str | None:
     return json.dumps(found) if found else None
 
 
-def _log(rows: list[dict[str, object]]) -> pd.DataFrame:
+def _log(rows: list[dict[str, object]], exchange: str) -> pd.DataFrame:
     columns = (
         "symbol", "interval", "from_date", "to_date", "asked_at", "outcome", "candles", "message",
-        "origins",
+        "fault", "fault_date", "origins",
     )  # fmt: skip
-    frame = pd.DataFrame(rows, columns=list(columns))
+    frame = pd.DataFrame(rows, columns=list(columns)).assign(exchange=exchange)
+    texts = ("exchange", "symbol", "interval", "outcome", "message", "fault", "origins")
+    days = ("from_date", "to_date", "fault_date")
     return frame.assign(
-        **{
-            c: frame[c].astype("str")
-            for c in ("symbol", "interval", "outcome", "message", "origins")
-        },
-        from_date=pd.to_datetime(frame["from_date"]).astype("datetime64[s]"),
-        to_date=pd.to_datetime(frame["to_date"]).astype("datetime64[s]"),
+        **{c: frame[c].astype("str") for c in texts},
+        **{c: pd.to_datetime(frame[c]).astype("datetime64[s]") for c in days},
         asked_at=pd.to_datetime(frame["asked_at"], utc=True).astype("datetime64[us, UTC]"),
         candles=frame["candles"].astype("int64"),
     )
 
 
-def _candles(parts: list[pd.DataFrame], grid: Interval) -> pd.DataFrame:
+def _candles(parts: list[pd.DataFrame], grid: Interval, exchange: str) -> pd.DataFrame:
     filled = [p for p in parts if len(p)]
     frame = pd.concat(filled, ignore_index=True) if filled else parse((), "", grid)[0]
     if not filled:
         frame = frame.assign(source="", fetched_at=None)
     return frame.assign(
         source=frame["source"].astype("str"),
+        exchange=pd.Series([exchange] * len(frame), dtype="str"),
         fetched_at=pd.to_datetime(frame["fetched_at"], utc=True).astype("datetime64[us, UTC]"),
     )

@@ -6,22 +6,20 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline
 from autonama_dagster.errors import OutageError, SymbolFetchError, UnusableAnswersError
 from resources.exchange.base import (
-    INTERVALS,
     Exchange,
     Klines,
     KlinesRequest,
     Progress,
     SymbolInfo,
+    to_ms,
 )
 from resources.exchange.calls.batch import check_one_a_symbol
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +105,10 @@ class MemoExchange:
         with self._lock:
             self._expected[symbol, interval].append(span)
 
-    def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol; see `Exchange.klines`."""
-        request = KlinesRequest(symbol, interval, start, end)
-        if known := self._recall(request):
-            return known
-        span = self._widen(request)
-        answer = self._exchange.klines(symbol, interval, span.start, span.end)
-        self._keep(answer)
-        return answer.within(start, end)
-
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
-        """Closed candles of many symbols; see `Exchange.klines_many`."""
+        """Closed candles of many symbols; see `CandleSource.klines_many`."""
         check_one_a_symbol(requests)
         on_progress = on_progress or self._on_progress
         answers: dict[str, Klines | SymbolFetchError] = {}
@@ -200,6 +188,6 @@ class MemoExchange:
 
 def _all_closed_by(time: datetime, request: KlinesRequest) -> bool:
     """Whether every candle that opens in the request's range had closed before `time`."""
-    step = INTERVALS[request.interval]
-    ends_with_candle = (request.end - _EPOCH) % step == timedelta(0)
-    return (request.end if ends_with_candle else request.end + step) <= time
+    grid = INTERVALS[request.interval]
+    forming = max(request.start_ms, grid.newest_closed_ms(to_ms(time)) + 1)
+    return not grid.opens_between(forming, request.end_ms)

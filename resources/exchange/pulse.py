@@ -1,17 +1,20 @@
-"""One cheap request to the exchange: is it there, what time is it, how much weight is used.
+"""One cheap request to an exchange: is it there, what time is it, how much weight is used.
 
 For those who only look: no python-binance, no retries, short timeouts.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import requests
 
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.settings import Settings
+from autonama_dagster.text.sources import BINANCE, SCAN_EXCHANGE
 from resources.exchange.base import clock_time
 from resources.http.headers import retry_after, whole_number
 from resources.http.session import HttpSession, Limits, asked, failures
@@ -39,20 +42,73 @@ class Pulse:
 
 
 class NoPulseError(ExchangeError):
-    """The exchange did not answer as it should; `silence` says how long not to ask again."""
+    """The exchange did not answer as it should; `wait` says how long not to ask again."""
 
-    def __init__(self, message: str, silence: timedelta = _SHORT_SILENCE) -> None:
+    def __init__(self, message: str, wait: timedelta = _SHORT_SILENCE) -> None:
         super().__init__(message)
-        self.silence = silence
+        self.wait = wait
 
 
-def feel_pulse(settings: Settings, *, seconds: float = 3.0) -> Pulse:
-    """Ask the exchange for its time, once.
+@dataclass(frozen=True)
+class Probe:
+    """How one exchange is asked for its time.
+
+    Attributes
+    ----------
+    url
+        The server's base URL by the settings; None: these settings have no server asked.
+    setting
+        The setting that names the server, for messages.
+    path
+        Of the request.
+    read_time
+        The time that the JSON body holds; raises ValueError or OverflowError on nonsense.
+    weight_header
+        Header with the used request weight.
+    """
+
+    url: Callable[[Settings], str | None]
+    setting: str
+    path: str
+    read_time: Callable[[Any], datetime]
+    weight_header: str
+
+
+def _binance_url(settings: Settings) -> str | None:
+    if settings.exchange == "archive":  # files: no clock and no weight
+        return None
+    return settings.exchange_url or f"https://api.binance.{settings.exchange_tld}"
+
+
+PROBES: Final[Mapping[str, Probe]] = MappingProxyType(
+    {
+        BINANCE: Probe(
+            url=_binance_url,
+            setting="AUTONAMA_EXCHANGE_URL",
+            path="/api/v3/time",
+            read_time=lambda body: clock_time(body, "serverTime"),
+            weight_header="X-MBX-USED-WEIGHT-1M",
+        )
+    }
+)
+
+
+def asked_exchanges(settings: Settings) -> list[str]:
+    """Exchanges whose servers are asked for something under these settings."""
+    return [name for name, probe in PROBES.items() if probe.url(settings) is not None]
+
+
+def check_exchange(
+    settings: Settings, exchange: str = SCAN_EXCHANGE, *, seconds: float = 3.0
+) -> Pulse:
+    """Ask an exchange for its time, once.
 
     Parameters
     ----------
     settings
-        Names the exchange.
+        Say where its server is.
+    exchange
+        One of `asked_exchanges`.
     seconds
         How long it may take in all.
 
@@ -60,28 +116,33 @@ def feel_pulse(settings: Settings, *, seconds: float = 3.0) -> Pulse:
     ------
     NoPulseError
         No answer, a refusal or nonsense. After a ban every further call would lengthen it, so
-        `silence` is then what the exchange asks for, or an hour.
+        `wait` is then what the exchange asks for, or an hour.
+    ValueError
+        Nothing is asked of the exchange under these settings.
     """
-    base = settings.exchange_url or f"https://api.binance.{settings.exchange_tld}"
+    probe = PROBES[exchange]
+    base = probe.url(settings)
+    if base is None:
+        raise ValueError(f"{exchange} has no server under these settings")
     who, limits = asked(base), Limits(_LONGEST, seconds)
     try:
         with (
             HttpSession(timeout=seconds, limits=limits) as session,
-            failures("", who, "AUTONAMA_EXCHANGE_URL", limits),
+            failures("", who, probe.setting, limits),
         ):
-            answer = session.get(f"{base.rstrip('/')}/api/v3/time")
+            answer = session.get(f"{base.rstrip('/')}{probe.path}")
     except ExchangeError as error:
         raise NoPulseError(str(error)) from None
     if answer.status_code != HTTPStatus.OK:
-        raise NoPulseError(f"{who} returned HTTP {answer.status_code}", _silence(answer))
+        raise NoPulseError(f"{who} returned HTTP {answer.status_code}", _wait(answer))
     try:
-        now = clock_time(answer.json(), "serverTime")
+        now = probe.read_time(answer.json())
     except (ValueError, OverflowError, RecursionError) as error:
         raise NoPulseError(f"{who} sent an unusable response ({error})") from None
-    return Pulse(now, whole_number(answer.headers, "X-MBX-USED-WEIGHT-1M"))
+    return Pulse(now, whole_number(answer.headers, probe.weight_header))
 
 
-def _silence(answer: requests.Response) -> timedelta:
+def _wait(answer: requests.Response) -> timedelta:
     if after := retry_after(answer.headers):
         return max(after, _SHORT_SILENCE)
     is_ban = answer.status_code == HTTPStatus.IM_A_TEAPOT

@@ -11,6 +11,7 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from autonama_dagster.errors import InputError
@@ -32,6 +33,10 @@ _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 # Seconds for each host; a server that drops packets would block for minutes.
 _CONNECT_TIMEOUT: Final = "connect_timeout=10"
 _EXPECTED: Final = "postgresql://user:password@host:5432/database"
+_UNREADABLE: Final = (
+    "the database URL cannot be parsed: percent-encode special characters in its user and "
+    f"password, and put an IPv6 address in brackets, as in {_EXPECTED}"
+)
 
 
 def made_url(
@@ -123,6 +128,7 @@ def redacted(url: str) -> str:
 
 def _with_scheme(url: str, scheme: str) -> str:
     parts = _parsed(url)
+    _check_libpq(url)
     rewritten = f"{scheme}://{url.partition('://')[2]}"
     query = parts["query"]
     if any(_option_name(option) == "connect_timeout" for option in (query or "").split("&")):
@@ -132,6 +138,19 @@ def _with_scheme(url: str, scheme: str) -> str:
     else:  # SQLAlchemy wants a path before the options, be it empty
         joint = "/?" if parts["database"] is None else "?"
     return f"{rewritten}{joint}{_CONNECT_TIMEOUT}"
+
+
+def _check_libpq(url: str) -> None:
+    """Refuse what libpq cannot read: its own message would show the URL, password and all."""
+    try:
+        conninfo_to_dict(f"postgresql://{url.partition('://')[2]}")
+    except ProgrammingError as error:
+        if option := re.fullmatch(r'invalid URI query parameter: "(.*)"\n?', str(error)):
+            raise InputError(
+                f"the database URL has option {option[1]!r}, which Postgres does not know: "
+                "remove it"
+            ) from None
+        raise InputError(_UNREADABLE) from None
 
 
 def _option_name(option: str) -> str:
@@ -167,7 +186,4 @@ def _parsed(url: str) -> re.Match[str]:
             f"the database URL has scheme {scheme[1]!r}, which is not Postgres: "
             f"expected {_EXPECTED}"
         )
-    raise InputError(
-        "the database URL cannot be parsed: percent-encode special characters in its user and "
-        f"password, as in {_EXPECTED}"
-    )
+    raise InputError(_UNREADABLE)

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
 from autonama_dagster.schemas.base import SCHEMA
-from resources.exchange.base import CONFLICT
+from autonama_dagster.schemas.tables.market import CONFLICTING
+from autonama_dagster.text.sources import SCAN_EXCHANGE
 from resources.warehouse.warehouse import Warehouse
 
 
@@ -28,7 +29,8 @@ def candle_faults(
         f"""
         SELECT symbol, date, 'kept_out' AS kind, reason AS said
         FROM {SCHEMA}.quarantine
-        WHERE table_name = 'ohlcv_1d' AND symbol = ANY($1) AND date BETWEEN $2 AND $3
+        WHERE table_name = 'ohlcv_1d' AND exchange = $4 AND symbol = ANY($1)
+          AND date BETWEEN $2 AND $3
         UNION ALL
         SELECT symbol, date, 'forming',
                to_char(fetched_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
@@ -36,17 +38,14 @@ def candle_faults(
         WHERE symbol = ANY($1) AND date BETWEEN $2 AND $3
           AND fetched_at < (date + 1)::timestamp AT TIME ZONE 'UTC'
         UNION ALL
-        SELECT f.symbol, f.day, 'conflicting', f.message
-        FROM (
-            SELECT DISTINCT symbol, message, substring(message FROM $4)::date AS day
-            FROM {SCHEMA}.fetch_log
-            WHERE interval = '1d' AND outcome = 'failed' AND symbol = ANY($1) AND message ~ $4
-        ) AS f
-        WHERE f.day BETWEEN $2 AND $3
+        SELECT DISTINCT f.symbol, f.fault_date, f.fault, f.message
+        FROM {SCHEMA}.fetch_log AS f
+        WHERE f.exchange = $4 AND f.interval = '1d' AND f.symbol = ANY($1)
+          AND f.fault = $5 AND f.fault_date BETWEEN $2 AND $3
           AND NOT EXISTS (
               SELECT FROM {SCHEMA}.fetch_log AS g
-              WHERE g.symbol = f.symbol AND g.interval = '1d' AND g.outcome <> 'failed'
-                AND f.day BETWEEN g.from_date AND g.to_date
+              WHERE (g.exchange, g.symbol, g.interval) = (f.exchange, f.symbol, f.interval)
+                AND g.outcome <> 'failed' AND f.fault_date BETWEEN g.from_date AND g.to_date
           )
         UNION ALL
         SELECT d.symbol, d.date, 'copied', d.symbols
@@ -62,12 +61,7 @@ def candle_faults(
         WHERE d.symbol = ANY($1)
         ORDER BY 1, 2, 3, 4
         """,
-        (
-            list(symbols),
-            first,
-            last,
-            f"{CONFLICT} 1d candles of ([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})",
-        ),
+        (list(symbols), first, last, SCAN_EXCHANGE, CONFLICTING),
     )
     return _dated(arrow)
 

@@ -7,21 +7,23 @@ from typing import Final
 import pandas as pd
 
 from autonama_dagster.schemas.base import SCHEMA
-from autonama_dagster.text.sources import distance
+from autonama_dagster.schemas.registry import CANDLE_TABLES
+from autonama_dagster.text.sources import SCAN_EXCHANGE, distance
+from resources.warehouse.statements import qualified
 from resources.warehouse.warehouse import Warehouse
 
 RANKING: Final = "1d-ranking"  # interval in the fetch log of candles that are ranked and not stored
 
 
 def fetched_ranges(
-    warehouse: Warehouse, interval: str, symbols: Sequence[str]
+    warehouse: Warehouse, interval: str, symbols: Sequence[str], exchange: str = SCAN_EXCHANGE
 ) -> dict[str, list[tuple[date, date]]]:
     """Ranges of days the exchange has answered, candles or none, by symbol."""
     arrow = warehouse.query(
         f"SELECT symbol, from_date, to_date FROM {SCHEMA}.fetch_log "
-        "WHERE interval = $1 AND symbol = ANY($2) AND outcome <> 'failed' "
+        "WHERE exchange = $3 AND interval = $1 AND symbol = ANY($2) AND outcome <> 'failed' "
         "ORDER BY symbol, from_date",
-        (interval, list(symbols)),
+        (interval, list(symbols), exchange),
     )
     ranges: dict[str, list[tuple[date, date]]] = {}
     for symbol, first, last in zip(*arrow.to_pydict().values(), strict=True):
@@ -29,22 +31,24 @@ def fetched_ranges(
     return ranges
 
 
-def failed_fetches(warehouse: Warehouse, day: date, interval: str = "1d") -> list[str]:
+def failed_fetches(
+    warehouse: Warehouse, day: date, interval: str = "1d", exchange: str = SCAN_EXCHANGE
+) -> list[str]:
     """Symbols asked for on the day without any answer so far, e.g. for `RANKING`."""
     arrow = warehouse.query(
         f"""
         SELECT DISTINCT f.symbol
         FROM {SCHEMA}.fetch_log AS f
-        WHERE f.outcome = 'failed' AND f.interval = $2
+        WHERE f.outcome = 'failed' AND f.exchange = $3 AND f.interval = $2
           AND $1 BETWEEN f.from_date AND f.to_date
           AND NOT EXISTS (
               SELECT 1 FROM {SCHEMA}.fetch_log AS g
-              WHERE g.symbol = f.symbol AND g.interval = f.interval AND g.outcome <> 'failed'
-                AND $1 BETWEEN g.from_date AND g.to_date
+              WHERE (g.exchange, g.symbol, g.interval) = (f.exchange, f.symbol, f.interval)
+                AND g.outcome <> 'failed' AND $1 BETWEEN g.from_date AND g.to_date
           )
         ORDER BY f.symbol
         """,
-        (day, interval),
+        (day, interval, exchange),
     )
     return [str(s) for s in arrow.column("symbol").to_pylist()]
 
@@ -71,10 +75,11 @@ def candle_gaps(warehouse: Warehouse, symbols: Sequence[str]) -> pd.DataFrame:
                coalesce((
                    SELECT range_agg(daterange(f.from_date, f.to_date, '[]'))
                    FROM {SCHEMA}.fetch_log AS f
-                   WHERE f.symbol = g.symbol AND f.interval = '1d' AND f.outcome <> 'failed'
+                   WHERE f.exchange = g.exchange AND f.symbol = g.symbol
+                     AND f.interval = '1d' AND f.outcome <> 'failed'
                ) @> daterange(g.first, g.last, '[]'), false) AS is_answered
         FROM (
-            SELECT symbol, lag(date) OVER w + 1 AS first, date - 1 AS last,
+            SELECT exchange, symbol, lag(date) OVER w + 1 AS first, date - 1 AS last,
                    date - lag(date) OVER w > 1 AS is_gap
             FROM {SCHEMA}.ohlcv_1d
             WHERE symbol = ANY($1)
@@ -90,24 +95,25 @@ def candle_gaps(warehouse: Warehouse, symbols: Sequence[str]) -> pd.DataFrame:
 
 
 def quarantined_candles(
-    warehouse: Warehouse, symbols: Sequence[str], day: date, name: str = "ohlcv_1d"
+    warehouse: Warehouse,
+    symbols: Sequence[str],
+    day: date,
+    name: str = "ohlcv_1d",
+    exchange: str = SCAN_EXCHANGE,
 ) -> int:
     """Candles of the symbols up to the day that were kept out of the table."""
     arrow = warehouse.query(
         f"SELECT count(*) AS n FROM {SCHEMA}.quarantine "
-        "WHERE table_name = $3 AND symbol = ANY($1) AND date <= $2",
-        (list(symbols), day, name),
+        "WHERE table_name = $3 AND exchange = $4 AND symbol = ANY($1) AND date <= $2",
+        (list(symbols), day, name, exchange),
     )
     return int(arrow.column("n")[0].as_py())
 
 
 def any_source(warehouse: Warehouse) -> str | None:
-    """Source of one stored candle; None where there are none."""
-    arrow = warehouse.query(
-        f"SELECT source FROM {SCHEMA}.ohlcv_1d UNION ALL "
-        f"SELECT source FROM {SCHEMA}.ohlcv_1h UNION ALL "
-        f"SELECT source FROM {SCHEMA}.ohlcv_15m LIMIT 1"
-    )
+    """Source of one stored candle, of any table of candles; None where there are none."""
+    tables = " UNION ALL ".join(f"SELECT source FROM {qualified(of)}" for of in CANDLE_TABLES)
+    arrow = warehouse.query(f"{tables} LIMIT 1")
     return str(arrow.column("source")[0].as_py()) if arrow.num_rows else None
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from autonama_dagster.analytics.candles.hashing import Versions
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import table
+from autonama_dagster.text.sources import SCAN_EXCHANGE
 from resources.warehouse.candle_queries import RANKING
 from resources.warehouse.frames import to_frame
 from resources.warehouse.statements import Scope, condition, ordered, qualified, select_list
@@ -59,14 +60,14 @@ def badly_ranked_days(warehouse: Warehouse, first: date, last: date) -> frozense
         SELECT DISTINCT d::date AS date
         FROM {SCHEMA}.fetch_log AS f,
              generate_series(greatest(f.from_date, $1), least(f.to_date, $2), '1 day') AS d
-        WHERE f.outcome = 'failed' AND f.interval = $3
+        WHERE f.outcome = 'failed' AND f.exchange = $4 AND f.interval = $3
           AND NOT EXISTS (
               SELECT 1 FROM {SCHEMA}.fetch_log AS g
-              WHERE g.symbol = f.symbol AND g.interval = f.interval AND g.outcome <> 'failed'
-                AND d::date BETWEEN g.from_date AND g.to_date
+              WHERE (g.exchange, g.symbol, g.interval) = (f.exchange, f.symbol, f.interval)
+                AND g.outcome <> 'failed' AND d::date BETWEEN g.from_date AND g.to_date
           )
         """,
-        (first, last, RANKING),
+        (first, last, RANKING, SCAN_EXCHANGE),
     )
     return frozenset(arrow.column("date").to_pylist())
 
@@ -75,9 +76,9 @@ def first_refusal(warehouse: Warehouse, day: date) -> str:
     """What the exchange last said of a symbol that it did not answer for; empty without any."""
     arrow = warehouse.query(
         f"SELECT message FROM {SCHEMA}.fetch_log "
-        "WHERE outcome = 'failed' AND interval IN ('1d', $2) AND $1 BETWEEN from_date AND to_date "
-        "ORDER BY asked_at DESC, symbol LIMIT 1",
-        (day, RANKING),
+        "WHERE outcome = 'failed' AND exchange = $3 AND interval IN ('1d', $2) "
+        "AND $1 BETWEEN from_date AND to_date ORDER BY asked_at DESC, symbol LIMIT 1",
+        (day, RANKING, SCAN_EXCHANGE),
     )
     return str(arrow.column("message")[0].as_py()) if arrow.num_rows else ""
 

@@ -26,7 +26,8 @@ def origins(warehouse: Warehouse, symbol: str, first: date, last: date) -> pd.Da
         LEFT JOIN LATERAL (
             SELECT e.origin
             FROM {SCHEMA}.fetch_log AS f, jsonb_array_elements(f.origins) AS e(origin)
-            WHERE f.symbol = c.symbol AND f.interval = '1d' AND f.run_id = c.run_id
+            WHERE f.exchange = c.exchange AND f.symbol = c.symbol AND f.interval = '1d'
+              AND f.run_id = c.run_id
               AND c.date BETWEEN f.from_date AND f.to_date
               AND c.date BETWEEN (e.origin ->> 'first')::date AND (e.origin ->> 'last')::date
             ORDER BY f.asked_at DESC, e.origin ->> 'first' DESC

@@ -15,6 +15,7 @@ from adbc_driver_postgresql import dbapi
 from autonama_dagster.days import DAY, midnight
 from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA, Table
+from autonama_dagster.schemas.registry import CANDLE_TABLES
 from autonama_dagster.schemas.tables.market import QUARANTINE
 from autonama_dagster.schemas.tables.revisions import REVISIONS
 from resources.warehouse.frames import split, to_arrow
@@ -22,7 +23,7 @@ from resources.warehouse.read_back import check_none, check_scope, check_staged
 
 STAGE = "autonama_stage"
 LONGEST = timedelta(weeks=1)  # of the intervals
-ABOUT_CANDLES = {"open_time", "source", "fetched_at", "run_id"}  # nothing that they say
+ABOUT_CANDLES = {"open_time", "source", "exchange", "fetched_at", "run_id"}  # nothing that they say
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,26 @@ def _drain(cursor: dbapi.Cursor, of: Table, conflict: str, compared: Sequence[st
     cursor.execute(f"DROP TABLE {STAGE}")
 
 
+def check_exchange(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
+    """Refuse candles of another exchange than the table's: its key does not tell them apart.
+
+    Raises
+    ------
+    InputError
+        There are two exchanges among the stored candles and these.
+    """
+    if of not in CANDLE_TABLES or not arrow.num_rows:
+        return
+    cursor.execute(f"SELECT exchange FROM {qualified(of)} LIMIT 1")
+    stored = [row[0] for row in cursor.fetchall()]
+    names = sorted({*stored, *arrow.column("exchange").unique().to_pylist()})
+    if len(names) > 1:
+        raise InputError(
+            f"table {of.name}: candles of {' and '.join(names)} must not be mixed; "
+            "use another AUTONAMA_HOME or DATABASE_URL"
+        )
+
+
 def quarantine_rows(
     cursor: dbapi.Cursor,
     of: Table,
@@ -223,17 +244,27 @@ def quarantine_rows(
     scope: Scope,
     failed: Sequence[str],
     stamps: dict[str, Any],
+    exchange: str | None,
 ) -> None:
-    """Replace the scope's quarantined rows, but for symbols whose fetch failed."""
+    """Replace the scope's quarantined rows of the exchange, but for symbols whose fetch failed."""
     symbols = scope.symbols
     if symbols is not None and failed:
         symbols = tuple(s for s in symbols if s not in set(failed))
     where, values = condition(QUARANTINE, Scope(symbols, scope.first, scope.last))
-    extra = f"{' AND' if where else ' WHERE'} table_name = ${len(values) + 1}"
-    cursor.execute(f"DELETE FROM {qualified(QUARANTINE)}{where}{extra}", (*values, of.name))
+    n = len(values)
+    extra = (
+        f"{' AND' if where else ' WHERE'} table_name = ${n + 1} "
+        f"AND exchange IS NOT DISTINCT FROM ${n + 2}"
+    )
+    cursor.execute(
+        f"DELETE FROM {qualified(QUARANTINE)}{where}{extra}", (*values, of.name, exchange)
+    )
     if len(rejected):
         rows = rejected.assign(
-            table_name=of.name, run_id=stamps["run_id"], quarantined_at=stamps["computed_at"]
+            table_name=of.name,
+            exchange=pd.Series([exchange] * len(rejected), dtype="str", index=rejected.index),
+            run_id=stamps["run_id"],
+            quarantined_at=stamps["computed_at"],
         )
         good, _ = split(QUARANTINE, rows)
         _append(cursor, QUARANTINE, to_arrow(QUARANTINE, good))

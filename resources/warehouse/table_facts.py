@@ -13,6 +13,7 @@ from psycopg import Connection, sql
 
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import TABLES
+from autonama_dagster.text.sources import SCAN_EXCHANGE
 
 # Tables in which every member of a day has a row once the day is complete.
 BY_MEMBER: Final = (
@@ -291,10 +292,11 @@ def _answers(
         """
         SELECT symbol, interval, bool_or(outcome <> 'failed')
         FROM trading.fetch_log
-        WHERE interval IN ('1d', '1d-ranking') AND %s BETWEEN from_date AND to_date
+        WHERE exchange = %s AND interval IN ('1d', '1d-ranking')
+          AND %s BETWEEN from_date AND to_date
         GROUP BY symbol, interval
         """,
-        (day,),
+        (SCAN_EXCHANGE, day),
     ).fetchall()
     answered = frozenset(
         s for s, interval, is_answered in found if is_answered and interval == "1d"

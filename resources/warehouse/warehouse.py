@@ -29,6 +29,7 @@ from resources.warehouse.frames import split, to_arrow, to_frame
 from resources.warehouse.statements import (
     EVERYTHING,
     Scope,
+    check_exchange,
     merge_rows,
     ordered,
     quarantine_rows,
@@ -56,6 +57,8 @@ class Batch:
         Symbols whose fetch failed: what is stored of them stays as it is.
     asked
         What was fetched, where that is another range than the rows': its quarantine is replaced.
+    exchange
+        Where it was fetched from; None: nothing was.
     """
 
     frame: pd.DataFrame
@@ -63,6 +66,7 @@ class Batch:
     fetches: pd.DataFrame | None = None
     failed: tuple[str, ...] = ()
     asked: Scope | None = None
+    exchange: str | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,8 @@ class Warehouse:
         ------
         SchemaError
             Unknown table, missing or unknown column, wrong type, a row outside the scope.
+        InputError
+            The table holds candles of another exchange.
         DatabaseError
             The database is out of reach; nothing is written.
         """
@@ -218,8 +224,10 @@ class Warehouse:
         arrow = to_arrow(of, good)
         with self.transaction() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
+            check_exchange(cursor, of, arrow)
             replace_rows(cursor, of, arrow, scope)
-            quarantine_rows(cursor, of, rejected, batch.asked or scope, batch.failed, stamps)
+            asked = batch.asked or scope
+            quarantine_rows(cursor, of, rejected, asked, batch.failed, stamps, batch.exchange)
             if batch.fetches is not None:
                 fetches, _ = split(FETCH_LOG, batch.fetches.assign(run_id=stamps["run_id"]))
                 merge_rows(cursor, FETCH_LOG, to_arrow(FETCH_LOG, fetches))

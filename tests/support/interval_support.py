@@ -13,16 +13,17 @@ from autonama_dagster.schemas.registry import table
 
 def frame_of(symbol: str, interval: str, first: str, closes: list[float]) -> pd.DataFrame:
     """Candles without a gap that open at the close before, in the columns of their table."""
-    step_ms = INTERVALS[interval].step_ms
-    start = int(pd.Timestamp(first, tz="UTC").timestamp()) * 1000
+    grid = INTERVALS[interval]
+    start = np.array([int(pd.Timestamp(first, tz="UTC").timestamp()) * 1000])
+    steps = grid.steps(start) + np.arange(len(closes))
+    opens, ends = grid.open_ms(steps).tolist(), grid.close_ms(steps).tolist()
     rows = []
     for n, close in enumerate(closes):
         opened = closes[n - 1] if n else close
         prices = [opened, max(opened, close) + 1, min(opened, close) / 2, close]
-        time = start + n * step_ms
         texts = map(repr, (*prices, 2.0))
-        rows.append(raw_kline([time, *texts, time + step_ms - 1, "3.0", n + 1, "1.0", "1.5", "0"]))
-    return complete(parse(rows, symbol, INTERVALS[interval])[0])
+        rows.append(raw_kline([opens[n], *texts, ends[n], "3.0", n + 1, "1.0", "1.5", "0"]))
+    return complete(parse(rows, symbol, grid)[0])
 
 
 def recorded(market_data: Path, symbol: str, interval: str) -> pd.DataFrame:
@@ -38,9 +39,10 @@ def recorded(market_data: Path, symbol: str, interval: str) -> pd.DataFrame:
 
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
     """With what the feed adds."""
-    return frame.assign(
-        source=pd.Series(["binance"] * len(frame), dtype="str"), fetched_at=[NOW] * len(frame)
-    ).astype({"fetched_at": "datetime64[us, UTC]"})
+    names = pd.Series(["binance"] * len(frame), dtype="str")
+    return frame.assign(source=names, exchange=names, fetched_at=[NOW] * len(frame)).astype(
+        {"fetched_at": "datetime64[us, UTC]"}
+    )
 
 
 def assert_fits(name: str, frame: pd.DataFrame) -> None:

@@ -40,13 +40,13 @@ class Daemon:
     def __post_init__(self):
         self.exchanges.append(build_exchange(self.project.settings))
         self.defs = build_defs(
-            self.project.settings, exchange=self.exchanges[-1], warehouse=self.project.warehouse
+            self.project.settings, binance=self.exchanges[-1], warehouse=self.project.warehouse
         )
         self.repository = self.defs.get_repository_def()
 
     @property
     def resources(self):
-        return {"exchange": self.exchanges[-1], "warehouse": self.project.warehouse}
+        return {"binance": self.exchanges[-1], "warehouse": self.project.warehouse}
 
     @property
     def instance(self):

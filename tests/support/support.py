@@ -78,12 +78,15 @@ def candles(symbols: list[str], days: list[str], close: float = 10.0) -> pd.Data
             "taker_buy_quote_volume": 2.0,
             "row_hash": f"{int(close * 1000):064x}",
             "source": "binance",
+            "exchange": "binance",
             "fetched_at": NOW,
         }
         for symbol in symbols
         for day in days
     ]
-    return pd.DataFrame(rows).astype({"symbol": "str", "row_hash": "str", "source": "str"})
+    return pd.DataFrame(rows).astype(
+        dict.fromkeys(("symbol", "row_hash", "source", "exchange"), "str")
+    )
 
 
 def free_port():

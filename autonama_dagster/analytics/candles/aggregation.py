@@ -28,7 +28,8 @@ def aggregate(
     Parameters
     ----------
     frame
-        Candles of any symbols in any order, in the columns of their table; run_id is not read.
+        Candles of any symbols of one exchange in any order, in the columns of their table; run_id
+        is not read.
     of, to
         Intervals of the frame and of the result; a step of `to` is a whole number of steps of `of`.
     sources
@@ -39,8 +40,8 @@ def aggregate(
     pandas.DataFrame
         symbol, date (UTC day on which the candle closes), open_time, the prices, amounts (NaN where
         a part's is) and trades, row_hash (over the row hashes of the parts in their order), source
-        (of the parts', the one farthest from the market) and fetched_at (the parts' latest), by
-        symbol and time.
+        (of the parts', the one farthest from the market), exchange (the parts') and fetched_at (the
+        parts' latest), by symbol and time.
     """
     codes, names = pd.factorize(frame["symbol"], sort=True)
     time = opens(frame, of)
@@ -61,7 +62,7 @@ def aggregate(
     fetched = sorted_frame["fetched_at"].dt.tz_localize(None).to_numpy().astype("M8[us]")
     hashes = sorted_frame["row_hash"].tolist()
     opened = to.open_ms(steps[first])
-    closed = (opened + to.step_ms - 1).view("M8[ms]")
+    closed = to.close_ms(steps[first]).view("M8[ms]")
     return pd.DataFrame(
         {
             "symbol": pd.array(list(names), dtype="str").take(codes[first]),
@@ -78,6 +79,7 @@ def aggregate(
             "source": pd.array(list(sources), dtype="str").take(
                 _reduceat(np.maximum, ranks, starts)[kept]
             ),
+            "exchange": sorted_frame["exchange"].iloc[first].reset_index(drop=True),
             "fetched_at": pd.Series(
                 _reduceat(np.maximum, fetched.astype(np.int64), starts)[kept].view("M8[us]")
             ).dt.tz_localize("UTC"),

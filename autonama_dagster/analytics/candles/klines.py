@@ -215,11 +215,11 @@ def _faults(
     close_time = np.array(texts["close_time"], dtype=np.int64)
     grid = "00:00 UTC" if interval == DAILY else f"on the {interval.name} grid"
     yield Fault(
-        (open_time - interval.origin_ms) % interval.step_ms != 0,
+        ~interval.on_grid(open_time),
         lambda i: f"open time {open_time[i]} is not {grid}",
     )
     yield Fault(
-        close_time - open_time != interval.step_ms - 1,
+        close_time != interval.close_ms(interval.steps(open_time)),
         lambda i: f"close time {close_time[i]} is not {interval.name} after the open time",
     )
     for name in PRICES:

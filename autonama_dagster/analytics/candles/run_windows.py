@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles, day_numbers
 from autonama_dagster.analytics.candles.hashing import window_hashes
+from autonama_dagster.analytics.candles.intervals import DAILY, Interval
 from autonama_dagster.analytics.candles.windows import Windows, day_range, windows
 
 Answered = Mapping[str, Sequence[tuple[date, date]]]
@@ -78,10 +79,14 @@ def windows_of(
 
 
 def windows_at(
-    found: Mapping[str, Candles], symbols: Sequence[str], days: NDArray[np.int64], lookback: int
+    found: Mapping[str, Candles],
+    symbols: Sequence[str],
+    days: NDArray[np.int64],
+    lookback: int,
+    interval: Interval = DAILY,
 ) -> RunWindows:
-    """Windows of every symbol and given day, or step of the candles' interval."""
-    candles = [found[s] if s in found else _no_candles(s) for s in symbols]
+    """Windows of every symbol and given day, or step of the interval that the candles have."""
+    candles = [found[s] if s in found else _no_candles(s, interval) for s in symbols]
     made = [windows(c, days, lookback) for c in candles]
     return RunWindows(candles, made, [np.ones(len(days), dtype=bool)] * len(made))
 
@@ -124,7 +129,8 @@ def _only_known(of: Windows, known: NDArray[np.bool_]) -> Windows:
     return replace(of, stop=np.where(known, of.stop, of.start), has_candle=of.has_candle & known)
 
 
-def _no_candles(symbol: str) -> Candles:
+def _no_candles(symbol: str, interval: Interval) -> Candles:
     none = np.empty(0, dtype=np.float64)
     hashes = np.empty(0, dtype="S64")
-    return Candles(symbol, np.empty(0, dtype=np.int64), none, none, none, none, none, none, hashes)
+    columns = (np.empty(0, dtype=np.int64), none, none, none, none, none, none, hashes)
+    return Candles(symbol, *columns, interval=interval)

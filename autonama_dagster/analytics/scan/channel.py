@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
+from autonama_dagster.analytics.candles import rows
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.windows import LOOKBACK_DAYS, Windows
-from autonama_dagster.analytics.scan.polynomial import Days, Floats, fit_curve, fit_windows
+from autonama_dagster.analytics.scan.polynomial import Floats, fit_curve, fit_windows
 
 OK = "OK"
 INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
@@ -95,9 +96,10 @@ def fit_channels(
     Returns
     -------
     pandas.DataFrame
-        One row per (symbol, day) in the order given: symbol, date, status, close, fitted_price,
-        upper_band, lower_band, resid_std (log units, or the price's), z_score, slope_pct_per_day,
-        n_obs, r_squared, window_start (the day of W's first candle).
+        One row per (symbol, day) in the order given: symbol, date (and open_time of other bars, see
+        `rows.times`), status, close, fitted_price, upper_band, lower_band, resid_std (log units, or
+        the price's), z_score, slope_pct_per_day, n_obs, r_squared, window_start (the day of W's
+        first candle).
 
     Notes
     -----
@@ -111,6 +113,7 @@ def fit_channels(
     ValueError
         If `candles` and `windows` differ in length.
     """
+    interval = rows.interval_of(candles)
     offsets = np.cumsum([0, *(len(c) for c in candles)])[:-1]
     start = _joined((w.start + at for w, at in zip(windows, offsets, strict=True)), np.int64)
     stop = _joined((w.stop + at for w, at in zip(windows, offsets, strict=True)), np.int64)
@@ -123,7 +126,7 @@ def fit_channels(
     statuses = pd.array([OK, INSUFFICIENT_DATA, NO_DATA], dtype="str")
     symbols = pd.array([c.symbol for c in candles], dtype="str")
     window_start = np.full(len(start), np.datetime64("NaT"), dtype="datetime64[s]")
-    window_start[n_obs > 0] = _dates(day[start[n_obs > 0]])
+    window_start[n_obs > 0] = rows.dates(interval, day[start[n_obs > 0]])
     close_at_d = close[stop[ok] - 1]
     fits = fit_windows(_scaled(close, params), day, start[ok], stop[ok], params.degree)
     width = params.kstd * fits.resid_std
@@ -131,7 +134,7 @@ def fit_channels(
     return pd.DataFrame(
         {
             "symbol": symbols.take(np.repeat(np.arange(len(candles)), [len(w) for w in windows])),
-            "date": _dates(_joined((w.day for w in windows), np.int64)),
+            **rows.times(interval, _joined((w.day for w in windows), np.int64)),
             "status": statuses.take(np.where(ok, 0, np.where(has_candle, 1, 2))),
             "close": _spread(close[stop[has_candle] - 1], has_candle),
             "fitted_price": _spread(_priced(close_at_d, fits.gap, params), ok),
@@ -184,7 +187,7 @@ def channel_curve(candles: Candles, window: Windows, params: ChannelParams) -> p
     last = close[-1:]
     return pd.DataFrame(
         {
-            "date": _dates(day[: len(gap)]),
+            **rows.times(candles.interval, day[: len(gap)]),
             "fitted": _priced(last, gap, params),
             "upper": _priced(last, gap + width, params),
             "lower": _priced(last, gap - width, params),
@@ -199,10 +202,6 @@ def _scaled(close: Floats, params: ChannelParams) -> Floats:
 def _priced(close: Floats, gap: Floats, params: ChannelParams) -> Floats:
     """Price that lies `gap`, in units of the scale, above the close."""
     return close * np.exp(gap) if params.price_scale == "log" else close + gap
-
-
-def _dates(days: Days) -> NDArray[np.datetime64]:
-    return days.astype("datetime64[D]").astype("datetime64[s]")
 
 
 def _joined(parts: Iterable[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:

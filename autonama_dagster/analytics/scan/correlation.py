@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
+from autonama_dagster.analytics.candles.rows import interval_of, times
 from autonama_dagster.analytics.candles.windows import windows
 
 RETURN_DAYS = 90
@@ -78,7 +79,7 @@ def pairs(
     symbols = pd.array(names, dtype="str")
     frame = pd.DataFrame(
         {
-            "date": np.full(len(first), np.datetime64(int(day), "D").astype("datetime64[s]")),
+            **times(interval_of(candles.values()), np.full(len(first), int(day))),
             "symbol_a": symbols.take(first),
             "symbol_b": symbols.take(second),
             **{name: matrix[first, second] for name, matrix in columns.items()},

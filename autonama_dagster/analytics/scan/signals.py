@@ -78,7 +78,7 @@ def decide(
     ----------
     bands
         One row per (symbol, date): symbol, date, status, close, fitted_price, upper_band,
-        lower_band, z_score.
+        lower_band, z_score. With open_time, as of other bars than days: one row per bar.
     indicators
         symbol, date, rsi_14, macd_hist, volume_ratio_20, ema_21, ema_50, volatility_30d_pct; a row
         may be absent and counts as NaNs.
@@ -92,8 +92,8 @@ def decide(
     Returns
     -------
     pandas.DataFrame
-        One row per row of `bands`, in its order: symbol, date, signal, status, quality
-        (window_severity), close, fitted_price, upper_band, lower_band, z_score,
+        One row per row of `bands`, in its order: symbol, date (and open_time), signal, status,
+        quality (window_severity), close, fitted_price, upper_band, lower_band, z_score,
         potential_return_pct, band_width_pct, target_return_pct, risk_level, volatility_level,
         trend, confirmations (lists of str), signal_strength, is_member (boolean; NA where
         `universe` has no row for the date, False where it has some but none for the symbol),
@@ -126,8 +126,7 @@ def decide(
     flags = _confirmations(column, trend) & is_ok[:, None]
     z_score = bands["z_score"].to_numpy(dtype=np.float64)
     decided: dict[str, Any] = {
-        "symbol": bands["symbol"],
-        "date": bands["date"],
+        **{name: bands[name] for name in _key_of(bands)},
         "signal": _text([is_buy, is_sell], ["BUY", "SELL"], default="HOLD"),
         "status": bands["status"],
         "quality": bands["quality"],
@@ -165,7 +164,8 @@ def match_rows(left: pd.DataFrame, right: pd.DataFrame, columns: list[str]) -> p
     Parameters
     ----------
     left, right
-        Frames with symbol and date, the pair unique in `right`.
+        Frames with symbol, date and, of bars other than days, open_time: together unique in
+        `right`. Where only one of both has open_time, rows are matched by day.
     columns
         Columns of `right` to take.
 
@@ -177,23 +177,33 @@ def match_rows(left: pd.DataFrame, right: pd.DataFrame, columns: list[str]) -> p
     Raises
     ------
     SchemaError
-        If `right` holds a (symbol, date) twice.
+        If `right` holds a key twice.
     """
-    position = {key: at for at, key in enumerate(_keys(right))}
+    names = [name for name in _key_of(left) if name in right.columns]
+    position = {key: at for at, key in enumerate(_keys(right, names))}
     if len(position) < len(right):
-        symbol, date = right.loc[right.duplicated(_KEY), _KEY].iloc[0]
+        symbol, date = right.loc[right.duplicated(names), _KEY].iloc[0]
         raise SchemaError(
             f"{symbol} on {date:%Y-%m-%d} appears twice in the rows to match: pass one row per day"
         )
     # A dict and no MultiIndex, which takes 20 times as long on the 100 rows of a day.
-    taken = [position.get(key, -1) for key in _keys(left)]
+    taken = [position.get(key, -1) for key in _keys(left, names)]
     return right[columns].reset_index(drop=True).reindex(taken).set_axis(left.index)
 
 
-def _keys(frame: pd.DataFrame) -> Iterator[tuple[str, int]]:
-    """Symbol and seconds since 1970 of each row."""
-    seconds = frame["date"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    return zip(frame["symbol"].tolist(), seconds.tolist(), strict=True)
+def _key_of(frame: pd.DataFrame) -> list[str]:
+    """Columns that say whose row of which bar it is."""
+    return [*_KEY, "open_time"] if "open_time" in frame.columns else _KEY
+
+
+def _keys(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str | int, ...]]:
+    """Symbol and times, in seconds since 1970, of each row."""
+    times = (
+        frame[name].to_numpy("datetime64[s]").astype(np.int64).tolist()
+        for name in names
+        if name != "symbol"
+    )
+    return zip(frame["symbol"].tolist(), *times, strict=True)
 
 
 def _returns(

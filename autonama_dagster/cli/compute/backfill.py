@@ -123,7 +123,7 @@ def run_backfill(
         read_request(request, settings, exchange)  # what cannot be makes no run
         tables = Warehouse(lambda: ready_url(settings))
         with open_instance() as instance, closing(tables) as warehouse:
-            defs = build_defs(settings, exchange=exchange, warehouse=warehouse, progress=progress)
+            defs = build_defs(settings, binance=exchange, warehouse=warehouse, progress=progress)
             job = defs.resolve_job_def("backfill_job")
             tags = origin_tags("backfill")
             run_id = execute(job, instance, "backfill", config=run_config(request), tags=tags)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from autonama_dagster.analytics.candles.intervals import STORED
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.cli.compute.old_config import read_old_config
 from autonama_dagster.cli.shared.progress import StepProgress
@@ -30,8 +31,6 @@ Examples:
   autonama scan --core-movers --format json
   autonama scan --symbols BTCUSDT,ETHUSDT --interval 1h --date 2023-12-29
 """
-
-SCANNED = ("1d", "15m", "1h", "4h", "1w")
 
 # Flag and setting, where their names differ.
 _FIELDS = {"top": "universe_size", "days": "lookback"}
@@ -56,7 +55,7 @@ _FIELDS = {"top": "universe_size", "days": "lookback"}
 )
 @click.option(
     "--interval",
-    type=click.Choice(SCANNED),
+    type=click.Choice(STORED),
     help="1d: the daily scan. Others: a what-if of the last candle of this length that closed "
     "by the end of the day.",
 )
@@ -264,10 +263,10 @@ def _settings(
         environment, wanted = read_old_config(config, base)
         os.environ.update(environment)
     of_file = wanted.pop("interval", None)
-    if of_file is not None and of_file not in SCANNED:
+    if of_file is not None and of_file not in STORED:
         raise InputError(
             f"--config {config}: default_settings.interval {of_file}: use one of "
-            f"{', '.join(SCANNED)}"
+            f"{', '.join(STORED)}"
         )
     interval = interval or of_file
     folder = wanted.pop("output", None)

@@ -1,6 +1,7 @@
 """Tables and coloured lines on a terminal: text as text, in what the terminal can show."""
 
 import os
+import re
 import sys
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from autonama_dagster.cli.shared.guard import Guarded
 from autonama_dagster.text.escaping import encodable
 
 _PIPE_WIDTH: Final = 10_000  # a pipe has no width: tables keep all their columns there
+_SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 Styled = str | tuple[str, str]  # text, or text with its style
 
@@ -40,7 +42,10 @@ def screen(*, stderr: bool = False) -> Screen:
     """The screen of standard output or standard error."""
     stream: Any = sys.stderr if stderr else sys.stdout
     behind = stream.stream if isinstance(stream, Guarded) else stream
+    for name in ("COLUMNS", "LINES"):
+        if not _SIZE.fullmatch(os.environ.get(name, "1")):  # rich would print nothing, or fail
+            del os.environ[name]
     found = Screen(file=behind, highlight=False)
-    if found.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+    if found.is_terminal or "COLUMNS" in os.environ:
         return found
     return Screen(file=behind, highlight=False, width=_PIPE_WIDTH)

@@ -16,7 +16,7 @@ from autonama_dagster.orchestration.requests import (
 )
 from autonama_dagster.orchestration.state import read_state
 from autonama_dagster.settings import Settings
-from resources.exchange.base import Exchange
+from resources.exchange.base import ExchangeClock
 from resources.warehouse.warehouse import Warehouse
 
 
@@ -36,10 +36,10 @@ def daily_universe(settings: Settings) -> dg.ScheduleDefinition:
     )
     def tick(
         context: dg.ScheduleEvaluationContext,
-        exchange: dg.ResourceParam[Exchange],
+        binance: dg.ResourceParam[ExchangeClock],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.RunRequest | dg.SkipReason:
-        day = due_day(exchange.server_time())
+        day = due_day(binance.server_time())
         if day < settings.start_date:
             return dg.SkipReason(f"{day} is before the first partition, {settings.start_date}")
         state = read_state(day, settings, warehouse, context.instance)

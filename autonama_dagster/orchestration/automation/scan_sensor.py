@@ -25,7 +25,7 @@ from autonama_dagster.orchestration.requests import (
 )
 from autonama_dagster.orchestration.state import planned_stages, read_states
 from autonama_dagster.settings import Settings
-from resources.exchange.base import Exchange
+from resources.exchange.base import ExchangeClock
 from resources.warehouse.ledger import latest_day
 from resources.warehouse.warehouse import Warehouse
 
@@ -53,11 +53,11 @@ def scan_sensor(settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
     )
     def tick(
         context: dg.SensorEvaluationContext,
-        exchange: dg.ResourceParam[Exchange],
+        binance: dg.ResourceParam[ExchangeClock],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult | dg.SkipReason:
         try:
-            now = exchange.server_time()
+            now = binance.server_time()
         except ExchangeError as error:
             return dg.SkipReason(f"cannot get the exchange's time: {error}")
         last = due_day(now - AFTER_SCHEDULE)

@@ -60,13 +60,13 @@ class LogProgress:
 
 @dg.op(
     config_schema=dict,
-    required_resource_keys={"settings", "warehouse", "exchange", "progress"},
+    required_resource_keys={"settings", "warehouse", "binance", "progress"},
     description=__doc__,
 )
 def fill(context: dg.OpExecutionContext) -> None:
     """Fill the rectangle of the configuration."""
     resources = context.resources
-    request = read_request(context.op_config, resources.settings, resources.exchange)
+    request = read_request(context.op_config, resources.settings, resources.binance)
     filled = Backfill(
         request,
         resources.settings,

@@ -52,7 +52,7 @@ class Runner:
         source = build_exchange(settings)
         self._exchange = MemoExchange(source, on_progress=lambda *done: pipe.send(done))
         self._instance = open_instance()
-        self._defs = build_pipeline(settings, exchange=self._exchange)
+        self._defs = build_pipeline(settings, binance=self._exchange)
 
     def run(self, task: Sequence[Step]) -> None:
         """Execute the task's steps; an error ends the task and is handed over."""

@@ -10,14 +10,13 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
+
+from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM, Interval
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SMALLEST_PRINTED = 1e-8
-
-STEP_MS = {"15m": HOUR_MS // 4, "1h": HOUR_MS, "4h": 4 * HOUR_MS, "1d": DAY_MS, "1w": 7 * DAY_MS}
-AGGREGATED = {"4h": "1h", "1w": "1d"}
-# The epoch is a Thursday and Binance's weeks begin on Monday.
-BUCKET_OFFSET_MS = {"4h": 0, "1w": 4 * DAY_MS}
 
 
 class Candle(NamedTuple):
@@ -128,13 +127,13 @@ class Series(ABC):
     ----------
     opens
         Open times, strictly ascending.
-    step_ms
-        Length of a candle.
+    interval
+        The candles' own.
     """
 
-    def __init__(self, opens: Sequence[int], step_ms: int) -> None:
+    def __init__(self, opens: Sequence[int], interval: Interval) -> None:
         self.opens = opens
-        self.step_ms = step_ms
+        self.interval = interval
         self._rows: dict[int, Row] = {}
 
     @abstractmethod
@@ -147,7 +146,7 @@ class Series(ABC):
 
     def is_closed(self, index: int, now_ms: int) -> bool:
         """Whether the candle cannot change any more."""
-        return self.opens[index] + self.step_ms <= now_ms
+        return self.interval.end_ms(self.opens[index]) <= now_ms
 
     def row(self, index: int, now_ms: int) -> Row:
         """The candle's row; closed ones are rendered once."""
@@ -174,8 +173,10 @@ class Series(ABC):
 class StoredSeries(Series):
     """Candles that `read` gives by index, complete; the forming one is cut at the clock."""
 
-    def __init__(self, opens: Sequence[int], step_ms: int, read: Callable[[int], Candle]) -> None:
-        super().__init__(opens, step_ms)
+    def __init__(
+        self, opens: Sequence[int], interval: Interval, read: Callable[[int], Candle]
+    ) -> None:
+        super().__init__(opens, interval)
         self._read = read
 
     def candle(self, index: int, now_ms: int) -> Candle:
@@ -183,19 +184,19 @@ class StoredSeries(Series):
         candle = self._read(index)
         if self.is_closed(index, now_ms):
             return candle
-        return segment(candle, 0.0, (now_ms - candle.open_time) / self.step_ms)
+        length_ms = self.interval.end_ms(candle.open_time) - candle.open_time
+        return segment(candle, 0.0, (now_ms - candle.open_time) / length_ms)
 
 
 class AggregatedSeries(Series):
     """Longer candles made of a base series; buckets without a base candle are absent."""
 
-    def __init__(self, base: Series, step_ms: int, offset_ms: int) -> None:
-        buckets = groupby(
-            range(len(base.opens)),
-            key=lambda index: base.opens[index] - (base.opens[index] - offset_ms) % step_ms,
-        )
+    def __init__(self, base: Series, interval: Interval) -> None:
+        steps = interval.steps(np.array(base.opens, dtype=np.int64))
+        begins = interval.open_ms(steps).tolist()
+        buckets = groupby(range(len(begins)), key=begins.__getitem__)
         members = {open_time: list(indices) for open_time, indices in buckets}
-        super().__init__(list(members), step_ms)
+        super().__init__(list(members), interval)
         self._base = base
         self._members = list(members.values())
         self._first_base_opens = [base.opens[indices[0]] for indices in self._members]
@@ -209,7 +210,7 @@ class AggregatedSeries(Series):
         known = self._base.count_at(now_ms)
         parts = [self._base.candle(i, now_ms) for i in self._members[index] if i < known]
         open_time = self.opens[index]
-        return merge(parts, open_time, open_time + self.step_ms - 1)
+        return merge(parts, open_time, self.interval.end_ms(open_time) - 1)
 
 
 class Market(Protocol):
@@ -251,9 +252,7 @@ class SeriesCache:
         return self._series[key]
 
     def _make(self, symbol: str, interval: str) -> Series | None:
-        if interval not in AGGREGATED:
+        if interval not in MADE_FROM:
             return self._load(symbol, interval)
-        base = self.get(symbol, AGGREGATED[interval])
-        if base is None:
-            return None
-        return AggregatedSeries(base, STEP_MS[interval], BUCKET_OFFSET_MS[interval])
+        base = self.get(symbol, MADE_FROM[interval])
+        return None if base is None else AggregatedSeries(base, INTERVALS[interval])

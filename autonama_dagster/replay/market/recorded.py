@@ -5,10 +5,11 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
+from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM, Interval
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay.market.candles import (
-    AGGREGATED,
-    STEP_MS,
     Candle,
     Series,
     SeriesCache,
@@ -54,8 +55,8 @@ class RecordedMarket:
             raise InputError(
                 f"no daily candles in {folder}: use the folder with 1d/<SYMBOL>{SUFFIX}"
             )
-        stored = {name for name in STEP_MS if (folder / name).is_dir()}
-        self.intervals = tuple(name for name in STEP_MS if AGGREGATED.get(name, name) in stored)
+        stored = {name for name in INTERVALS if (folder / name).is_dir()}
+        self.intervals = tuple(name for name in INTERVALS if MADE_FROM.get(name, name) in stored)
         self._cache = SeriesCache(self._load)
 
     def symbols(self) -> list[str]:
@@ -73,23 +74,23 @@ class RecordedMarket:
         try:
             header, *lines = zlib.decompress(path.read_bytes(), GZIP_WINDOW).splitlines()
             opens = [int(line[: line.index(b",")]) for line in lines]
-        except (zlib.error, ValueError) as error:
+            times = np.array(opens, dtype=np.int64)
+        except (zlib.error, ValueError, OverflowError) as error:
             raise InputError(f"{path} is not a readable {SUFFIX} of candles: {error}") from error
         if header != HEADER:
             raise InputError(f"{path} does not start with the columns {HEADER.decode()}")
-        step_ms = STEP_MS[interval]
-        previous = -1
-        for open_time in opens:
-            if open_time <= previous or open_time % step_ms:
-                raise InputError(
-                    f"{path}: open time {open_time} is out of order or not on the {interval} grid:"
-                    " sort the file and drop duplicates"
-                )
-            previous = open_time
-        return StoredSeries(opens, step_ms, lambda index: _parse(lines[index], step_ms, path))
+        grid = INTERVALS[interval]
+        is_wrong = ~grid.on_grid(times)
+        is_wrong[1:] |= np.diff(times) <= 0
+        if is_wrong.any():
+            raise InputError(
+                f"{path}: open time {opens[is_wrong.argmax()]} is out of order or not on the "
+                f"{interval} grid: sort the file and drop duplicates"
+            )
+        return StoredSeries(opens, grid, lambda index: _parse(lines[index], grid, path))
 
 
-def _parse(line: bytes, step_ms: int, path: Path) -> Candle:
+def _parse(line: bytes, grid: Interval, path: Path) -> Candle:
     cells = line.split(b",")
     try:
         open_, high, low, close, volume = map(float, cells[1:6])
@@ -103,7 +104,7 @@ def _parse(line: bytes, step_ms: int, path: Path) -> Candle:
             low=low,
             close=close,
             volume=volume,
-            close_time=open_time + step_ms - 1,
+            close_time=grid.end_ms(open_time) - 1,
             quote_volume=volume * mean_price if is_estimated else float(cells[7]),
             trades=int(cells[8] or 0),
             taker_buy_volume=float(cells[9] or 0),

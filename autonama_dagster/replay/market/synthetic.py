@@ -22,6 +22,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from autonama_dagster.analytics.candles.intervals import DAILY
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay.market.candles import DAY_MS, Candle, Series, SeriesCache, StoredSeries
 
@@ -217,7 +218,7 @@ class SyntheticMarket:
             )
 
         opens: list[int] = (EPOCH_MS + days * DAY_MS).tolist()
-        return StoredSeries(opens, DAY_MS, read)
+        return StoredSeries(opens, DAILY, read)
 
     def _path(self, asset: Asset) -> FactorPath:
         """The asset's log level and total volatility, from all of its factors."""

@@ -203,7 +203,7 @@ def _symbol_list(text: str) -> list[str]:
 
 def _symbol_info(symbol: str, call: Call) -> dict[str, Any]:
     series = call.daily(symbol)
-    last_close = series.opens[series.count_at(call.now_ms) - 1] + series.step_ms
+    last_close = series.interval.end_ms(series.opens[series.count_at(call.now_ms) - 1])
     is_trading = last_close > call.now_ms - DAY_MS
     quote = next((name for name in QUOTES if symbol.endswith(name)), "")
     return {

@@ -18,6 +18,7 @@ from autonama_dagster.schemas.base import (
 )
 from autonama_dagster.text.sources import SOURCES
 
+CONFLICTING = "conflicting"
 EXCLUSIONS = ("excluded", "no_candle", "zero_volume", "copied", "leveraged", "stable", "fiat")
 
 
@@ -73,6 +74,10 @@ class Candle(TableModel):
         str_matches=r"^[0-9a-f]{64}$",
     )
     source: Text = column("Where the candle came from.", isin=list(SOURCES))
+    exchange: Text = column(
+        "Exchange on whose market the candle was traded, whatever its source. A table holds the "
+        "candles of one exchange."
+    )
     fetched_at: Instant = instant("The exchange's server time when the candle was fetched.")
     run_id: Text = column("Dagster run that stored the candle.")
 
@@ -90,8 +95,9 @@ class Ohlcv1d(Candle, SymbolDay):
 
 
 class FetchLog(TableModel):
-    """Requests to the exchange and their outcome: one row per symbol, range and run."""
+    """Requests to exchanges and their outcome: one row per exchange, symbol, range and run."""
 
+    exchange: Text = column("Exchange that was asked.")
     symbol: Text = symbol_column()
     interval: Text = column("Candle interval, e.g. 1d.")
     from_date: Day = day("First day requested.")
@@ -103,6 +109,13 @@ class FetchLog(TableModel):
     )
     candles: Integer = column("Candles received, including invalid ones.", ge=0)
     message: Text = column("Why it failed.", nullable=True)
+    fault: Text = column(
+        "conflicting: the answer contained two different candles for one time; NULL: any other "
+        "outcome.",
+        nullable=True,
+        isin=[CONFLICTING],
+    )
+    fault_date: Day = day("UTC day on which the candles of the fault open.", nullable=True)
     origins: Text = column(
         "API calls and files the candles came from, as a JSON array: source, first and last day, "
         "and the call, or the file and its SHA-256.",
@@ -116,6 +129,9 @@ class Quarantine(TableModel):
     """Rows rejected by a table's checks, each with the reason."""
 
     table_name: Text = column("Table that rejected the row.")
+    exchange: Text = column(
+        "Exchange that the row was fetched from; NULL if it was computed.", nullable=True
+    )
     symbol: Text = column("Symbol of the row.", nullable=True)
     date: Day = day("Day of the row.", nullable=True)
     reason: Text = column("What is wrong with the row.")
@@ -130,5 +146,9 @@ UNIVERSE = Table(
 OHLCV_1D = Table(
     "ohlcv_1d", Ohlcv1d, ("symbol", "date"), "date_symbol", keep_absent=True, stamped=("run_id",)
 )
-FETCH_LOG = Table("fetch_log", FetchLog, ("symbol", "interval", "from_date", "to_date", "run_id"))
+FETCH_LOG = Table(
+    "fetch_log",
+    FetchLog,
+    ("exchange", "symbol", "interval", "from_date", "to_date", "run_id"),
+)
 QUARANTINE = Table("quarantine", Quarantine, ())

@@ -28,4 +28,4 @@ def candles_made(
     made = aggregate(frame, of, to, SOURCES)
     made = made[made["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
     ranges = fetched_ranges(warehouse, of.name, symbols)
-    return made[known_rows(made, ranges, max(to.step.days, 1))].reset_index(drop=True)
+    return made[known_rows(made, ranges, max(to.lengths[-1].days, 1))].reset_index(drop=True)

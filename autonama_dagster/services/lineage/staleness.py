@@ -323,7 +323,7 @@ def _longer_candles(
     warehouse: Warehouse, interval: str, symbols: Sequence[str], first: date, last: date
 ) -> pd.DataFrame:
     """Keys of stored candles that are not what those they were made from give now."""
-    until = last + INTERVALS[interval].step
+    until = last + INTERVALS[interval].lengths[-1]
     columns = ("symbol", "date", "open_time", "row_hash")
     stored = warehouse.read(f"ohlcv_{interval}", Scope(tuple(symbols), first, until), columns)
     now = candles_made(interval, symbols, first, until, warehouse)

@@ -19,7 +19,8 @@ from autonama_dagster.days import DAY, DUE, last_closed_day, stretches
 from autonama_dagster.errors import AutonamaError
 from autonama_dagster.settings import Settings, project_dir
 from autonama_dagster.text.labels import counted
-from resources.exchange.pulse import NoPulseError, feel_pulse
+from autonama_dagster.text.sources import SCAN_EXCHANGE
+from resources.exchange.pulse import NoPulseError, asked_exchanges, check_exchange
 from resources.instance.facts import FAILED, RECENT, DagsterFacts, read_dagster
 from resources.postgres.database import embedded_server
 from resources.postgres.diagnosis import explained
@@ -147,15 +148,15 @@ def _plain(value: Any) -> Any:
 
 
 def read_clock(settings: Settings) -> Clock:
-    """The exchange's time; this machine's where the exchange cannot be reached."""
+    """The time of the scan's exchange; this machine's where that cannot be reached."""
     wall = datetime.now(UTC)
-    if settings.exchange == "archive":
+    if SCAN_EXCHANGE not in asked_exchanges(settings):
         from resources.exchange.archive.archive import PUBLICATION_LAG  # noqa: PLC0415  (pandas)
 
         note = "the archive has no clock: this machine's clock, minus the publication delay"
         return Clock(wall - PUBLICATION_LAG, "archive", note)
     try:
-        return Clock(feel_pulse(settings).now, "exchange")
+        return Clock(check_exchange(settings).now, "exchange")
     except NoPulseError as error:
         return Clock(wall, "wall clock", f"cannot get the exchange's time: {error}")
 

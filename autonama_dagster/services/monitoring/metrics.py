@@ -25,7 +25,8 @@ from autonama_dagster.services.monitoring.health import (
     table_facts,
 )
 from autonama_dagster.settings import Settings
-from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
+from autonama_dagster.text.sources import SCAN_EXCHANGE
+from resources.exchange.pulse import NoPulseError, Pulse, asked_exchanges, check_exchange
 from resources.instance.facts import SUCCEEDED, DagsterFacts
 from resources.postgres.roles.readers import find_databases, reading
 from resources.warehouse.table_facts import TableFacts
@@ -67,9 +68,12 @@ METRICS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "last_run_duration_seconds": (("job",), "Duration of the job's latest finished run."),
     "last_run_end_timestamp_seconds": (("job",), "End time of the job's latest finished run."),
     "daemon_up": ((), "1 if Dagster's daemon sent a heartbeat in the last two minutes."),
-    "exchange_up": ((), "1 if the exchange answered the latest probe, sent once a minute."),
+    "exchange_up": (
+        ("exchange",),
+        "1 if the exchange answered the latest probe, sent once a minute.",
+    ),
     "exchange_used_weight": (
-        (),
+        ("exchange",),
         "Request weight used in the current minute by all processes at this IP address.",
     ),
 }
@@ -78,18 +82,26 @@ Samples = Iterator[tuple[str, tuple[str, ...], float]]
 
 
 class ExchangePulse:
-    """Asks the exchange at most once a minute, and not at all as long as it forbids that.
+    """Asks an exchange at most once a minute, and not at all as long as it forbids that.
 
     Parameters
     ----------
     settings
-        Names the exchange.
+        Say where its server is.
     clock
         Seconds of a clock that never goes back.
+    exchange
+        Its name.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        exchange: str = SCAN_EXCHANGE,
+    ) -> None:
         self._settings = settings
+        self._exchange = exchange
         self._clock = clock
         self._ask_at = float("-inf")
         self._asked_at = 0.0
@@ -100,9 +112,9 @@ class ExchangePulse:
         if self._clock() >= self._ask_at:
             wait = ASKED_EVERY
             try:
-                self._pulse = feel_pulse(self._settings)
+                self._pulse = check_exchange(self._settings, self._exchange)
             except NoPulseError as error:
-                self._pulse, wait = None, error.silence
+                self._pulse, wait = None, error.wait
             self._asked_at = self._clock()
             self._ask_at = self._asked_at + wait.total_seconds()
         return self._pulse
@@ -129,7 +141,9 @@ class ProjectCollector(Collector):
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._pulse = ExchangePulse(settings, clock)
+        self._pulses = {
+            name: ExchangePulse(settings, clock, name) for name in asked_exchanges(settings)
+        }
         self._lock = threading.Lock()
         self._kept: list[GaugeMetricFamily] = []
         self._read_at = float("-inf")
@@ -147,7 +161,7 @@ class ProjectCollector(Collector):
             return self._kept
 
     def _read(self) -> Samples:
-        yield from self._exchange()
+        yield from self._exchanges()
         try:
             found = list(self._project())
         except DatabaseError:
@@ -156,18 +170,17 @@ class ProjectCollector(Collector):
         yield "up", (), 1
         yield from found
 
-    def _exchange(self) -> Samples:
-        if self._settings.exchange == "archive":  # files: no clock and no weight
-            return
-        pulse = self._pulse.latest()
-        yield "exchange_up", (), pulse is not None
-        if pulse is not None and pulse.used_weight is not None:
-            yield "exchange_used_weight", (), pulse.used_weight
+    def _exchanges(self) -> Samples:
+        for name, asked in self._pulses.items():
+            pulse = asked.latest()
+            yield "exchange_up", (name,), pulse is not None
+            if pulse is not None and pulse.used_weight is not None:
+                yield "exchange_used_weight", (name,), pulse.used_weight
 
     def _project(self) -> Samples:
         databases = find_databases(self._settings)
-        is_archive = self._settings.exchange == "archive"
-        clock = read_clock(self._settings) if is_archive else self._pulse.time()
+        scans = self._pulses.get(SCAN_EXCHANGE)
+        clock = scans.time() if scans else read_clock(self._settings)
         wall = datetime.now(UTC)
         with reading(databases.project) as connection:
             dagster = dagster_facts(databases, wall)

@@ -269,7 +269,7 @@ def what_if_interval(
     candles = Candles.by_symbol(frame, grid)
     on_step("channels, indicators and signals")
     steps = np.array([step], dtype=np.int64)
-    run = windows_at(candles, universe["symbol"].tolist(), steps, settings.lookback)
+    run = windows_at(candles, universe["symbol"].tolist(), steps, settings.lookback, grid)
     signals = _signals_at(settings, params, grid, day, run, universe)
     on_step("correlations and summary")
     matrix = pairs(symbols, candles, step, lookback=settings.lookback)
@@ -328,17 +328,18 @@ def _signals_at(
     universe: pd.DataFrame,
 ) -> pd.DataFrame:
     """Signals of the interval's last step of the day, dated with the day."""
-    # The analytics count steps as if they were days: the rows get their day here.
-    dated = {"date": pd.Timestamp(day).as_unit("s")}
-    bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes(), **dated)
-    indicators = compute(run.candles, run.windows).assign(**dated)
+    bands = fit_channels(run.candles, run.windows, params).assign(input_hash=run.hashes())
+    indicators = compute(run.candles, run.windows)
     indicators["volatility_30d_pct"] *= grid.steps_per_day**0.5
     # The ledger's rules are about days.
     unjudged = bands[["symbol", "date", "input_hash"]].iloc[:0].assign(window_severity="")
-    frame = decide(bands, indicators, universe, unjudged, kstd=params.kstd)
+    # The ranking is the asked day's, before which the bar may have closed: a week ends on Sunday.
+    ranked = universe.assign(date=bands["date"].iloc[0])
+    frame = decide(bands, indicators, ranked, unjudged, kstd=params.kstd)
     made_with = PARAMETERS["signals"](settings) | {"interval": grid.name}
-    return frame.assign(
-        input_hash=signal_hashes(frame, bands, universe, unjudged),
+    return frame.drop(columns="open_time").assign(
+        date=pd.Timestamp(day).as_unit("s"),
+        input_hash=signal_hashes(frame, bands, ranked, unjudged),
         params_hash=params_hash(made_with),
         code_version=code_version(),
     )

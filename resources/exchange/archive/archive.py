@@ -4,10 +4,11 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from autonama_dagster.errors import ExchangeError, SymbolFetchError
 from autonama_dagster.text.pair_names import pair_name
+from autonama_dagster.text.sources import BINANCE
 from resources.exchange.archive.files import (
     DAILY,
     MONTHLY,
@@ -33,6 +34,7 @@ from resources.http.session import RequestCancelledError
 
 T = TypeVar("T")
 
+SOURCE: Final = "archive"
 PUBLICATION_LAG = timedelta(days=1)
 
 
@@ -62,7 +64,7 @@ class ArchiveExchange:
         The machine's clock: the archive has none of its own.
     """
 
-    name = "archive"
+    name = BINANCE
     knows_delisted = True
 
     def __init__(
@@ -107,11 +109,11 @@ class ArchiveExchange:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Folders of the latest list of pairs whose names are none; see `Exchange.left_out`."""
+        """Folders of the latest list of pairs whose names are none; see `PairList.left_out`."""
         return self._left_out
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
-        """Every pair the archive has a folder for, by name; see `Exchange.symbols`."""
+        """Every pair the archive has a folder for, by name; see `PairList.symbols`."""
         never = threading.Event()
         try:
             names = {
@@ -135,14 +137,14 @@ class ArchiveExchange:
         return pairs
 
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol; see `Exchange.klines`."""
+        """Closed candles of one symbol; see `klines_many`."""
         request = KlinesRequest(symbol, interval, start, end)
         return self.fetch(request, self.server_time(), threading.Event())
 
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
-        """Closed candles of many symbols; see `Exchange.klines_many`."""
+        """Closed candles of many symbols; see `CandleSource.klines_many`."""
         return fetch_many(requests, self.server_time, self.fetch, self._threads, on_progress)
 
     def close(self) -> None:
@@ -155,7 +157,7 @@ class ArchiveExchange:
         Raises
         ------
         SymbolFetchError, ExchangeError
-            As `Exchange.klines`.
+            As `CandleSource.klines_many`.
         RequestCancelledError
             `stop` was set before the answer was complete.
         """
@@ -176,7 +178,7 @@ class ArchiveExchange:
             request.start,
             request.end,
             closed_rows([row for file in read for row in file.rows], request, now),
-            "archive",
+            SOURCE,
             now,
             origins=tuple(file.origin for file in read),
         )

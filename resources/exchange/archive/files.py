@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 from xml.etree import ElementTree as ET
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline, raw_kline
 from autonama_dagster.days import DAY, days_of, midnight
 from autonama_dagster.errors import (
@@ -24,7 +25,6 @@ from autonama_dagster.errors import (
     OutageError,
 )
 from resources.exchange.base import (
-    INTERVALS,
     KlinesRequest,
     Origin,
     check_rows,
@@ -299,12 +299,17 @@ def missing_days(rows: Sequence[RawKline], days: Iterable[date], interval: str) 
 
     Of candles longer than a day: all days, if there is no row at all.
     """
-    step = INTERVALS[interval]
-    if DAY % step:
+    grid = INTERVALS[interval]
+    if not grid.divides_day:
         return [] if rows else [*days]
     opens = {row.open_time for row in rows}
-    steps = [n * step for n in range(DAY // step)]
-    return [day for day in days if any(to_ms(midnight(day) + at) not in opens for at in steps)]
+    return [
+        day
+        for day in days
+        if not opens.issuperset(
+            grid.opens_between(to_ms(midnight(day)), to_ms(midnight(day + DAY)))
+        )
+    ]
 
 
 def monthly_file(symbol: str, interval: str, month: date) -> str:

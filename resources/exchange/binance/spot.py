@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline, raw_kline
 from autonama_dagster.errors import (
     BadAnswerError,
@@ -14,9 +15,8 @@ from autonama_dagster.errors import (
     SymbolFetchError,
 )
 from autonama_dagster.text.pair_names import pair_name
-from autonama_dagster.text.sources import SOURCES, distance
+from autonama_dagster.text.sources import BINANCE, SOURCES, distance
 from resources.exchange.base import (
-    INTERVALS,
     Klines,
     KlinesRequest,
     Origin,
@@ -41,7 +41,6 @@ _SYMBOLS_WEIGHT: Final = 20
 _KLINES_WEIGHT: Final = 2
 _TICKER_WEIGHT: Final = 2
 _MARKET: Final = "BTCUSDT"  # trades every second: its statistics say how far the market is
-_MS: Final = timedelta(milliseconds=1)
 
 
 class BinanceExchange:
@@ -66,7 +65,7 @@ class BinanceExchange:
         How often to repeat a request and when one may leave; None: the defaults.
     """
 
-    name = "binance"
+    name = BINANCE
 
     def __init__(
         self,
@@ -112,7 +111,7 @@ class BinanceExchange:
         return bool(self._knows_delisted)
 
     def server_time(self) -> datetime:
-        """The exchange's clock, but not ahead of its market; see `Exchange.server_time`.
+        """The exchange's clock, but not ahead of its market; see `ExchangeClock.server_time`.
 
         A clock that runs ahead would make a closed candle of the one that still forms.
         """
@@ -143,11 +142,11 @@ class BinanceExchange:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Entries of the latest list of pairs that cannot be used; see `Exchange.left_out`."""
+        """Entries of the latest list of pairs that cannot be used; see `PairList.left_out`."""
         return self._left_out
 
     def symbols(self, quote: str = "USDT") -> list[SymbolInfo]:
-        """All spot pairs with this quote, by name; see `Exchange.symbols`."""
+        """All spot pairs with this quote, by name; see `PairList.symbols`."""
         wanted = (pair for pair in self._pairs(self._never) if pair.quote == quote)
         return sorted(wanted, key=lambda pair: pair.symbol)
 
@@ -171,14 +170,14 @@ class BinanceExchange:
         return listed.pairs
 
     def klines(self, symbol: str, interval: str, start: datetime, end: datetime) -> Klines:
-        """Closed candles of one symbol; see `Exchange.klines`."""
+        """Closed candles of one symbol; see `klines_many`."""
         request = KlinesRequest(symbol, interval, start, end)
         return self.fetch(request, self.server_time(), self._never)
 
     def klines_many(
         self, requests: Sequence[KlinesRequest], on_progress: Progress | None = None
     ) -> dict[str, Klines | SymbolFetchError]:
-        """Closed candles of many symbols; see `Exchange.klines_many`."""
+        """Closed candles of many symbols; see `CandleSource.klines_many`."""
         return fetch_many(requests, self.server_time, self.fetch, self._threads, on_progress)
 
     def close(self) -> None:
@@ -191,7 +190,7 @@ class BinanceExchange:
         Raises
         ------
         SymbolFetchError, ExchangeError
-            As `Exchange.klines`.
+            As `CandleSource.klines_many`.
         RequestCancelledError
             `stop` was set before the answer was complete.
         """
@@ -265,12 +264,11 @@ class BinanceExchange:
             closed = closed_rows(rows, request, now)
             # A page that ends early may be a short one, whatever the limit: only an empty one says
             # that there is no more.
-            step_ms = INTERVALS[request.interval] // _MS
-            following = max((row.open_time for row in rows), default=last) + step_ms
+            following = grid.end_ms(max((row.open_time for row in rows), default=last))
             return closed, source, following if following <= last else None
 
-        step_ms = INTERVALS[request.interval] // _MS
-        last = min(request.end_ms - 1, to_ms(now) - step_ms)  # a later candle has not closed
+        grid = INTERVALS[request.interval]
+        last = min(request.end_ms - 1, grid.newest_closed_ms(to_ms(now)))
 
         return self._client.get(
             lambda client: client.get_klines(**_page_parameters(request, cursor)),

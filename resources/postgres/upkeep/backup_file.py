@@ -6,6 +6,7 @@ once and compared with the size and the SHA-256 that the manifest gives.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
@@ -214,6 +215,7 @@ def appearing(file: Path) -> Iterator[IO[bytes]]:
                 partial.unlink(missing_ok=True)
                 raise
     except OSError as error:
+        room = "free space there, or " if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
         raise DatabaseError(
-            f"cannot write {partial}: {error.strerror}; free space there, or choose another folder"
+            f"cannot write {partial}: {error.strerror}; {room}choose another folder"
         ) from None

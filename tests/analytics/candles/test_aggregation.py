@@ -85,6 +85,18 @@ def test_a_week_is_monday_to_sunday_and_dated_with_its_sunday():
     assert made["close"].tolist() == [10.0, 17.0, 18.0]
 
 
+def test_a_month_is_the_calendars_and_dated_with_its_last_day():
+    days = frame_of("AAA", "1d", "2024-01-30", [float(n) for n in range(10, 43)])
+    made = aggregate(days, DAY, INTERVALS["1M"], SOURCES)
+    assert made["open_time"].dt.strftime("%Y-%m-%d").tolist() == [
+        "2024-01-01", "2024-02-01", "2024-03-01",
+    ]  # fmt: skip
+    assert made["date"].dt.strftime("%Y-%m-%d").tolist() == [
+        "2024-01-31", "2024-02-29", "2024-03-31",
+    ]  # fmt: skip
+    assert made["close"].tolist() == [11.0, 40.0, 42.0]
+
+
 def test_no_candles_make_none():
     made = four_hours(frame_of("AAA", "1h", "2024-01-01", []))
     assert made.empty

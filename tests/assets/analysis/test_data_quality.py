@@ -126,9 +126,10 @@ def test_an_error_in_a_window_quarantines_the_symbol_until_it_is_mended(opened):
 def test_a_failed_answer_with_two_candles_of_a_day_is_found_until_it_is_answered(opened):
     execute_sql(
         opened,
-        "INSERT INTO trading.fetch_log (symbol, interval, from_date, to_date, asked_at, outcome, "
-        f"candles, message, run_id) VALUES ('NEWUSDT', '1d', '{BAD}', '{DAY}', now(), 'failed', 0, "
-        f"'NEWUSDT: two different 1d candles of {BAD} 00:00 in one answer: try again later', 'r')",
+        "INSERT INTO trading.fetch_log (exchange, symbol, interval, from_date, to_date, asked_at, "
+        "outcome, candles, message, fault, fault_date, run_id) VALUES ('binance', 'NEWUSDT', '1d', "
+        f"'{BAD}', '{DAY}', now(), 'failed', 0, 'NEWUSDT: try again later', 'conflicting', "
+        f"'{BAD}', 'r')",
     )
     beside = read_evidence(opened.warehouse, ["NEWUSDT"], BAD, DAY)
     assert [f.rule for f in beside["NEWUSDT"].findings] == ["duplicate"]
@@ -153,8 +154,8 @@ def store_hours(opened):
         frame, bad = parse([raw_kline(h) for h in hours], ETH, INTERVALS["1h"])
         assert bad.empty
         candles = opened.warehouse.read("ohlcv_1d", Scope((ETH,), DAY, DAY))
-        said = {c: candles[c].iloc[0] for c in ("source", "fetched_at")}
-        batch = Batch(frame.assign(**said).astype({"source": "str"}))
+        said = {c: candles[c].iloc[0] for c in ("source", "exchange", "fetched_at")}
+        batch = Batch(frame.assign(**said).astype({"source": "str", "exchange": "str"}))
         execute_sql(opened, "DELETE FROM trading.ohlcv_1h")
         opened.warehouse.write("ohlcv_1h", batch, Scope((ETH,), DAY, DAY), STAMPS)
 
@@ -169,8 +170,9 @@ def test_hours_count_by_what_they_say_where_they_were_answered(opened, store_hou
     assert row(made(opened), ETH)["findings"] == [], "nobody knows whether all hours are there"
     execute_sql(
         opened,
-        "INSERT INTO trading.fetch_log (symbol, interval, from_date, to_date, asked_at, outcome, "
-        f"candles, run_id) VALUES ('{ETH}', '1h', '{DAY}', '{DAY}', now(), 'ok', 24, 'r')",
+        "INSERT INTO trading.fetch_log (exchange, symbol, interval, from_date, to_date, asked_at, "
+        "outcome, candles, run_id) "
+        f"VALUES ('binance', '{ETH}', '1h', '{DAY}', '{DAY}', now(), 'ok', 24, 'r')",
     )
     found = row(made(opened), ETH)
     assert (found["findings"], found["severity"]) == (["daily_vs_hourly"], "ERROR")

@@ -62,7 +62,7 @@ def test_the_schema_check_is_red_when_a_stored_row_breaks_the_model(warehouse, d
 def test_the_freshness_check_is_red_when_a_trading_symbol_lacks_the_latest_day(warehouse, instance):
     store(warehouse, ["AAA"], ["2024-01-05"])
     store(warehouse, ["BBB"], ["2024-01-04"])
-    given = {"warehouse": warehouse, "exchange": Clock()}
+    given = {"warehouse": warehouse, "binance": Clock()}
     result = evaluate(freshness_check(), instance, **given)
     assert not result.passed
     assert result.metadata["bad"].value == "BBB"
@@ -73,7 +73,7 @@ def test_the_freshness_check_is_red_when_a_trading_symbol_lacks_the_latest_day(w
 def test_a_symbol_without_a_candle_for_30_days_counts_as_delisted(warehouse, instance):
     store(warehouse, ["AAA"], ["2024-01-05"])
     store(warehouse, ["BBB"], ["2023-12-01"])
-    result = evaluate(freshness_check(), instance, warehouse=warehouse, exchange=Clock())
+    result = evaluate(freshness_check(), instance, warehouse=warehouse, binance=Clock())
     assert result.passed
     assert result.metadata["delisted"].value == 1
 

@@ -10,7 +10,6 @@ import pytest
 from assets.market.ohlcv import ohlcv_1d
 from assets.market.ohlcv_intraday import ohlcv_1h, ohlcv_1w, ohlcv_4h, ohlcv_15m
 from assets.partitions import build_partitions, register
-from assets.stage import EXCHANGE_POOL
 from autonama_dagster.orchestration.jobs import JOBS, range_tags
 from autonama_dagster.orchestration.planner import Step
 from autonama_dagster.replay.market.recorded import RecordedMarket
@@ -51,7 +50,7 @@ def fill(server, warehouse):
                 resources={
                     "settings": settings,
                     "warehouse": warehouse,
-                    "exchange": exchange,
+                    "binance": exchange,
                     "io_manager": WarehouseIOManager(warehouse),
                 },
             )
@@ -73,8 +72,8 @@ def asked(server):
 
 def test_the_job_holds_them_all_and_those_that_ask_wait_for_each_other():
     assert JOBS["intraday_job"][1] == ("ohlcv_15m", "ohlcv_1h", "ohlcv_4h", "ohlcv_1w")
-    pools = {s.name: s.pool for s in STAGES}
-    assert pools == dict.fromkeys(("ohlcv_1d", "ohlcv_15m", "ohlcv_1h"), EXCHANGE_POOL) | {
+    pools = {s.name: s.exchange for s in STAGES}
+    assert pools == dict.fromkeys(("ohlcv_1d", "ohlcv_15m", "ohlcv_1h"), "binance") | {
         "ohlcv_4h": None, "ohlcv_1w": None,
     }  # fmt: skip
 

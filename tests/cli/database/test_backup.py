@@ -1,5 +1,6 @@
 """`autonama db backup` and `restore`: the round trip, refusals, and what an interruption leaves."""
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from psycopg import sql
 from support import drop_databases
 
+from autonama_dagster.errors import DatabaseError
 from resources.postgres.migrate import newest_revision
 from resources.postgres.server.programs import find_programs
 from resources.postgres.upkeep import backup as backups
@@ -302,3 +304,15 @@ def test_the_password_is_in_no_argument(run, kept, empty, tmp_path, monkeypatch,
     assert "--dbname=" in seen.read_text()
     assert "planted-pass-17" not in seen.read_text() + ended.out + ended.err
     assert "planted-pass-17" in (tmp_path / "seen.env").read_text()
+
+
+@pytest.mark.parametrize(("number", "is_full"), [(errno.ENOENT, False), (errno.ENOSPC, True)])
+def test_room_is_asked_for_only_where_there_is_none(tmp_path, monkeypatch, number, is_full):
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(DatabaseError) as raised, appearing(tmp_path / "kept.backup"):
+        pass
+    assert str(raised.value).endswith("choose another folder")
+    assert ("free space" in str(raised.value)) == is_full

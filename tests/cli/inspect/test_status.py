@@ -80,8 +80,9 @@ def test_what_it_takes_on_the_disk(run, day, home):
 def test_a_failed_symbol_makes_the_exit_code_1(run, morning):
     with psycopg.connect(morning.url) as connection:
         connection.execute(
-            "INSERT INTO trading.fetch_log VALUES "
-            "('GONEUSDT', '1d', '2024-03-10', '2024-03-10', now(), 'failed', 0, 'why', 'r')"
+            "INSERT INTO trading.fetch_log (exchange, symbol, interval, from_date, to_date, "
+            "asked_at, outcome, candles, message, run_id) VALUES ('binance', 'GONEUSDT', '1d', "
+            "'2024-03-10', '2024-03-10', now(), 'failed', 0, 'why', 'r')"
         )
     try:
         ended = run("status")

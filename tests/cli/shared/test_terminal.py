@@ -112,6 +112,17 @@ def test_a_pipe_has_all_columns(capsys, monkeypatch):
     assert "hidden" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
+@pytest.mark.parametrize("size", ["0", "²", "", "-1", "9" * 5000])
+def test_a_size_that_is_none_hides_nothing(capsys, monkeypatch, name, size):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv(name, size)
+    print_signals(screen(), signals(), "T", "")
+    out = capsys.readouterr().out
+    assert "AUSDT" in out
+    assert "hidden" not in out
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_nothing_that_is_printed_is_a_command_of_the_terminal(monkeypatch, encoding):
     raw = io.BytesIO()

@@ -142,7 +142,7 @@ def opening(server, postgres, folder):
 def stay_here(place, monkeypatch):
     """Let its backfills run in this process; what stands in for their workers."""
     opened = place.project
-    defs = build_defs(opened.settings, exchange=place.exchange, warehouse=opened.warehouse)
+    defs = build_defs(opened.settings, binance=place.exchange, warehouse=opened.warehouse)
     here = Here(defs, opened.instance)
     monkeypatch.setattr(module, "Workers", here)
     return here

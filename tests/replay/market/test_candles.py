@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS
 from autonama_dagster.replay.market.candles import (
     DAY_MS,
     AggregatedSeries,
@@ -39,7 +40,7 @@ def candle(open_=10.0, high=14.0, low=8.0, close=11.0, volume=90.0, open_time=0)
 
 def daily(*days, first=MONDAY):
     candles = [candle(open_=10.0 + day, open_time=first + day * DAY_MS) for day in days]
-    return StoredSeries([c.open_time for c in candles], DAY_MS, candles.__getitem__)
+    return StoredSeries([c.open_time for c in candles], DAILY, candles.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_closed_row_is_kept_but_not_when_the_clock_goes_back():
 
 
 def test_weeks_begin_on_monday_and_hold_the_days_present():
-    weeks = AggregatedSeries(daily(0, 1, 2, 6, 7, 8), 7 * DAY_MS, 4 * DAY_MS)
+    weeks = AggregatedSeries(daily(0, 1, 2, 6, 7, 8), INTERVALS["1w"])
     assert list(weeks.opens) == [MONDAY, MONDAY + 7 * DAY_MS]
     week = weeks.candle(0, MONDAY + 9 * DAY_MS)
     assert week.close_time == MONDAY + 7 * DAY_MS - 1
@@ -137,12 +138,12 @@ def test_weeks_begin_on_monday_and_hold_the_days_present():
 
 
 def test_a_week_is_made_of_the_days_known_so_far():
-    weeks = AggregatedSeries(daily(0, 1, 2), 7 * DAY_MS, 4 * DAY_MS)
+    weeks = AggregatedSeries(daily(0, 1, 2), INTERVALS["1w"])
     forming = weeks.candle(0, MONDAY + DAY_MS + DAY_MS // 2)
     assert forming.volume == 1.5 * 90.0
 
 
 def test_a_week_is_absent_until_its_first_day_is_there():
-    weeks = AggregatedSeries(daily(2, 3), 7 * DAY_MS, 4 * DAY_MS)
+    weeks = AggregatedSeries(daily(2, 3), INTERVALS["1w"])
     assert weeks.count_at(MONDAY + DAY_MS) == 0
     assert weeks.count_at(MONDAY + 2 * DAY_MS) == 1

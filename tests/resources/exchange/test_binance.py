@@ -648,6 +648,7 @@ def test_a_clock_that_cannot_be_one_is_refused(server, connect, reply, endpoint,
     with pytest.raises(ExchangeError, match="sent an unusable response") as raised:
         connect().server_time()
     assert "\n" not in str(raised.value)
+    assert ("expected milliseconds since 1970" in str(raised.value)) == isinstance(value, int)
 
 
 @pytest.mark.parametrize("body", [HTML, b"[]", b"7", {"time": 1_703_894_700_000}])

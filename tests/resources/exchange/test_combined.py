@@ -329,8 +329,9 @@ def test_a_ban_ends_the_batch(market, combine, reply):
 def test_answers_that_are_remembered_keep_their_sources(market, combine):
     memo = MemoExchange(combine())
     memo.expect("BTCUSDT", "1d", FIRST, END)
-    memo.klines("BTCUSDT", "1d", FIRST, FIRST + DAY)
-    part = memo.klines("BTCUSDT", "1d", utc(2024, 1, 30), utc(2024, 2, 3))
+    memo.klines_many([KlinesRequest("BTCUSDT", "1d", FIRST, FIRST + DAY)])
+    part = KlinesRequest("BTCUSDT", "1d", utc(2024, 1, 30), utc(2024, 2, 3))
+    part = memo.klines_many([part])["BTCUSDT"]
     assert sources(part) == [("archive", 2), ("binance", 2)]
     assert len(asked(market)) == 1
 
@@ -363,7 +364,7 @@ class TestAsSettingsNameIt:
     def test_the_same_candles_as_with_the_api_alone(self, replay, mirror):
         plain, _ = self.fetch(replay, "binance", mirror)
         found, opened = self.fetch(replay, "binance+archive", mirror)
-        assert opened.name == "binance+archive"
+        assert isinstance(opened, CombinedExchange)
         assert set(found.frame["source"]) == {"archive", "replay-recorded"}
         assert len(found.frame) == 2 * DAYS
         pd.testing.assert_frame_equal(

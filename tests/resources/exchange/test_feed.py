@@ -24,6 +24,8 @@ def kline(n, close="1.5", high="2"):
 class Scripted:
     """An exchange that answers from a script."""
 
+    name = "binance"
+
     def __init__(self, answers, now=datetime(2024, 1, 4, 0, 5, tzinfo=UTC)):
         self.answers, self.now, self.asked = answers, now, []
 

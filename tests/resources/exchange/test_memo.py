@@ -20,7 +20,10 @@ def memo(server, connect):
 
 def ask(memo, first, last, symbol="BTCUSDT"):
     """Days before the end: from `first` days to `last` days."""
-    return memo.klines(symbol, "1d", END - first * DAY, END - last * DAY)
+    answer = ask_many(memo, first, last, [symbol])[symbol]
+    if isinstance(answer, SymbolFetchError):
+        raise answer
+    return answer
 
 
 def ask_many(memo, first, last, symbols=("BTCUSDT", "ETHUSDT"), on_progress=None):

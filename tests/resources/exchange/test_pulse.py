@@ -7,7 +7,7 @@ from servers import synthetic_market
 
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.settings import load_settings
-from resources.exchange.pulse import NoPulseError, Pulse, feel_pulse
+from resources.exchange.pulse import NoPulseError, Pulse, check_exchange
 from resources.http.headers import LONGEST_SILENCE
 
 MINUTE = timedelta(minutes=1)
@@ -21,13 +21,13 @@ def settings(server):
 def test_time_and_weight_of_the_replay_exchange():
     with ReplayServer(synthetic_market(7), now="2024-03-11T00:05:00Z") as exchange:
         settings = load_settings(exchange_url=exchange.url)
-        pulses = [feel_pulse(settings) for _ in range(2)]
+        pulses = [check_exchange(settings) for _ in range(2)]
     assert f"{pulses[0].now:%Y-%m-%d %H:%M}" == "2024-03-11 00:05"
     assert pulses[1].used_weight == pulses[0].used_weight + 1
 
 
 def test_an_exchange_that_counts_no_weight(settings, server):
-    assert feel_pulse(settings) == Pulse(server.now, None)
+    assert check_exchange(settings) == Pulse(server.now, None)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_an_exchange_that_counts_no_weight(settings, server):
 def test_a_refusal_says_how_long_to_be_silent(settings, server, reply, status, headers, silence):
     server.queue("time", reply(status, b"{}", headers))
     with pytest.raises(NoPulseError, match=f"127.0.0.1:[0-9]+ returned HTTP {status}") as refused:
-        feel_pulse(settings)
-    assert refused.value.silence == silence
+        check_exchange(settings)
+    assert refused.value.wait == silence
 
 
 @pytest.mark.parametrize(
@@ -66,20 +66,20 @@ def test_a_refusal_says_how_long_to_be_silent(settings, server, reply, status, h
 def test_nonsense(settings, server, reply, body):
     server.queue("time", reply(body=body))
     with pytest.raises(NoPulseError, match="sent an unusable response"):
-        feel_pulse(settings)
+        check_exchange(settings)
 
 
 def test_no_answer(settings, server, reply):
     server.queue("time", reply(hangs=True))
     with pytest.raises(NoPulseError, match="took longer than"):
-        feel_pulse(settings, seconds=0.05)
+        check_exchange(settings, seconds=0.05)
     server.queue("time", reply(body=b"{", breaks_off=True))
     with pytest.raises(NoPulseError, match="was cut off"):
-        feel_pulse(settings)
+        check_exchange(settings)
 
 
 def test_a_login_in_the_url_stays_out_of_the_message():
     settings = load_settings(exchange_url="http://me:hush@127.0.0.1:9")
     with pytest.raises(NoPulseError) as failed:
-        feel_pulse(settings)
+        check_exchange(settings)
     assert "hush" not in str(failed.value)

@@ -47,7 +47,7 @@ def test_only_the_scheme_is_rewritten_once(scheme, after_scheme):
         ("", "/?connect_timeout=10"),
         ("h/d?", "h/d?connect_timeout=10"),
         ("/d?host=/s", "/d?host=/s&connect_timeout=10"),
-        ("h/d?connect_timeout=3&x=1", "h/d?connect_timeout=3&x=1"),
+        ("h/d?connect_timeout=3&sslsni=1", "h/d?connect_timeout=3&sslsni=1"),
         ("h/d?connect%5Ftimeout=3", "h/d?connect%5Ftimeout=3"),
     ],
 )
@@ -117,6 +117,26 @@ def test_a_url_we_cannot_use_is_an_input_error_without_its_secret(url, says):
         assert "\n" not in message
         assert "hun" not in message
         assert "ter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://u:hunter2@[::1/d", "brackets"),
+        ("postgresql://u:hunter2@[::1]x/d", "brackets"),
+        ("postgresql://u:hunter2@[/d", "brackets"),
+        ("postgresql://u:hunter2%zz@h/d", "percent-encode"),
+        ("postgresql://u:p@h/d?password=hunter2%zz", "percent-encode"),
+        ("postgresql://u:p@h/d?hunter2", "percent-encode"),
+        ("postgresql://u:hunter2@h/d?foo=1", "option 'foo'"),
+    ],
+)
+def test_what_libpq_cannot_read_is_not_shown_by_it(url, says):
+    for function in REWRITERS:
+        with pytest.raises(InputError, match=says) as raised:
+            function(url)
+        assert "hunter2" not in str(raised.value)
+    assert "hunter2" not in redacted(url.replace("?hunter2", ""))
 
 
 @pytest.mark.parametrize(

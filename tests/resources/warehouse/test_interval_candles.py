@@ -20,7 +20,7 @@ from autonama_dagster.errors import SchemaError
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from resources.exchange.archive.archive import ArchiveExchange
-from resources.exchange.base import Klines, to_ms
+from resources.exchange.base import Klines, KlinesRequest, to_ms
 from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.feed import fetch_candles
 from resources.exchange.memo import MemoExchange
@@ -86,11 +86,12 @@ def test_quarters_of_an_hour_come_from_memory_only_if_all_had_closed(market_data
         closing(MemoExchange(BinanceExchange(server.url))) as exchange,
     ):
         start, end = datetime(2022, 7, 1, tzinfo=UTC), datetime(2022, 7, 2, tzinfo=UTC)
-        first = exchange.klines("SOLUSDT", "15m", start, end)
+        requests = [KlinesRequest("SOLUSDT", "15m", start, end)]
+        first = exchange.klines_many(requests)["SOLUSDT"]
         assert len(first.rows) == 12 * 4
         assert first.rows[-1].open_time == to_ms(datetime(2022, 7, 1, 11, 45, tzinfo=UTC))
         server.clock.set("2022-07-01T12:15:00Z")
-        assert len(exchange.klines("SOLUSDT", "15m", start, end).rows) == 12 * 4 + 1
+        assert len(exchange.klines_many(requests)["SOLUSDT"].rows) == 12 * 4 + 1
 
 
 def test_a_day_that_has_not_closed_gives_no_hour(market_data):
@@ -245,6 +246,8 @@ def test_the_view_holds_every_interval(warehouse, database):
 @pytest.mark.parametrize(("hour", "outcomes"), [(0, ["ok", "failed"]), (2, ["ok"])])
 def test_the_last_hour_of_a_day_may_be_late(hour, outcomes):
     class Late:
+        name = "binance"
+
         def server_time(self):
             return datetime(2024, 1, 3, hour, 5, tzinfo=UTC)
 

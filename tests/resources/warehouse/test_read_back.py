@@ -172,6 +172,7 @@ def rejected():
 def fetches():
     return pd.DataFrame(
         {
+            "exchange": pd.Series(["binance"], dtype="str"),
             "symbol": pd.Series(["BBB"], dtype="str"),
             "interval": pd.Series(["1d"], dtype="str"),
             "from_date": pd.to_datetime(["2024-01-01"]).astype("datetime64[s]"),
@@ -180,6 +181,8 @@ def fetches():
             "outcome": pd.Series(["ok"], dtype="str"),
             "candles": [1],
             "message": pd.Series([None], dtype="str"),
+            "fault": pd.Series([None], dtype="str"),
+            "fault_date": pd.to_datetime([None]).astype("datetime64[s]"),
             "origins": pd.Series([None], dtype="str"),
         }
     )

@@ -193,6 +193,7 @@ def test_the_same_candle_again_changes_nothing(warehouse):
 def test_fetches_and_rejected_rows_are_written_with_the_candles(warehouse):
     fetches = pd.DataFrame(
         {
+            "exchange": pd.Series(["binance", "binance"], dtype="str"),
             "symbol": pd.Series(["AAA", "BBB"], dtype="str"),
             "interval": pd.Series(["1d", "1d"], dtype="str"),
             "from_date": pd.to_datetime(["2024-01-01"] * 2).astype("datetime64[s]"),
@@ -201,6 +202,8 @@ def test_fetches_and_rejected_rows_are_written_with_the_candles(warehouse):
             "outcome": pd.Series(["ok", "failed"], dtype="str"),
             "candles": [2, 0],
             "message": pd.Series([None, "timed out"], dtype="str"),
+            "fault": pd.Series([None, None], dtype="str"),
+            "fault_date": pd.to_datetime([None, None]).astype("datetime64[s]"),
             "origins": pd.Series([None, None], dtype="str"),
         }
     )
@@ -212,7 +215,9 @@ def test_fetches_and_rejected_rows_are_written_with_the_candles(warehouse):
             "raw": pd.Series(['["1"]'], dtype="str"),
         }
     )
-    batch = Batch(candles(["AAA"], DAYS[:1]), rejected, fetches, failed=("BBB",))
+    batch = Batch(
+        candles(["AAA"], DAYS[:1]), rejected, fetches, failed=("BBB",), exchange="binance"
+    )
     written = warehouse.write("ohlcv_1d", batch, BOTH, STAMPS)
     assert written.quarantined == 1
     assert fetched_ranges(warehouse, "1d", ["AAA", "BBB"]) == {
@@ -230,6 +235,7 @@ def test_text_that_postgres_refuses_spoils_nothing_but_itself(warehouse, bad):
         symbol="AAA", date=DAYS[1], reason=f"close {bad!r} is no price", raw=json.dumps([bad])
     )
     fetches = one_row(
+        exchange="binance",
         symbol="BBB",
         interval="1d",
         from_date=DAYS[0],
@@ -238,6 +244,8 @@ def test_text_that_postgres_refuses_spoils_nothing_but_itself(warehouse, bad):
         outcome="failed",
         candles=0,
         message=str(SymbolFetchError(f"BBB: the exchange says {bad}")),
+        fault="conflicting",
+        fault_date=DAYS[0],
         origins=json.dumps([{"call": bad}]),
     )
     batch = Batch(candles(["AAA"], DAYS[:1]), rejected, fetches, failed=("BBB",))

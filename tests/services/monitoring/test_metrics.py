@@ -61,7 +61,7 @@ def collect(settings, clock=None):
 
 def test_a_scanned_day(scanned):
     found = collect(scanned)
-    assert found["up",] == found["exchange_up",] == 1
+    assert found["up",] == found["exchange_up", "binance"] == 1
     # The 9th closed at the beginning of the 10th; the exchange's clock says the 11th, 00:05.
     assert found["scan_age_seconds",] == pytest.approx(86_400 + 300, abs=60)
     assert 0 < found["scan_computed_age_seconds",] < 600
@@ -73,7 +73,7 @@ def test_a_scanned_day(scanned):
     assert found["last_run_success", "summary_job"] == 1
     assert found["last_run_duration_seconds", "summary_job"] > 0
     assert found["daemon_up",] == 0
-    assert found["exchange_used_weight",] >= 1
+    assert found["exchange_used_weight", "binance"] >= 1
 
 
 def test_every_metric_is_collected_and_documented(scanned):
@@ -121,14 +121,14 @@ def test_an_empty_database_has_no_age(database):
 
 def test_an_exchange_that_is_down_has_no_weight(database):
     found = collect(load_settings(DATABASE_URL=database, exchange_url="http://127.0.0.1:9"))
-    assert found["exchange_up",] == 0
-    assert ("exchange_used_weight",) not in found
+    assert found["exchange_up", "binance"] == 0
+    assert ("exchange_used_weight", "binance") not in found
 
 
 def test_the_archive_is_not_asked_for_its_pulse(database):
     found = collect(load_settings(DATABASE_URL=database, exchange="archive"))
     assert found["up",] == 1
-    assert ("exchange_up",) not in found
+    assert ("exchange_up", "binance") not in found
 
 
 def test_scrapes_in_quick_succession_share_one_reading(scanned, monkeypatch):

@@ -66,9 +66,9 @@ def compute(candles: Sequence[Candles], windows: Sequence[Windows]) -> pd.DataFr
     Returns
     -------
     pd.DataFrame
-        Columns symbol, date (datetime64[s]) and the names of `INDICATORS`, in that order; rows in
-        the order of `candles`, then of days. NaN before an indicator's warm-up and where it is
-        undefined (0/0); never infinite.
+        Columns of `rows.keys` and the names of `INDICATORS`, in that order; rows in the order of
+        `candles`, then of days. NaN before an indicator's warm-up and where it is undefined (0/0);
+        never infinite.
 
     Raises
     ------

@@ -102,7 +102,7 @@ def compute(
     Returns
     -------
     pd.DataFrame
-        Columns symbol, date (datetime64[s]), support_level, resistance_level; rows in the order of
+        Columns of `rows.keys`, support_level, resistance_level; rows in the order of
         `candles`, then of days. See `nearest_levels` for the values.
 
     Raises

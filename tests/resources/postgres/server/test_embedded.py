@@ -271,7 +271,7 @@ def test_a_server_whose_starter_was_killed_is_waited_for(server, monkeypatch):
 def test_data_held_by_a_server_out_of_sight_is_left_alone(server, monkeypatch):
     """What a container sees of a server in another container: its lease alone."""
     monkeypatch.setattr(postgres_guard, "_LEASE_TIMEOUT_S", 0.0)
-    monkeypatch.setattr(EmbeddedPostgres, "_postmaster", lambda _self: None)
+    monkeypatch.setattr(postgres_cluster.Cluster, "postmaster", lambda _self: None)
     monkeypatch.setattr(embedded_postgres, "end_orphans", lambda _name: None)
     assert "is in use by a Postgres server that cannot be reached" in failure_of(server.start)
     monkeypatch.undo()
