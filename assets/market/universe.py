@@ -15,7 +15,7 @@ from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.schemas.tables.market import UNIVERSE
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.labels import counted
-from resources.exchange.base import Exchange
+from resources.exchange.base import NOTHING_LISTED, Exchange
 from resources.exchange.feed import Fetched, fetch_daily, refuse_mixture
 from resources.warehouse.candle_queries import RANKING, any_source, failed_fetches
 from resources.warehouse.statements import Scope
@@ -60,7 +60,7 @@ def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: da
 def _require_known(settings: Settings, names: Sequence[str], warehouse: Warehouse) -> None:
     """Refuse an empty list of pairs, and a chosen pair not in it, unless it once was ranked."""
     if not names:
-        raise ExchangeError("the exchange lists no USDT pair; check AUTONAMA_EXCHANGE_URL")
+        raise ExchangeError(NOTHING_LISTED)
     chosen = {"AUTONAMA_SYMBOLS": settings.symbols, "AUTONAMA_EXCLUDE": settings.exclude}
     unknown = {s: name for name, pairs in chosen.items() for s in pairs if s not in set(names)}
     if not unknown:

@@ -19,6 +19,7 @@ _ENTRIES_SHOWN: Final = 5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _LAST_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)  # a replay's clock may stand in the future
+NOTHING_LISTED: Final = "the exchange lists no USDT pair; check AUTONAMA_EXCHANGE_URL"
 _NO_CLOCK: Final = "cannot be the current time: expected milliseconds since 1970"
 
 # Candles of these lengths are another interval's, and no candle cut short by an outage.

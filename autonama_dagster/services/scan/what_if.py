@@ -30,7 +30,7 @@ from autonama_dagster.analytics.scan.signals import decide
 from autonama_dagster.analytics.scan.summary import analysis_summary
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, are_members, rank
 from autonama_dagster.days import CHART_DAYS, FIRST_DAY, uncovered
-from autonama_dagster.errors import InputError
+from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.services.inputs.evidence import evidence, read_evidence, with_copies
 from autonama_dagster.services.inputs.parameters import PARAMETERS, channel_params, quality_limits
 from autonama_dagster.services.scan.results import (
@@ -43,7 +43,7 @@ from autonama_dagster.services.scan.symbol_charts import charted, draw_symbol_ch
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.labels import counted
 from autonama_dagster.text.sources import SOURCES, distance
-from resources.exchange.base import Exchange
+from resources.exchange.base import NOTHING_LISTED, Exchange
 from resources.exchange.feed import Fetched, fetch_candles, fetch_daily, refuse_mixture
 from resources.warehouse.candle_queries import (
     any_source,
@@ -136,8 +136,10 @@ def _universe(
         ranked, failed = (stored, ()) if is_ours else _ranked(settings, day, exchange)
         is_member = are_members(ranked, settings.universe_size, settings.symbols)
         return ranked.assign(is_member=is_member), failed
-    known = {s.symbol for s in exchange.symbols()} | set(stored["symbol"])
-    if unknown := [s for s in symbols if s not in known]:
+    listed = {s.symbol for s in exchange.symbols()}
+    if unknown := [s for s in symbols if s not in listed | set(stored["symbol"])]:
+        if not listed:
+            raise ExchangeError(NOTHING_LISTED)
         raise InputError(
             f"{', '.join(unknown)}: not a USDT spot pair on the exchange; names look like BTCUSDT"
         )

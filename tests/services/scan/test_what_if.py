@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autonama_dagster.errors import InputError
+from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.services.scan import what_if as module
 from autonama_dagster.services.scan.results import stored_result
 from autonama_dagster.services.scan.what_if import what_if
@@ -150,3 +150,5 @@ def test_a_pair_the_exchange_has_dropped_since_is_still_known(opened, monkeypatc
     symbol = members(opened)[0]
     monkeypatch.setattr(MemoExchange, "symbols", lambda *_: [])
     assert ask(opened, [symbol]).signals["symbol"].tolist() == [symbol]
+    with pytest.raises(ExchangeError, match="lists no USDT pair; check AUTONAMA_EXCHANGE_URL"):
+        ask(opened, [symbol, "NOPEUSDT"])
