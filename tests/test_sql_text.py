@@ -59,7 +59,15 @@ ALLOWED = {
     "resources/postgres/migrate.py": {"_LOCK_TIMEOUT_S"},
     "resources/dagster_storage.py": {"table.name", "names"},  # Dagster's tables and columns
     "resources/warehouse/candle_queries.py": {"tables"},  # of the registry
-    "resources/warehouse/ledger.py": {"current", "also"},  # of constants
+    "resources/warehouse/ledger.py": {  # names of tables and clauses that are constants of ours
+        "current",
+        "also",
+        "joins",
+        "' '.join(newer)",
+        "', '.join((f'{name}.symbol IS NOT NULL AS {name}' for name in LIKE_SIGNALS))",
+        "_not_older(after, 'o.date = r.date')",
+        "_not_older(after, 'o.date BETWEEN $1 AND $2')",
+    },
     "resources/warehouse/read_back.py": {  # of the registry; and a hint, which is printed
         "', '.join(chosen)",
         "', '.join(of.key)",
