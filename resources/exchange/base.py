@@ -11,6 +11,7 @@ from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import RawKline
 from autonama_dagster.days import FIRST_DAY
 from autonama_dagster.errors import ConflictingCandlesError, InputError, SymbolFetchError
+from autonama_dagster.settings import Settings
 from autonama_dagster.text.labels import counted
 
 logger = logging.getLogger(__name__)
@@ -163,6 +164,31 @@ class Klines:
 
 Progress = Callable[[int, int], None]
 """Called with (requests done, requests in all) in the caller's thread."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How one exchange is asked for its time.
+
+    Attributes
+    ----------
+    url
+        The server's base URL by the settings; None: these settings have no server asked.
+    setting
+        The setting that names the server, for messages.
+    path
+        Of the request.
+    read_time
+        The time that the JSON body holds; raises ValueError or OverflowError on nonsense.
+    weight_header
+        Header with the used request weight.
+    """
+
+    url: Callable[[Settings], str | None]
+    setting: str
+    path: str
+    read_time: Callable[[Any], datetime]
+    weight_header: str
 
 
 class ExchangeClock(Protocol):

@@ -1,13 +1,13 @@
-"""The exchanges by name, and how each is opened as the settings say."""
+"""The exchanges by name: what opens each as the settings say, and how its time is asked."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from autonama_dagster.settings import Settings
-from autonama_dagster.text.sources import SCAN_EXCHANGE
+from autonama_dagster.text.sources import BINANCE, SCAN_EXCHANGE
 from resources.exchange.archive.archive import ArchiveExchange
-from resources.exchange.base import CandleSource, Exchange
+from resources.exchange.base import CandleSource, Exchange, Probe, clock_time
 from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.calls.retry import RetryPolicy
 from resources.exchange.combined import CombinedExchange
@@ -40,3 +40,27 @@ EXCHANGES: Final[Mapping[str, Callable[[Settings], CandleSource]]] = MappingProx
     {SCAN_EXCHANGE: build_exchange}
 )
 """What opens each exchange. Its name is also that of its resource and of its pool."""
+
+
+def _binance_url(settings: Settings) -> str | None:
+    if settings.exchange == "archive":  # files: no clock and no weight
+        return None
+    return settings.exchange_url or f"https://api.binance.{settings.exchange_tld}"
+
+
+PROBES: Final[Mapping[str, Probe]] = MappingProxyType(
+    {
+        BINANCE: Probe(
+            url=_binance_url,
+            setting="AUTONAMA_EXCHANGE_URL",
+            path="/api/v3/time",
+            read_time=lambda body: clock_time(body, "serverTime"),
+            weight_header="X-MBX-USED-WEIGHT-1M",
+        )
+    }
+)
+
+
+def asked_exchanges(settings: Settings) -> list[str]:
+    """Exchanges whose servers are asked for something under these settings."""
+    return [name for name, probe in PROBES.items() if probe.url(settings) is not None]

@@ -3,19 +3,17 @@
 For those who only look: no python-binance, no retries, short timeouts.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import requests
 
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.settings import Settings
-from autonama_dagster.text.sources import BINANCE, SCAN_EXCHANGE
-from resources.exchange.base import clock_time
+from autonama_dagster.text.sources import SCAN_EXCHANGE
+from resources.exchange.build import PROBES
 from resources.http.headers import retry_after, whole_number
 from resources.http.session import HttpSession, Limits, asked, failures
 
@@ -49,55 +47,6 @@ class NoPulseError(ExchangeError):
         self.wait = wait
 
 
-@dataclass(frozen=True)
-class Probe:
-    """How one exchange is asked for its time.
-
-    Attributes
-    ----------
-    url
-        The server's base URL by the settings; None: these settings have no server asked.
-    setting
-        The setting that names the server, for messages.
-    path
-        Of the request.
-    read_time
-        The time that the JSON body holds; raises ValueError or OverflowError on nonsense.
-    weight_header
-        Header with the used request weight.
-    """
-
-    url: Callable[[Settings], str | None]
-    setting: str
-    path: str
-    read_time: Callable[[Any], datetime]
-    weight_header: str
-
-
-def _binance_url(settings: Settings) -> str | None:
-    if settings.exchange == "archive":  # files: no clock and no weight
-        return None
-    return settings.exchange_url or f"https://api.binance.{settings.exchange_tld}"
-
-
-PROBES: Final[Mapping[str, Probe]] = MappingProxyType(
-    {
-        BINANCE: Probe(
-            url=_binance_url,
-            setting="AUTONAMA_EXCHANGE_URL",
-            path="/api/v3/time",
-            read_time=lambda body: clock_time(body, "serverTime"),
-            weight_header="X-MBX-USED-WEIGHT-1M",
-        )
-    }
-)
-
-
-def asked_exchanges(settings: Settings) -> list[str]:
-    """Exchanges whose servers are asked for something under these settings."""
-    return [name for name, probe in PROBES.items() if probe.url(settings) is not None]
-
-
 def check_exchange(
     settings: Settings, exchange: str = SCAN_EXCHANGE, *, seconds: float = 3.0
 ) -> Pulse:
@@ -108,7 +57,7 @@ def check_exchange(
     settings
         Say where its server is.
     exchange
-        One of `asked_exchanges`.
+        One of `build.asked_exchanges`.
     seconds
         How long it may take in all.
 

@@ -20,7 +20,8 @@ from autonama_dagster.errors import AutonamaError
 from autonama_dagster.settings import Settings, project_dir
 from autonama_dagster.text.labels import counted
 from autonama_dagster.text.sources import SCAN_EXCHANGE
-from resources.exchange.pulse import NoPulseError, asked_exchanges, check_exchange
+from resources.exchange.build import asked_exchanges
+from resources.exchange.pulse import NoPulseError, check_exchange
 from resources.instance.facts import FAILED, RECENT, DagsterFacts, read_dagster
 from resources.postgres.database import embedded_server
 from resources.postgres.diagnosis import explained

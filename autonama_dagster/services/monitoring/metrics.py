@@ -26,7 +26,8 @@ from autonama_dagster.services.monitoring.health import (
 )
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.sources import SCAN_EXCHANGE
-from resources.exchange.pulse import NoPulseError, Pulse, asked_exchanges, check_exchange
+from resources.exchange.build import asked_exchanges
+from resources.exchange.pulse import NoPulseError, Pulse, check_exchange
 from resources.instance.facts import SUCCEEDED, DagsterFacts
 from resources.postgres.roles.readers import find_databases, reading
 from resources.warehouse.table_facts import TableFacts

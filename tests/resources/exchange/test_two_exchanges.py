@@ -17,9 +17,10 @@ from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.services.monitoring.metrics import ProjectCollector
 from autonama_dagster.settings import load_settings
 from resources.exchange.binance.spot import BinanceExchange
+from resources.exchange.build import PROBES
 from resources.exchange.feed import fetch_daily
 from resources.exchange.memo import MemoExchange
-from resources.exchange.pulse import PROBES, check_exchange
+from resources.exchange.pulse import check_exchange
 from resources.warehouse.candle_queries import (
     failed_fetches,
     fetched_ranges,
@@ -130,7 +131,8 @@ def test_a_ban_by_one_does_not_silence_the_other(exchanges, servers):
 def test_each_has_its_own_pulse(servers, monkeypatch):
     first, second = servers
     probes = {**PROBES, "other": replace(PROBES["binance"], url=lambda _: second.url)}
-    monkeypatch.setattr("resources.exchange.pulse.PROBES", probes)
+    for module in ("build", "pulse"):
+        monkeypatch.setattr(f"resources.exchange.{module}.PROBES", probes)
     settings = load_settings(DATABASE_URL=NOWHERE, exchange_url=first.url)
     assert [f"{check_exchange(settings, name).now:%d %H:%M}" for name in ("binance", "other")] == [
         "30 00:05", "28 12:00",
