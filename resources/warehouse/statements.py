@@ -5,13 +5,14 @@ Every function that writes takes the cursor of an open transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
+from autonama_dagster.analytics.candles.intervals import INTERVALS, STORED
 from autonama_dagster.days import DAY, midnight
 from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.base import SCHEMA, Table
@@ -22,7 +23,7 @@ from resources.warehouse.frames import split, to_arrow
 from resources.warehouse.read_back import check_none, check_scope, check_staged
 
 STAGE = "autonama_stage"
-LONGEST = timedelta(weeks=1)  # of the intervals
+LONGEST = max(length for name in STORED for length in INTERVALS[name].lengths)
 ABOUT_CANDLES = {"open_time", "source", "exchange", "fetched_at", "run_id"}  # nothing that they say
 
 
@@ -70,7 +71,7 @@ def condition(of: Table, scope: Scope) -> tuple[str, list[Any]]:
         ("date >= {}", scope.first),
         ("date <= {}", scope.last),
         # Implied by the dates, and what the primary key can be searched by: a candle that closes on
-        # a day opens at most a week before.
+        # a day opens at most the longest candle's time before.
         ("open_time >= {}", None if scope.first is None else midnight(scope.first) - LONGEST),
         ("open_time < {}", None if scope.last is None else midnight(scope.last) + DAY),
     ):

@@ -161,8 +161,8 @@ def read_tables(
     total, today = _one(
         connection,
         "SELECT count(*), count(*) FILTER (WHERE date = %s) FROM trading.quarantine "
-        "WHERE table_name = 'ohlcv_1d'",
-        (day,),
+        "WHERE table_name = 'ohlcv_1d' AND exchange = %s",
+        (day, SCAN_EXCHANGE),
     )
     return TableFacts(
         tables=tuple(

@@ -107,8 +107,10 @@ def test_answers_are_asked_for_up_to_the_expected_day_only(connection):
 def test_quarantined_candles(connection):
     add_day(connection, SECOND)
     for day in (FIRST, SECOND):
-        insert(connection, "quarantine", table_name="ohlcv_1d", symbol="AAA", date=day)
+        insert(connection, "quarantine", table_name="ohlcv_1d", symbol="AAA", date=day,
+               exchange="binance")  # fmt: skip
     insert(connection, "quarantine", table_name="signals", symbol="AAA", date=SECOND)
+    insert(connection, "quarantine", table_name="ohlcv_1d", date=SECOND, exchange="other")
     facts = read_tables(connection, MEMBERS, SECOND)
     assert (facts.quarantined, facts.quarantined_today) == (2, 1)
 
@@ -127,7 +129,7 @@ def test_sizes_count_indexes_and_rows(connection):
 def test_the_days_of_a_table_are_read_from_an_index(connection):
     # The bookkeeping tables have none that leads with the date: they are left out, not scanned.
     add_day(connection, FIRST)
-    insert(connection, "quarantine", table_name="ohlcv_1d", date=FIRST)
+    insert(connection, "quarantine", table_name="ohlcv_1d", date=FIRST, exchange="binance")
     assert state(read_tables(connection, MEMBERS, FIRST), "quarantine").latest_day is None
 
 
