@@ -112,7 +112,7 @@ def test_tables_left_behind_by_a_killed_run_are_made_again(scanned):
     with scanned.warehouse.transaction() as cursor:
         cursor.execute("UPDATE trading.alerts SET params_hash = repeat('0', 64)")
     reports = scanned.scanner().scan(DAY)
-    assert [r.step.job for r in reports] == ["symbols_job", "summary_job"]
+    assert [r.step.assets for r in reports] == [("alerts",)]
     assert scanned.warehouse.read("alerts")["params_hash"].ne("0" * 64).all()
 
 
