@@ -17,11 +17,15 @@ import dagster as dg
 import pandas as pd
 
 from assets.partitions import PartitionSet
+from assets.upstream import require_rows
 from autonama_dagster.analytics.candles.hashing import code_version
+from autonama_dagster.analytics.scan.recipe import DayScope
+from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Partitions, Table
 from autonama_dagster.schemas.ddl import sql_type
 from autonama_dagster.schemas.partitions import rectangle
-from autonama_dagster.services.inputs.parameters import versions
+from autonama_dagster.services.inputs.parameters import SYSTEMS, recipes, with_provenance
+from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.settings import Settings
 from resources.exchange.build import EXCHANGES
 from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA
@@ -48,9 +52,7 @@ class Stage:
     job
         The job that it is a part of; the stages of one share their partitions.
     deps
-        Upstream tables that it reads for itself, e.g. a window of candles.
-    inputs
-        Upstream tables that it takes as frames of the same partitions.
+        Upstream tables that it reads.
     kinds
         What it is made with, as labels in the UI.
     due_after
@@ -65,7 +67,6 @@ class Stage:
     partitions: Partitions | None
     job: str
     deps: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset({"postgres", "pandas"})
     due_after: int = 0
     is_on: Callable[[Settings], bool] = lambda _: True
@@ -111,10 +112,9 @@ class Stage:
                 owners=list(OWNERS),
                 metadata=metadata,
                 deps=[dg.AssetKey(d) for d in self.deps],
-                ins={i: dg.AssetIn(i) for i in self.inputs},
                 partitions_def=getattr(partitions, self.partitions) if self.partitions else None,
                 backfill_policy=dg.BackfillPolicy.single_run(),
-                code_version=code_version(),
+                code_version=code_version(SYSTEMS.get(self.table.name, "candles")),
                 pool=self.exchange,
             )(_timed(self.function))
 
@@ -131,10 +131,46 @@ def run_scope(context: dg.AssetExecutionContext) -> Scope:
     return Scope(*rectangle(context.partition_keys))
 
 
-def with_provenance(frame: pd.DataFrame, name: str, settings: Settings) -> pd.DataFrame:
-    """Add the hash of the parameters and the version of the code; `input_hash` is there already."""
-    made = versions(name, settings)
-    return frame.assign(params_hash=made.params_hash, code_version=made.code_version)
+def day_scope(context: dg.AssetExecutionContext) -> DayScope:
+    """Symbols and days of a run whose partitions have days."""
+    scope = run_scope(context)
+    if scope.first is None or scope.last is None:
+        raise SchemaError(f"the partitions of {context.asset_key.to_user_string()} have no days")
+    return DayScope(scope.symbols, scope.first, scope.last)
+
+
+def make_rows(
+    context: dg.AssetExecutionContext, reader: WarehouseReader, settings: Settings
+) -> pd.DataFrame:
+    """Rows of the run's partitions by the recipe of the asset's table.
+
+    Raises
+    ------
+    MissingRowsError
+        What they are made from is not all stored.
+    """
+    name = context.asset_key.path[-1]
+    scope = day_scope(context)
+    followed = recipes(settings)[name]
+    if followed.recipe.made_from:
+        upstream = {of: reader.rows(of, scope) for of in followed.recipe.made_from}
+        require_rows(reader.warehouse, name, scope, upstream)
+    frame = followed.rows(reader, scope)
+    if not followed.recipe.made_from:
+        _warn_of_unknown_windows(context, sum(run.unknown() for run in reader.read_windows))
+    return with_provenance(frame, name, settings)
+
+
+def _warn_of_unknown_windows(context: dg.AssetExecutionContext, count: int) -> None:
+    """Say on the materialisation and in the log how many rows wait for candles not asked for."""
+    if count:
+        context.add_output_metadata({"unknown_windows": count})
+        context.log.warning(
+            "%d symbol-days have the status NO_DATA because their window has not been fetched "
+            "completely; materialise ohlcv_1d_history and ohlcv_1d up to these days, then this "
+            "asset again",
+            count,
+        )
 
 
 def column_schema(of: Table) -> dg.TableSchema:

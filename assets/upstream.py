@@ -9,7 +9,9 @@ from datetime import date
 import pandas as pd
 
 from autonama_dagster.analytics.scan.channel import NO_DATA
+from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.errors import MissingRowsError
+from autonama_dagster.services.inputs.parameters import follows_from
 from resources.warehouse.ledger import kept_out
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
@@ -19,7 +21,7 @@ WHERE_TRADED = "indicators"  # has no row, and needs none, where there is no can
 
 
 def require_rows(
-    warehouse: Warehouse, asset: str, scope: Scope, upstream: Mapping[str, pd.DataFrame]
+    warehouse: Warehouse, asset: str, scope: DayScope, upstream: Mapping[str, pd.DataFrame]
 ) -> None:
     """Refuse to make an asset of days and symbols whose upstream rows are not all stored.
 
@@ -40,8 +42,7 @@ def require_rows(
     MissingRowsError
         A row is missing.
     """
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    days = pd.date_range(scope.first, scope.last).date
+    days = scope.days
     symbols = scope.symbols or ()
     leader = next(iter(upstream.values()))
     needed = len(days) * len(symbols)
@@ -68,7 +69,8 @@ def refuse_missing(warehouse: Warehouse, asset: str, missing: Mapping[str, Keys]
         return
     days = [day for _, day in everything]
     symbols = tuple({symbol for symbol, _ in everything})
-    everything -= kept_out(warehouse, Scope(symbols, min(days), max(days)))
+    tables = follows_from(*missing)
+    everything -= kept_out(warehouse, tables, Scope(symbols, min(days), max(days)))
     names = [name for name, keys in missing.items() if keys & everything]
     if not names:
         return
@@ -80,7 +82,7 @@ def refuse_missing(warehouse: Warehouse, asset: str, missing: Mapping[str, Keys]
     )
 
 
-def require_days(asset: str, scope: Scope, upstream: str, stored: Collection[date]) -> None:
+def require_days(asset: str, scope: DayScope, upstream: str, stored: Collection[date]) -> None:
     """Refuse to make an asset of days that an upstream asset by day has no rows of.
 
     Raises
@@ -88,8 +90,7 @@ def require_days(asset: str, scope: Scope, upstream: str, stored: Collection[dat
     MissingRowsError
         A day is missing.
     """
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    missing = [day for day in pd.date_range(scope.first, scope.last).date if day not in stored]
+    missing = [day for day in scope.days if day not in stored]
     if missing:
         more = f" and {len(missing) - 1:,} more days" if len(missing) > 1 else ""
         raise MissingRowsError(

@@ -13,7 +13,7 @@ import subprocess
 from statistics import median
 from time import perf_counter
 
-from autonama_dagster.services.verification.recompute import OF_DAYS
+from autonama_dagster.services.inputs.parameters import OF_DAYS
 from bench.backfill import LAST_DAY, filled
 from bench.command import PROGRAM
 from bench.report import report

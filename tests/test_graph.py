@@ -13,10 +13,12 @@ import dagster as dg
 import pytest
 
 from assets.stages import STAGES
+from autonama_dagster.analytics.scan.tables import RECIPES
 from autonama_dagster.definitions import build_defs
 from autonama_dagster.orchestration.jobs import JOBS
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.schemas.tables.revisions import REVISIONS
+from autonama_dagster.services.inputs.parameters import ANALYTIC
 from autonama_dagster.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "graph.json"
@@ -143,6 +145,15 @@ def test_an_asset_is_a_table_and_a_table_an_asset(nodes):
     # The history is part of the candles' table, checked with it.
     checked = {n for n, node in nodes.items() if "schema" in {k.name for k in node.check_keys}}
     assert set(nodes) - checked == {"ohlcv_1d_history"}
+
+
+def test_a_stage_that_computes_has_a_recipe_and_a_recipe_a_stage():
+    stages = {stage.name: stage for stage in STAGES}
+    assert {name for name, stage in stages.items() if stage.is_analytic} == set(ANALYTIC)
+    for recipe in RECIPES:
+        assert set(recipe.made_from) <= set(stages[recipe.table].deps), recipe.table
+        names = list(ANALYTIC)
+        assert all(names.index(of) < names.index(recipe.table) for of in recipe.made_from)
 
 
 def test_the_jobs_share_the_assets_out(defs, nodes):

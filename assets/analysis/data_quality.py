@@ -3,11 +3,9 @@
 import dagster as dg
 import pandas as pd
 
-from assets.stage import run_scope, stage, with_provenance
-from assets.windows import warn_of_unknown_windows
+from assets.stage import make_rows, stage
 from autonama_dagster.schemas.tables.analysis import DATA_QUALITY
-from autonama_dagster.services.inputs.evidence import judged
-from autonama_dagster.services.inputs.windows import read_windows
+from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.settings import Settings
 from resources.warehouse.warehouse import Warehouse
 
@@ -26,8 +24,4 @@ def data_quality(
     settings: dg.ResourceParam[Settings],
 ) -> pd.DataFrame:
     """Data quality of each symbol's day and of the window that ends on it."""
-    scope = run_scope(context)
-    run = read_windows(warehouse, scope, settings.lookback)
-    warn_of_unknown_windows(context, run)
-    frame = judged(warehouse, settings, scope, run)
-    return with_provenance(frame, "data_quality", settings)
+    return make_rows(context, WarehouseReader(warehouse), settings)

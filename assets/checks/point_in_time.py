@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from assets.checks.tables import LISTED, check_result
-from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
+from autonama_dagster.services.inputs.parameters import OF_DAYS, OF_SYMBOLS
 from autonama_dagster.services.verification.verify import (
     Verified,
     as_rows,

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from assets.stage import run_scope, stage
+from assets.stage import day_scope, run_scope, stage
 from autonama_dagster.days import DAY, parse_day
 from autonama_dagster.schemas.tables.market import OHLCV_1D
 from autonama_dagster.settings import Settings
@@ -53,8 +53,7 @@ def ohlcv_1d(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Batch:
     """Closed daily candles of each registered symbol and day."""
-    scope = run_scope(context)
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
+    scope = day_scope(context)
     fetched = fetch_daily(binance, scope.symbols or (), scope.first, scope.last)
     return _batch(warehouse, fetched)
 

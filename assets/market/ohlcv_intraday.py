@@ -9,7 +9,7 @@ from datetime import date
 
 import dagster as dg
 
-from assets.stage import run_scope, stage
+from assets.stage import day_scope, stage
 from autonama_dagster.analytics.candles.intervals import MADE_FROM
 from autonama_dagster.schemas.tables.intraday import OHLCV_1H, OHLCV_1W, OHLCV_4H, OHLCV_15M
 from autonama_dagster.services.inputs.longer_candles import candles_made
@@ -67,8 +67,7 @@ def ohlcv_1w(
 
 def _chosen(context: dg.AssetExecutionContext, settings: Settings) -> tuple[Scope, date, date]:
     """The run's days, and those of its symbols that have candles of other intervals."""
-    scope = run_scope(context)
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
+    scope = day_scope(context)
     wanted = set(settings.intraday_symbols)
     symbols = tuple(s for s in scope.symbols or () if s in wanted)
     if not symbols:

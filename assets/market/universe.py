@@ -1,60 +1,27 @@
 """Stage `universe`: which pairs are scanned on each day."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 import dagster as dg
 import pandas as pd
 
 from assets.partitions import register
-from assets.stage import run_scope, stage, with_provenance
-from autonama_dagster.analytics.candles.candles import Candles
-from autonama_dagster.analytics.candles.windows import day_range
-from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
+from assets.stage import day_scope, stage
+from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
 from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.schemas.tables.market import UNIVERSE
+from autonama_dagster.services.inputs.parameters import with_provenance
+from autonama_dagster.services.inputs.ranking import ranked_days
 from autonama_dagster.settings import Settings
-from autonama_dagster.text.labels import counted
 from resources.exchange.base import NOTHING_LISTED, Exchange
-from resources.exchange.feed import Fetched, fetch_daily, refuse_mixture
+from resources.exchange.feed import fetch_daily, refuse_mixture
 from resources.warehouse.candle_queries import RANKING, any_source, failed_fetches
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Batch, Warehouse
 
 LISTED = 20
 BY_NAME = ("excluded", "leveraged", "stable", "fiat")
-
-
-def require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: date) -> None:
-    """Make sure that every day has a member.
-
-    Raises
-    ------
-    ExchangeError
-        A day has none: with what the exchange said where it refused.
-    """
-    ranked = set(frame.loc[frame["is_member"], "date"].dt.date)
-    days = pd.date_range(first, last).date
-    missing = [day for day in days if day not in ranked]
-    if not missing:
-        return
-    of_day = frame[frame["date"] == pd.Timestamp(missing[0])]
-    n_copied = int((of_day["exclusion_reason"] == "copied").sum())
-    n_excluded = int(
-        ((of_day["exclusion_reason"] == "excluded") & (of_day["quote_volume"] > 0)).sum()
-    )
-    why = "the exchange has no candles for that day; choose a later day"
-    if fetched.failed:
-        many = counted(len(fetched.failed), "pair")
-        why = f"{many} could not be fetched; first error: {fetched.refusal}"
-    elif n_copied:
-        why = (
-            f"{counted(n_copied, 'pair has', 'pairs have')} identical candles, so the exchange "
-            "answers for the wrong pair; check AUTONAMA_EXCHANGE_URL"
-        )
-    elif n_excluded:
-        why = f"AUTONAMA_EXCLUDE names the {counted(n_excluded, 'pair')} that traded; take one out"
-    raise ExchangeError(f"no pair can be ranked on {missing[0]}: {why}")
 
 
 def _require_known(settings: Settings, names: Sequence[str], warehouse: Warehouse) -> None:
@@ -90,24 +57,16 @@ def universe(
 
     One klines call per candidate: 31 candles for a day, one call for a range of days.
     """
-    scope = run_scope(context)
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
+    scope = day_scope(context)
     symbols = binance.symbols()
     names = [s.symbol for s in symbols]
     _require_known(settings, names, warehouse)
     first = scope.first - timedelta(days=WINDOW_DAYS)
     fetched = fetch_daily(binance, names, first, scope.last)
     refuse_mixture(any_source(warehouse), fetched.frame)
-    frame = rank(
-        symbols,
-        Candles.by_symbol(fetched.frame),
-        day_range(scope.first, scope.last),
-        universe_size=settings.universe_size,
-        is_complete=binance.knows_delisted,
-        always=settings.symbols,
-        never=settings.exclude,
+    frame = ranked_days(
+        settings, symbols, fetched, scope.first, scope.last, is_complete=binance.knows_delisted
     )
-    require_members(frame, fetched, scope.first, scope.last)
     members = frame[frame["is_member"]].sort_values(["date", "rank"])["symbol"]
     register(context.instance, members.unique().tolist())
     if binance.left_out:

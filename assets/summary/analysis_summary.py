@@ -2,24 +2,21 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Final
 
 import dagster as dg
 import pandas as pd
 
 from assets.annotations import annotate, rounded
 from assets.pictures import inline_png
-from assets.stage import run_scope, stage, with_provenance
-from assets.upstream import Keys, keys_of, refuse_missing, require_days
-from autonama_dagster.analytics.candles.windows import day_number
-from autonama_dagster.analytics.scan.correlation import summary as summarise_pairs
-from autonama_dagster.analytics.scan.input_hashes import summary_hash
-from autonama_dagster.analytics.scan.summary import analysis_summary as build
+from assets.stage import day_scope, make_rows, stage
+from assets.upstream import keys_of, refuse_missing, require_days
+from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.days import CHART_DAYS
 from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY
-from autonama_dagster.services.inputs.chances import expected_counts
+from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.services.scan.symbol_charts import (
     SCAN_PICTURE,
     charted,
@@ -29,8 +26,9 @@ from autonama_dagster.services.scan.symbol_charts import (
 )
 from autonama_dagster.settings import Settings
 from resources.warehouse.candle_queries import fetched_ranges, source_label
-from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
+
+EXPECTED: Final = ("expected_buy_signals", "expected_sell_signals")
 
 
 class SummaryConfig(dg.Config):
@@ -45,8 +43,7 @@ class SummaryConfig(dg.Config):
     ANALYSIS_SUMMARY,
     "date",
     job="summary_job",
-    deps=("universe", "signals", "regression_bands", "ohlcv_1d"),
-    inputs=("correlation_matrix",),
+    deps=("universe", "signals", "correlation_matrix", "regression_bands", "ohlcv_1d"),
 )
 def analysis_summary(
     context: dg.AssetExecutionContext,
@@ -54,60 +51,40 @@ def analysis_summary(
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
     progress: dg.ResourceParam[Any],
-    correlation_matrix: pd.DataFrame,
 ) -> pd.DataFrame:
     """One row per day: counts over the members, the strongest signals, the correlations."""
-    scope = run_scope(context)
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    alone = _lone_members(warehouse, scope)
-    paired = {*correlation_matrix["date"].dt.date, *(day for _, day in alone)}
-    require_days("analysis_summary", scope, "correlation_matrix", paired)
-    signals = warehouse.read("signals", Scope(first=scope.first, last=scope.last))
-    ranked = members(signals)
-    by_day = dict(iter(ranked.groupby("date")))
-    pairs_by_day = dict(iter(correlation_matrix.groupby("date")))
-    _require_members(warehouse, pairs_by_day, alone, ranked)
-    days = pd.date_range(scope.first, scope.last)
-    chances = expected_counts(warehouse, settings, ranked, days)
-    rows = []
-    for day in days:
-        of_day = by_day.get(day, ranked.iloc[:0])
-        pairs = pairs_by_day.get(day, correlation_matrix.iloc[:0])
-        row = build(of_day, summarise_pairs(pairs), day_number(day), chances[day])
-        rows.append(row.assign(input_hash=summary_hash(of_day, pairs)))
-    frame = pd.concat(rows, ignore_index=True)
-    latest = days[-1]
-    of_latest = by_day.get(latest, ranked.iloc[:0])
-    shown = {row["date"].date().isoformat(): _figures(row) for row in frame.to_dict("records")}
-    shown[latest.date().isoformat()] |= _pictures(
-        warehouse, settings, latest, of_latest, chances[latest], config, progress
-    )
+    reader = WarehouseReader(warehouse)
+    scope = day_scope(context)
+    ranked = members(reader.rows("signals", scope))
+    _require_members(reader, scope, ranked)
+    frame = make_rows(context, reader, settings)
+    rows = {row["date"].date(): row for row in frame.to_dict("records")}
+    shown = {day.isoformat(): _figures(row) for day, row in rows.items()}
+    shown[scope.last.isoformat()] |= _pictures(
+        warehouse, settings, ranked[ranked["date"] == pd.Timestamp(scope.last)],
+        rows[scope.last], config, progress,
+    )  # fmt: skip
     annotate(context, shown)
-    return with_provenance(frame, "analysis_summary", settings)
+    return frame
 
 
-def _lone_members(warehouse: Warehouse, scope: Scope) -> Keys:
-    """Members of days that have no other member, and so no pair."""
-    names = ("symbol", "date", "is_member")
-    universe = warehouse.read("universe", Scope(first=scope.first, last=scope.last), names)
+def _require_members(reader: WarehouseReader, scope: DayScope, ranked: pd.DataFrame) -> None:
+    """Refuse days without pairs, and days with a member whose signal does not know that it is one.
+
+    A day with one member has no pair.
+    """
+    universe = reader.rows("universe", scope, ("symbol", "date", "is_member"))
     chosen = universe[universe["is_member"]]
-    return keys_of(chosen[~chosen["date"].duplicated(keep=False)])
-
-
-def _require_members(
-    warehouse: Warehouse,
-    pairs_by_day: Mapping[Any, pd.DataFrame],
-    alone: Keys,
-    ranked: pd.DataFrame,
-) -> None:
-    """Refuse days with a member of which the signals do not know that it is one."""
-    wanted = {
-        (symbol, day.date())
-        for day, pairs in pairs_by_day.items()
-        for symbol in (*pairs["symbol_a"].unique(), *pairs["symbol_b"].unique())
-    }
+    alone = keys_of(chosen[~chosen["date"].duplicated(keep=False)])
+    pairs = reader.rows("correlation_matrix", scope)
+    paired = {*pairs["date"].dt.date.unique(), *(day for _, day in alone)}
+    require_days("analysis_summary", scope, "correlation_matrix", paired)
+    sides = (pairs[["date", name]].drop_duplicates() for name in ("symbol_a", "symbol_b"))
+    wanted = set[tuple[str, date]]().union(
+        *(keys_of(side.set_axis(["date", "symbol"], axis=1)) for side in sides)
+    )
     missing = (wanted | alone) - keys_of(ranked)
-    refuse_missing(warehouse, "analysis_summary", {"signals": missing})
+    refuse_missing(reader.warehouse, "analysis_summary", {"signals": missing})
 
 
 def _figures(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -132,17 +109,17 @@ def _figures(row: Mapping[Any, Any]) -> dict[str, Any]:
 def _pictures(
     warehouse: Warehouse,
     settings: Settings,
-    latest: pd.Timestamp,
     of_day: pd.DataFrame,
-    expected: Mapping[str, Any],
+    row: Mapping[Any, Any],
     config: SummaryConfig,
     progress: Any,
 ) -> dict[str, dg.MetadataValue]:
     """The picture of the latest day, and links to the charts of its symbols."""
     from autonama_dagster.reports.charts.scan import scan_summary  # noqa: PLC0415
 
-    day = latest.date()
+    day = row["date"].date()
     source = source_label(warehouse, day)
+    expected = {name: None if pd.isna(row[name]) else row[name] for name in EXPECTED}
     picture = scan_summary(
         of_day, date=day, kstd=settings.kstd, expected=expected, source_label=source
     )

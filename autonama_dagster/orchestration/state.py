@@ -127,7 +127,7 @@ def _needs(stage: Stage) -> frozenset[str]:
 
     These know the candles of their day, so they are made again when one has come late.
     """
-    needs = frozenset((*stage.deps, *stage.inputs))
+    needs = frozenset(stage.deps)
     by_symbol = {s.name for s in STAGES if s.is_analytic and s.partitions == "date_symbol"}
     is_of_candles = stage.partitions == "date" and needs.isdisjoint(by_symbol)
     return needs | {SIGNALS} if is_of_candles else needs

@@ -18,7 +18,7 @@ def known_chances(
     arrow = warehouse.query(
         "SELECT window_hash, p_buy, p_sell FROM trading.signal_chance "
         "WHERE window_hash = ANY($1) AND params_hash = $2 AND code_version = $3",
-        (list(window_hashes), params_hash, code_version()),
+        (list(window_hashes), params_hash, code_version("scan")),
     )
     return to_frame(SIGNAL_CHANCE, arrow)
 
@@ -36,7 +36,7 @@ def keep_chances(
     rows = chances.assign(
         params_hash=params_hash,
         n_surrogates=n_surrogates,
-        code_version=code_version(),
+        code_version=code_version("scan"),
         computed_at=pd.Timestamp(datetime.now(UTC)).as_unit("us"),
     )
     warehouse.keep("signal_chance", rows)

@@ -21,7 +21,6 @@ from resources.warehouse.frames import to_frame
 from resources.warehouse.statements import Scope, condition, ordered, qualified, select_list
 from resources.warehouse.warehouse import Warehouse
 
-ANALYTIC = ("data_quality", "indicators", "regression_bands", "signals")  # what others follow from
 LIKE_SIGNALS = ("asset_analytics", "alerts")  # carry the hash of the signal that they are made of
 
 
@@ -222,12 +221,24 @@ def kept_out_of(
     return {name: {d: frozenset(s) for d, s in days.items()} for name, days in found.items()}
 
 
-def kept_out(warehouse: Warehouse, scope: Scope) -> set[tuple[str, date]]:
-    """Symbols and days of which an analytic row did not fit its table and is in the quarantine."""
+def signal_days(
+    warehouse: Warehouse, first: date, last: date, symbols: Sequence[str] = ()
+) -> list[tuple[date, str]]:
+    """Days and symbols that have a signal, of these symbols or of any."""
+    arrow = warehouse.query(
+        f"SELECT date, symbol FROM {SCHEMA}.signals WHERE date BETWEEN $1 AND $2 "
+        "AND (symbol = ANY($3) OR cardinality($3) = 0)",
+        (first, last, list(symbols)),
+    )
+    return list(zip(*arrow.to_pydict().values(), strict=True))
+
+
+def kept_out(warehouse: Warehouse, tables: Collection[str], scope: Scope) -> set[tuple[str, date]]:
+    """Symbols and days of which a row of the tables did not fit and is in the quarantine."""
     arrow = warehouse.query(
         f"SELECT DISTINCT symbol, date FROM {SCHEMA}.quarantine "
         "WHERE table_name = ANY($1) AND symbol = ANY($2) AND date BETWEEN $3 AND $4",
-        (list(ANALYTIC), list(scope.symbols or ()), scope.first, scope.last),
+        (list(tables), list(scope.symbols or ()), scope.first, scope.last),
     )
     return set(zip(*arrow.to_pydict().values(), strict=True))
 

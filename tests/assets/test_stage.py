@@ -1,49 +1,46 @@
-"""Stages as they are declared: which exchange they take, and the pool that follows from it."""
+"""What a stage may be, beside those that there are."""
 
 from datetime import date
 
 import dagster as dg
-import pytest
+import pandas as pd
+from support import bands
 
 from assets.partitions import build_partitions
 from assets.stage import stage
-from autonama_dagster.schemas.tables.market import OHLCV_1D
+from autonama_dagster.schemas.tables.analysis import REGRESSION_BANDS
+from autonama_dagster.settings import Settings
+from resources.io_manager import WarehouseIOManager
 
 
-@pytest.fixture(autouse=True)
-def two_exchanges(monkeypatch):
-    monkeypatch.setattr("assets.stage.EXCHANGES", dict.fromkeys(("binance", "other")))
+def test_a_stage_without_partitions_replaces_its_whole_table(warehouse):
+    days = ["2024-01-01"]
+
+    @stage("analysis", REGRESSION_BANDS, None, job="reports_job")
+    def regression_bands(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        """Made all at once."""
+        assert not context.has_partition_key
+        return bands(["BTCUSDT"], days)
+
+    asset = regression_bands.build(build_partitions(date(2024, 1, 1)))
+    assert asset.partitions_def is None
+    for _ in range(2):
+        result = dg.materialize(
+            [asset],
+            resources={"io_manager": WarehouseIOManager(warehouse)},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        assert result.success
+        stored = warehouse.read("regression_bands")
+        assert [str(d.date()) for d in stored["date"]] == days
+        days[:] = ["2024-01-02", "2024-01-03"]
 
 
-def test_a_stage_is_in_the_pool_of_the_exchange_that_it_takes():
-    @stage("market", OHLCV_1D, "symbol", job="history_job")
-    def ours(context: dg.AssetExecutionContext, binance: dg.ResourceParam[object]) -> None:
-        """One."""
-
-    @stage("market", OHLCV_1D, "symbol", job="history_job")
-    def theirs(context: dg.AssetExecutionContext, other: dg.ResourceParam[object]) -> None:
-        """Other."""
-
-    @stage("market", OHLCV_1D, "symbol", job="history_job")
-    def nobodys(context: dg.AssetExecutionContext) -> None:
-        """None."""
-
-    partitions = build_partitions(date(2024, 1, 1))
-    built = {s.name: s.build(partitions) for s in (ours, theirs, nobodys)}
-    assert {name: made.op.pool for name, made in built.items()} == {
-        "ours": "binance", "theirs": "other", "nobodys": None,
-    }  # fmt: skip
-    assert "other" in built["theirs"].required_resource_keys
-
-
-def test_a_stage_cannot_hold_two_pools():
-    @stage("market", OHLCV_1D, "symbol", job="history_job")
-    def both(
-        context: dg.AssetExecutionContext,
-        binance: dg.ResourceParam[object],
-        other: dg.ResourceParam[object],
-    ) -> None:
-        """Both."""
-
-    with pytest.raises(ValueError, match="stage both takes binance and other: make two stages"):
-        both.build(build_partitions(date(2024, 1, 1)))
+def test_a_stage_is_due_on_its_day_and_on_unless_it_says_otherwise():
+    made = stage("analysis", REGRESSION_BANDS, "date_symbol", job="symbols_job")(lambda: None)
+    assert (made.due_after, made.is_on(Settings())) == (0, True)
+    later = stage(
+        "analysis", REGRESSION_BANDS, "date_symbol", job="late_job",
+        due_after=20, is_on=lambda settings: bool(settings.intraday_symbols),
+    )(lambda: None)  # fmt: skip
+    assert (later.due_after, later.is_on(Settings())) == (20, False)

@@ -19,6 +19,7 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 
 _DIGEST_CHARS = 12
 _PROJECT = "autonama_dagster."
+_ORDER = ("candles", "scan")  # each may import those before it; other systems both
 _NO_CODE = {tokenize.ENCODING, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT}
 
 
@@ -72,13 +73,20 @@ def combine(*hashes: str) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-@lru_cache(maxsize=1)
-def code_version() -> str:
-    """Version of the package and of its formulas, e.g. "0.1.0+3f2a9c1b4d5e".
+def used_by(system: str) -> tuple[str, ...]:
+    """Systems whose code the rows of a system follow from: itself, and those that it may import."""
+    below = _ORDER[: _ORDER.index(system)] if system in _ORDER else _ORDER
+    return (*below, system)
 
-    The second part is a digest of the modules of `autonama_dagster.analytics`: it changes with
-    their code, not with comments, docstrings, blank lines, the folder of a module or the version
-    of Python. Code that runs from a checkout without being installed is of version "0".
+
+@lru_cache
+def code_version(system: str) -> str:
+    """Version of the package and of a system's formulas, e.g. "0.1.0+3f2a9c1b4d5e".
+
+    The second part is a digest of the modules in the system's folder of `analytics` and in those
+    that it may import, see `used_by`: it changes with their code, not with comments, docstrings,
+    blank lines, the folder of a module or the version of Python. Code that runs from a checkout
+    without being installed is of version "0".
     """
     try:
         version = metadata.version("autonama")
@@ -87,7 +95,8 @@ def code_version() -> str:
     package = Path(str(resources.files("autonama_dagster.analytics")))
     sources = [
         (module.stem, module.read_text(encoding="utf-8"))
-        for module in package.rglob("*.py")
+        for name in used_by(system)
+        for module in (package / name).rglob("*.py")
         if module.stem != "__init__"
     ]
     return f"{version}+{_digest(sources)}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,11 @@ class RunWindows:
 
     def hashes(self) -> NDArray[np.str_]:
         """Hash of every window, symbol by symbol, day by day."""
+        return self._hashes
+
+    @cached_property
+    def _hashes(self) -> NDArray[np.str_]:
+        """Made once: several tables carry them."""
         pairs = zip(self.candles, self.windows, strict=True)
         return np.concatenate([np.asarray(window_hashes(c, w)) for c, w in pairs])
 

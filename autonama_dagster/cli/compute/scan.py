@@ -142,7 +142,7 @@ def run_scan(
                 settings, target, exchange, warehouse, progress, with_charts=with_charts
             )
         elif interval is not None:
-            from autonama_dagster.services.scan.what_if import what_if_interval  # noqa: PLC0415
+            from autonama_dagster.services.scan.what_if_interval import what_if_interval  # noqa: PLC0415
 
             result = what_if_interval(
                 settings,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from types import MappingProxyType
 
 import pandas as pd
@@ -11,8 +11,8 @@ import pandas as pd
 from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.candles import Candles, day_numbers
 from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS
-from autonama_dagster.analytics.candles.run_windows import RunWindows, known_rows
-from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
+from autonama_dagster.analytics.candles.run_windows import known_rows
+from autonama_dagster.analytics.scan.quality.quality import Evidence
 from autonama_dagster.analytics.scan.quality.rules import (
     conflicting,
     copied,
@@ -20,22 +20,11 @@ from autonama_dagster.analytics.scan.quality.rules import (
     kept_out,
     missing_hours,
 )
-from autonama_dagster.services.inputs.parameters import quality_limits
-from autonama_dagster.settings import Settings
 from autonama_dagster.text.sources import SOURCES
 from resources.warehouse.candle_faults import candle_faults, other_versions
 from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
-
-
-def judged(warehouse: Warehouse, settings: Settings, scope: Scope, run: RunWindows) -> pd.DataFrame:
-    """Rows of `data_quality` of the scope's symbols and days, from their windows."""
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    first = scope.first - timedelta(days=settings.lookback - 1)
-    beside = read_evidence(warehouse, scope.symbols or (), first, scope.last)
-    limits = quality_limits(settings)
-    return judge(run.candles, run.windows, run.known, beside, limits, settings.lookback)
 
 
 def read_evidence(

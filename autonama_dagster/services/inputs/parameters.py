@@ -1,15 +1,24 @@
-"""The parameters that tables are made with, as configured."""
+"""The parameters that tables are made with, as configured, and the recipes of all systems."""
 
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from typing import Final
+
+import pandas as pd
 
 from autonama_dagster.analytics.candles.hashing import Versions, code_version, params_hash
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.quality.rules import QualityLimits
-from autonama_dagster.analytics.scan.universe import load_exclusions
+from autonama_dagster.analytics.scan.recipe import Followed, followed
+from autonama_dagster.analytics.scan.tables import RECIPES, ScanParams
 from autonama_dagster.errors import InputError
+from autonama_dagster.schemas.registry import table
 from autonama_dagster.settings import Settings
+
+SYSTEMS: Final = {recipe.table: "scan" for recipe in RECIPES}
+"""The system of every analytic table, by the name of its folder."""
+ANALYTIC: Final = tuple(SYSTEMS)
+"""The analytic tables, each after those that it is made from."""
+OF_SYMBOLS: Final = tuple(name for name in ANALYTIC if table(name).partitions == "date_symbol")
+OF_DAYS: Final = tuple(name for name in ANALYTIC if table(name).partitions == "date")
 
 
 def channel_params(settings: Settings) -> ChannelParams:
@@ -42,44 +51,48 @@ def quality_limits(settings: Settings) -> QualityLimits:
     )
 
 
-def _universe(settings: Settings) -> dict[str, Any]:
-    lists = {name: sorted(values) for name, values in asdict(load_exclusions()).items()}
-    # Lists that are empty leave no trace: rows of before there were any keep their hash.
-    own = {"symbols": sorted(settings.symbols), "exclude": sorted(settings.exclude)}
-    own = {name: pairs for name, pairs in own.items() if pairs}
-    return {"universe_size": settings.universe_size, **lists, **own}
+def scan_params(settings: Settings) -> ScanParams:
+    """What a scan is computed with as configured.
+
+    Raises
+    ------
+    InputError
+        As `channel_params`.
+    """
+    return ScanParams(
+        channel=channel_params(settings),
+        limits=quality_limits(settings),
+        universe_size=settings.universe_size,
+        always=tuple(settings.symbols),
+        never=tuple(settings.exclude),
+    )
 
 
-def _lookback(settings: Settings) -> dict[str, Any]:
-    return {"lookback": settings.lookback}
+def recipes(settings: Settings) -> dict[str, Followed]:
+    """The recipes of all analytic tables, with the parameters as configured.
+
+    Raises
+    ------
+    InputError
+        As `channel_params`.
+    """
+    return followed(RECIPES, scan_params(settings))
 
 
-def _quality(settings: Settings) -> dict[str, Any]:
-    return {"lookback": settings.lookback, **asdict(quality_limits(settings))}
-
-
-def _channel(settings: Settings) -> dict[str, Any]:
-    return asdict(channel_params(settings))
-
-
-def _decision(settings: Settings) -> dict[str, Any]:
-    return {**_channel(settings), **asdict(quality_limits(settings))}
-
-
-PARAMETERS: dict[str, Callable[[Settings], dict[str, Any]]] = {
-    "universe": _universe,
-    "data_quality": _quality,
-    "indicators": _lookback,
-    "regression_bands": _channel,
-    "signals": _decision,
-    "correlation_matrix": _lookback,
-    "asset_analytics": _decision,
-    "alerts": _decision,
-    "analysis_summary": _decision,
-}
-"""The parameters whose hash the rows of each analytic table carry."""
+def follows_from(*tables: str) -> frozenset[str]:
+    """These tables, and those by date and symbol that their rows follow from."""
+    made_from = {recipe.table: recipe.made_from for recipe in RECIPES}
+    more = [follows_from(*made_from[name]) for name in tables if made_from.get(name)]
+    return frozenset(tables).union(*more)
 
 
 def versions(name: str, settings: Settings) -> Versions:
-    """What rows of the table are made with as configured."""
-    return Versions(params_hash(PARAMETERS[name](settings)), code_version())
+    """What rows of an analytic table are made with as configured."""
+    parameters = recipes(settings)[name].parameters
+    return Versions(params_hash(parameters), code_version(SYSTEMS[name]))
+
+
+def with_provenance(frame: pd.DataFrame, name: str, settings: Settings) -> pd.DataFrame:
+    """Add the hash of the parameters and the version of the code; `input_hash` is there already."""
+    made = versions(name, settings)
+    return frame.assign(params_hash=made.params_hash, code_version=made.code_version)

@@ -1,18 +1,21 @@
 """The explain chart of a stored signal."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles.run_windows import windows_of
 from autonama_dagster.analytics.scan.channel import OK, ChannelParams, channel_curve
+from autonama_dagster.analytics.scan.recipe import DayScope, followed
+from autonama_dagster.analytics.scan.tables import RECIPES
 from autonama_dagster.reports.charts.explain import Origin, explain_chart, shown_days
-from autonama_dagster.services.inputs.evidence import judged
+from autonama_dagster.services.inputs.evidence import read_evidence
+from autonama_dagster.services.inputs.parameters import scan_params
+from autonama_dagster.services.inputs.readers import MadeReader, WarehouseReader
 from autonama_dagster.services.lineage.receipts import Receipt
 from autonama_dagster.settings import Settings
 from resources.warehouse.candle_queries import source_label
-from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
 _OWN = ("date", "status", "close", "fitted_price", "upper_band", "lower_band", "z_score")
@@ -27,8 +30,8 @@ def draw_receipt(warehouse: Warehouse, settings: Settings, receipt: Receipt) -> 
     params = ChannelParams(**receipt.parameters)
     days = shown_days(receipt.window, receipt.day)
     first = receipt.day - timedelta(days=len(days) - 1)
-    scope = Scope((receipt.symbol,), first, receipt.day)
-    own = warehouse.read("signals", scope, _OWN)
+    scope = DayScope((receipt.symbol,), first, receipt.day)
+    own = WarehouseReader(warehouse).rows("signals", scope, _OWN)
     return explain_chart(
         receipt.symbol,
         receipt.run.candles[0],
@@ -37,7 +40,7 @@ def draw_receipt(warehouse: Warehouse, settings: Settings, receipt: Receipt) -> 
         receipt.rows.get("indicators", {}),
         signal,
         window=receipt.window,
-        quality=_severities(warehouse, settings, receipt, scope, params.lookback),
+        quality=_severities(warehouse, settings, receipt, scope),
         origin=Origin(
             input_hash=str(signal["input_hash"]),
             params_hash=str(signal["params_hash"]),
@@ -51,14 +54,15 @@ def draw_receipt(warehouse: Warehouse, settings: Settings, receipt: Receipt) -> 
 
 
 def _severities(
-    warehouse: Warehouse, settings: Settings, receipt: Receipt, scope: Scope, lookback: int
+    warehouse: Warehouse, settings: Settings, receipt: Receipt, scope: DayScope
 ) -> list[str | None]:
     """What the candles of each day shown are worth; None where a day is not judged."""
-    assert scope.first is not None and scope.last is not None  # noqa: S101, PT018
-    found = {receipt.symbol: receipt.run.candles[0]}
-    run = windows_of(found, [receipt.symbol], scope.first, scope.last, lookback)
-    rows = judged(warehouse, settings, scope, run)
-    known = rows.set_index("date")["severity"].reindex(
-        pd.date_range(scope.first, scope.last).as_unit("s")
+    params = replace(scan_params(settings), channel=ChannelParams(**receipt.parameters))
+    first = scope.first - timedelta(days=params.lookback - 1)
+    reader = MadeReader(
+        followed(RECIPES, params),
+        {receipt.symbol: receipt.run.candles[0]},
+        evidence=read_evidence(warehouse, (receipt.symbol,), first, scope.last),
     )
+    known = reader.rows("data_quality", scope)["severity"]
     return [None if pd.isna(value) else str(value) for value in np.asarray(known, dtype=object)]

@@ -5,7 +5,7 @@ Nothing of Dagster is imported, so that it is there within a second.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from difflib import get_close_matches
 from typing import Any
@@ -16,22 +16,17 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import Versions
-from autonama_dagster.analytics.candles.run_windows import (
-    Answered,
-    RunWindows,
-    known_days,
-    windows_of,
-)
+from autonama_dagster.analytics.candles.run_windows import Answered, RunWindows, windows_of
 from autonama_dagster.analytics.candles.window_facts import WindowFacts, window_facts
-from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.channel import ChannelParams
-from autonama_dagster.analytics.scan.input_hashes import signal_hashes
-from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
-from autonama_dagster.analytics.scan.universe import input_hashes as candidate_hashes
+from autonama_dagster.analytics.scan.quality.quality import Evidence
+from autonama_dagster.analytics.scan.recipe import DayScope, Recipes, followed
+from autonama_dagster.analytics.scan.tables import RECIPES
 from autonama_dagster.days import DAY
 from autonama_dagster.errors import InputError
-from autonama_dagster.services.inputs.evidence import judged
-from autonama_dagster.services.inputs.parameters import versions
+from autonama_dagster.services.inputs.evidence import read_evidence
+from autonama_dagster.services.inputs.parameters import OF_SYMBOLS, scan_params, versions
+from autonama_dagster.services.inputs.readers import MadeReader
 from autonama_dagster.settings import Settings
 from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.ledger import latest_day
@@ -40,8 +35,15 @@ from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
 ROWS = (
-    "signals", "regression_bands", "indicators", "data_quality", "universe", "asset_analytics",
-    "alerts",
+    "signals", "regression_bands", "indicators", "data_quality", "universe",
+    *(name for name in OF_SYMBOLS if name not in
+      {"signals", "regression_bands", "indicators", "data_quality"}),
+)  # fmt: skip
+# The hash chain: what is made of candles alone comes first.
+CHAIN = (
+    "indicators", "regression_bands", "data_quality", "universe",
+    *(name for name in OF_SYMBOLS if name not in
+      {"regression_bands", "indicators", "data_quality"}),
 )  # fmt: skip
 
 
@@ -56,7 +58,8 @@ class Link:
     stored
         Its `input_hash`.
     recomputed
-        What its inputs give now; None: they are not all stored, so it cannot be said.
+        What its inputs give now; None: they are not all stored, so it cannot be said. Empty where
+        they give no such row any more.
     """
 
     table: str
@@ -155,19 +158,14 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
     frame = warehouse.read("ohlcv_1d", Scope((symbol,), day - 2 * lookback, day))
     answered = fetched_ranges(warehouse, "1d", [symbol])
     candles = Candles.by_symbol(frame)
+    scope = DayScope((symbol,), day, day)
+    made_with = followed(RECIPES, replace(scan_params(settings), channel=params))
+    evidence = read_evidence(warehouse, (symbol,), day - lookback, day)
+    expected = _expected(made_with, candles, answered, evidence, scope, rows)
     run = windows_of(candles, [symbol], day, day, params.lookback, answered)
-    (hashed,) = run.hashes().tolist()
-    expected = {
-        "indicators": hashed,
-        "regression_bands": hashed,
-        "data_quality": str(
-            judged(warehouse, settings, Scope((symbol,), day, day), run)["input_hash"].iloc[0]
-        ),
-        "universe": _candidate_hash(candles, answered, symbol, day),
-    }
     facts = window_facts(run.candles[0], run.windows[0], params.lookback)
     suspects = None
-    if rows["regression_bands"]["input_hash"] != hashed:
+    if rows["regression_bands"]["input_hash"] != expected["regression_bands"]:
         # Of every day in the window its own window: the first that differs tells which candle did.
         each = windows_of(candles, [symbol], day - lookback, day, params.lookback, answered)
         stored = warehouse.read(
@@ -181,7 +179,11 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
         rows=rows,
         window=facts,
         parameters=asdict(params),
-        links=_chain(rows, expected),
+        links=tuple(
+            Link(name, str(rows[name]["input_hash"]), expected[name])
+            for name in CHAIN
+            if name in rows
+        ),
         candles=frame.merge(given, on=["symbol", "date"]),
         run=run,
         suspects=suspects,
@@ -203,40 +205,34 @@ def _record(frame: pd.DataFrame) -> dict[str, Any]:
     return {str(name): value for name, value in frame.to_dict("records")[0].items()}
 
 
-def _chain(
-    rows: Mapping[str, Mapping[str, Any]], expected: Mapping[str, str | None]
-) -> tuple[Link, ...]:
-    """Each row's hash beside what its inputs give, in the order in which they are made."""
-    key = pd.DataFrame([{k: rows["signals"][k] for k in ("symbol", "date")}])
-    # Where a row's own inputs are not stored its hash is taken as it is.
-    known = {
-        name: key.assign(input_hash=expected[name] or rows[name]["input_hash"])
-        for name in ("regression_bands", "universe", "data_quality")
-        if name in rows
-    }
-    none = key.iloc[:0].assign(input_hash=pd.Series(dtype="str"))
-    (decided,) = signal_hashes(
-        key,
-        known["regression_bands"],
-        known.get("universe", none),
-        known.get("data_quality", none),
-    )
-    chain = {**expected, **dict.fromkeys(("signals", "asset_analytics", "alerts"), decided)}
-    return tuple(
-        Link(name, str(rows[name]["input_hash"]), hashed)
-        for name, hashed in chain.items()
-        if name in rows
-    )
+def _expected(
+    recipes: Recipes,
+    candles: Mapping[str, Candles],
+    answered: Answered,
+    evidence: Mapping[str, Evidence],
+    scope: DayScope,
+    rows: Mapping[str, Mapping[str, Any]],
+) -> dict[str, str | None]:
+    """What the hash of each table's row comes out as now, by table."""
+    ranked = recipes["universe"].hashes(MadeReader(recipes, candles, answered=answered), scope)
+    rank = _only_hash(ranked)
+    # A row that there was not is not made up; the ranking is taken as it is stored where its own
+    # inputs are not.
+    given = {n: ranked.iloc[:0] for n in ("universe", "data_quality") if n not in rows}
+    if "universe" in rows:
+        stored = pd.DataFrame([rows["universe"]])[["symbol", "date", "input_hash"]]
+        given["universe"] = stored if rank is None else stored.assign(input_hash=rank)
+    reader = MadeReader(recipes, candles, answered=answered, evidence=evidence, rows=given)
+    of_symbols = {name: _only_hash(reader.hashes(name, scope)) for name in OF_SYMBOLS}
+    return {"universe": rank, **of_symbols}
 
 
-def _candidate_hash(
-    candles: Mapping[str, Candles], answered: Answered, symbol: str, day: date
-) -> str | None:
-    """Hash of the symbol's universe row; None where its candles are not all stored."""
-    days = np.array([day_number(day)])
-    if symbol not in candles or not known_days(answered.get(symbol, ()), days, WINDOW_DAYS + 1)[0]:
-        return None
-    return candidate_hashes(candles[symbol], days)[0]
+def _only_hash(rows: pd.DataFrame) -> str | None:
+    """The hash of one row; None: it cannot be said; empty: there is no row."""
+    if rows.empty:
+        return ""
+    found = rows["input_hash"].iloc[0]
+    return None if pd.isna(found) else str(found)
 
 
 def _suspects(stored: pd.DataFrame, hashes: NDArray[np.str_], day: date) -> tuple[date, date]:

@@ -8,36 +8,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles.candles import day_numbers
 from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM
-from autonama_dagster.analytics.candles.run_windows import answered_candles, known_days
-from autonama_dagster.analytics.candles.windows import day_number, day_range
-from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, pairs, window_days
-from autonama_dagster.analytics.scan.input_hashes import signal_hashes, summary_hash
+from autonama_dagster.analytics.scan.correlation import RETURN_DAYS, window_days
+from autonama_dagster.analytics.scan.input_hashes import summary_hash
+from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.analytics.scan.summary import members
-from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, rank
+from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
 from autonama_dagster.days import DAY
-from autonama_dagster.services.inputs.evidence import judged
 from autonama_dagster.services.inputs.longer_candles import candles_made
-from autonama_dagster.services.inputs.parameters import versions
-from autonama_dagster.services.inputs.windows import read_windows
+from autonama_dagster.services.inputs.parameters import OF_SYMBOLS, recipes, versions
+from autonama_dagster.services.inputs.readers import MadeReader, PresentReader
 from autonama_dagster.settings import Settings
-from resources.exchange.base import SymbolInfo
 from resources.warehouse import ledger
-from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.ledger import latest_day
 from resources.warehouse.revisions import Change
 from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
-OF_SYMBOLS = (
-    *("data_quality", "indicators", "regression_bands", "signals", "asset_analytics", "alerts"),
-)
-OF_DAYS = ("correlation_matrix", "analysis_summary")
-ANALYTIC = ("universe", *OF_SYMBOLS, *OF_DAYS)
+KEY = ["symbol", "date"]
+_OF_DAYS = ("correlation_matrix", "analysis_summary")
 DAYS_AT_ONCE = 60  # of the pairs that are in memory: 300,000 rows of 100 members
 
 
@@ -117,6 +108,8 @@ class Comparison:
         self._symbols = tuple(sorted(symbols))
         self._first = max(first, settings.start_date)
         self._last = last
+        self._recipes = recipes(settings)
+        self._reader = PresentReader(warehouse, self._recipes)
         self._n_outdated = 0
         self._n_unanswered = 0
 
@@ -124,7 +117,7 @@ class Comparison:
         """Stale rows of every analytic table."""
         rows = {**self._of_universe(), **self._of_symbols()}
         parts = [found for _, found in self._of_days()]
-        for name in OF_DAYS if parts else ():
+        for name in _OF_DAYS if parts else ():
             rows[name] = pd.concat([part[name] for part in parts], ignore_index=True)
         return self._found(rows)
 
@@ -133,7 +126,7 @@ class Comparison:
         return self._found(self._of_symbols())
 
     def tables_of_days(self) -> Iterator[tuple[date, Stale]]:
-        """Stale rows of `OF_DAYS`, as if the tables of symbols had been made again.
+        """Stale rows of the tables by date, as if the tables of symbols had been made again.
 
         In parts of at most `DAYS_AT_ONCE` days, oldest first, each with its first day.
         """
@@ -144,97 +137,59 @@ class Comparison:
         filled = {name: keys for name, keys in rows.items() if len(keys)}
         return Stale(filled, self._n_outdated, self._n_unanswered)
 
-    def _scope(self, days: int) -> Scope:
+    def _scope(self, days: int) -> DayScope:
         """Days whose window of so many days holds one of the candles."""
         latest = latest_day(self._warehouse, "regression_bands") or self._first - DAY
-        return Scope(self._symbols, self._first, min(self._last + (days - 1) * DAY, latest))
+        return DayScope(self._symbols, self._first, min(self._last + (days - 1) * DAY, latest))
 
-    def _stored(self, name: str, scope: Scope) -> pd.DataFrame:
+    def _stored(self, name: str, scope: DayScope) -> pd.DataFrame:
         """Keys and hashes of a table's rows of the present versions."""
         made = versions(name, self._settings)
-        frame, others = ledger.input_hashes(self._warehouse, name, scope, made)
+        of = Scope(scope.symbols, scope.first, scope.last)
+        frame, others = ledger.input_hashes(self._warehouse, name, of, made)
         self._n_outdated += others
         return frame
 
     def _of_universe(self) -> dict[str, pd.DataFrame]:
+        """The hash is of a symbol's own candles alone: whom it is ranked among does not matter."""
         scope = self._scope(WINDOW_DAYS + 1)
         if _is_empty(scope):
             return {}
         stored = self._stored("universe", scope)
         stored = stored[stored["symbol"].isin(self._symbols)]
-        answered = fetched_ranges(self._warehouse, "1d", self._symbols)
-        days = day_range(_begin(scope), _end(scope))
-        known = {
-            s: set(days[known_days(answered.get(s, ()), days, WINDOW_DAYS + 1)].tolist())
-            for s in self._symbols
-        }
-        is_known = [
-            number in known[symbol]
-            for symbol, number in zip(stored["symbol"], day_numbers(stored).tolist(), strict=True)
-        ]
+        now = self._recipes["universe"].hashes(self._reader, scope)
+        unknown = now[now["input_hash"].isna()]
+        is_unknown = stored[KEY].merge(unknown, on=KEY, how="left", indicator=True)["_merge"]
+        is_known = is_unknown.eq("left_only").to_numpy()
         self._n_unanswered += len(stored) - sum(is_known)
-        candles = self._warehouse.candles(
-            self._symbols, self._first - WINDOW_DAYS * DAY, _end(scope)
-        )
-        infos = [SymbolInfo(s, s.removesuffix("USDT"), "USDT") for s in self._symbols]
-        # The hash is of a symbol's own candles alone: whom it is ranked among does not matter.
-        expected = rank(infos, candles, days, universe_size=1, is_complete=True)
-        return {"universe": _different(stored[is_known], expected)}
-
-    def _expected_signals(self, scope: Scope) -> pd.DataFrame:
-        """symbol, date, window, quality, has_candle and input_hash of every symbol and day."""
-        run = read_windows(self._warehouse, scope, self._settings.lookback)
-        quality = judged(self._warehouse, self._settings, scope, run)
-        days = pd.to_datetime(day_range(_begin(scope), _end(scope)), unit="D").astype(
-            "datetime64[s]"
-        )
-        frame = pd.DataFrame(
-            {
-                "symbol": np.repeat(self._symbols, len(days)),
-                "date": np.tile(days, len(self._symbols)),
-                "window": run.hashes(),
-                "quality": quality["input_hash"],
-                "has_candle": run.has_candle(),
-            }
-        ).astype({"symbol": "str", "window": "str"})
-        ranked = ("symbol", "date", "input_hash")
-        universe = self._warehouse.read("universe", scope, ranked)
-        bands = frame.rename(columns={"window": "input_hash"})
-        return frame.assign(
-            input_hash=pd.Series(signal_hashes(frame, bands, universe, quality), dtype="str")
-        )
+        return {"universe": _different(stored[is_known], now)}
 
     def _of_symbols(self) -> dict[str, pd.DataFrame]:
         scope = self._scope(self._settings.lookback)
         if _is_empty(scope):
             return {}
-        signals = self._expected_signals(scope)
-        windows = signals.assign(input_hash=signals["window"])
-        expected = {
-            "data_quality": signals.assign(input_hash=signals["quality"]),
-            "indicators": windows[windows["has_candle"]],
-            "regression_bands": windows,
-            **dict.fromkeys(("signals", "asset_analytics", "alerts"), signals),
+        return {
+            name: _different(self._stored(name, scope), self._reader.hashes(name, scope))
+            for name in OF_SYMBOLS
         }
-        return {name: _different(self._stored(name, scope), expected[name]) for name in expected}
 
     def _of_days(self) -> Iterator[tuple[date, dict[str, pd.DataFrame]]]:
         scope = self._scope(self._settings.lookback)
         if _is_empty(scope):
             return
         reach = self._scope(window_days(self._settings.lookback))
-        stored = self._stored("analysis_summary", Scope(None, scope.first, scope.last))
+        stored = self._stored("analysis_summary", scope.everyone)
         summaries = stored.set_index("date")["input_hash"].to_dict()
         members = self._expected_members(scope)
         for begin, end in _parts(scope):
-            pairs_now = dict(self._expected_pairs(begin, min(end, _end(reach))))
+            pairs_now = dict(self._expected_pairs(begin, min(end, reach.last)))
             unsure = [d for d in members if d in summaries and begin <= d.date() <= end]
             days = sorted({*pairs_now, *unsure})
             if not days:
                 continue
             found = [_NO_PAIRS]
             stale_days = []
-            part = Scope(None, days[0].date(), days[-1].date())
+            part = DayScope(None, days[0].date(), days[-1].date())
             for key, of_day in self._stored("correlation_matrix", part).groupby("date"):
                 day = pd.Timestamp(str(key))
                 expected = pairs_now.get(day, of_day)
@@ -252,7 +207,7 @@ class Comparison:
                 },
             )
 
-    def _expected_members(self, scope: Scope) -> dict[pd.Timestamp, pd.DataFrame]:
+    def _expected_members(self, scope: DayScope) -> dict[pd.Timestamp, pd.DataFrame]:
         """The members' signals of every day whose summary may be stale, but for its pairs.
 
         Those of the symbols as they would be made now, all others as they are stored. Left out are
@@ -260,16 +215,15 @@ class Comparison:
         reach of the pairs: reading all pairs of a day is what costs.
         """
         columns = ("symbol", "date", "is_member", "input_hash")
-        stored = self._warehouse.read("signals", Scope(None, scope.first, scope.last), columns)
-        stored = members(stored)
-        ours = self._expected_signals(scope)[["symbol", "date", "input_hash"]]
+        stored = members(self._reader.rows("signals", scope.everyone, columns))
+        ours = self._reader.hashes("signals", scope)
         merged = stored.merge(ours, on=["symbol", "date"], how="left", suffixes=("", "_now"))
         now = merged["input_hash_now"].fillna(merged["input_hash"])
         changed = set(merged.loc[now.ne(merged["input_hash"]), "date"].dt.date)
         merged["input_hash"] = now
         made = versions("analysis_summary", self._settings)
-        settled = ledger.settled_days(self._warehouse, self._first, _end(scope), made)
-        reach = _end(self._scope(window_days(self._settings.lookback)))
+        settled = ledger.settled_days(self._warehouse, self._first, scope.last, made)
+        reach = self._scope(window_days(self._settings.lookback)).last
         found = {}
         for key, of_day in merged.groupby("date"):
             day = pd.Timestamp(str(key))
@@ -282,19 +236,21 @@ class Comparison:
         self, first: date, last: date
     ) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
         """All pairs of every day that has one of the symbols among its members."""
-        columns = ("date", "symbol", "is_member")
-        universe = self._warehouse.read("universe", Scope(None, first, last), columns)
+        if first > last:
+            return
+        scope = DayScope(None, first, last)
+        universe = self._reader.rows("universe", scope, ("date", "symbol", "is_member"))
         members = universe[universe["is_member"]]
-        names = members["symbol"].unique().tolist()
-        candles = self._warehouse.candles(names, first - RETURN_DAYS * DAY, last)
-        answered = fetched_ranges(self._warehouse, "1d", names)
-        lookback = self._settings.lookback
-        reach = window_days(lookback)
-        for day, of_day in members.groupby("date")["symbol"]:
-            if of_day.isin(self._symbols).any():
-                number = day_number(pd.Timestamp(str(day)))
-                known = answered_candles(candles, answered, number, reach)
-                yield pd.Timestamp(str(day)), pairs(list(of_day), known, number, lookback=lookback)
+        touched = members.loc[members["symbol"].isin(self._symbols), "date"]
+        wanted = members[members["date"].isin(touched)]
+        if wanted.empty:
+            return
+        names = wanted["symbol"].unique().tolist()
+        candles = self._reader.candles(names, first - RETURN_DAYS * DAY, last)
+        answered = self._reader.answered(names)
+        reader = MadeReader(self._recipes, candles, answered=answered, rows={"universe": wanted})
+        for day, pairs in reader.hashes("correlation_matrix", scope).groupby("date"):
+            yield pd.Timestamp(str(day)), pairs
 
 
 def stale_after(warehouse: Warehouse, settings: Settings, changes: Sequence[Change]) -> Stale:
@@ -341,22 +297,12 @@ def _different(stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
     return merged.loc[~is_same.astype(bool), keys].reset_index(drop=True)
 
 
-def _is_empty(scope: Scope) -> bool:
-    return not scope.symbols or scope.first is None or scope.first > _end(scope)
+def _is_empty(scope: DayScope) -> bool:
+    return not scope.symbols or scope.first > scope.last
 
 
-def _begin(scope: Scope) -> date:
-    assert scope.first is not None  # noqa: S101
-    return scope.first
-
-
-def _end(scope: Scope) -> date:
-    assert scope.last is not None  # noqa: S101
-    return scope.last
-
-
-def _parts(scope: Scope) -> Iterator[tuple[date, date]]:
-    begin = _begin(scope)
-    while begin <= _end(scope):
-        yield begin, min(begin + (DAYS_AT_ONCE - 1) * DAY, _end(scope))
+def _parts(scope: DayScope) -> Iterator[tuple[date, date]]:
+    begin = scope.first
+    while begin <= scope.last:
+        yield begin, min(begin + (DAYS_AT_ONCE - 1) * DAY, scope.last)
         begin += DAYS_AT_ONCE * DAY

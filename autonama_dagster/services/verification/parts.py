@@ -11,8 +11,7 @@ from datetime import date
 from functools import partial
 
 from autonama_dagster.errors import AutonamaError, InputError
-from autonama_dagster.schemas.base import SCHEMA
-from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
+from autonama_dagster.services.inputs.parameters import ANALYTIC
 from autonama_dagster.services.verification.verify import (
     Verified,
     together,
@@ -21,10 +20,11 @@ from autonama_dagster.services.verification.verify import (
 )
 from autonama_dagster.settings import Settings
 from resources.processes import cores, end_with_parent, process_context
+from resources.warehouse import ledger
 from resources.warehouse.warehouse import Warehouse
 
-FEWEST_ROWS, MOST_ROWS = 600, 6000  # symbols x days; each symbol reads a window for all its days
 SYMBOLS_AT_ONCE = 100
+FEWEST_ROWS, MOST_ROWS = 600, 6000  # symbols x days; each symbol reads a window for all its days
 DAYS_AT_ONCE = 10  # of the tables by date: 49,500 pairs of 100 members
 DAYS_OF_A_SAMPLE = 20  # symbol-days of a sample for each day whose tables by date are verified
 FEW = 3  # parts that are not worth the start of processes
@@ -93,8 +93,7 @@ def verify(
         for part in of_part:
             found.setdefault(part.table, []).append(part)
         on_progress(done, len(parts))
-    names = (OF_DAYS[0], *OF_SYMBOLS, *OF_DAYS[1:])
-    return [together(found[name]) for name in names if name in found]
+    return [together(found[name]) for name in ANALYTIC if name in found]
 
 
 def _each(
@@ -143,12 +142,7 @@ def _stored(
     warehouse: Warehouse, first: date, last: date, symbols: Sequence[str]
 ) -> list[tuple[date, str]]:
     """Days and symbols that have a signal."""
-    arrow = warehouse.query(
-        f"SELECT date, symbol FROM {SCHEMA}.signals WHERE date BETWEEN $1 AND $2 "  # noqa: S608
-        "AND (symbol = ANY($3) OR cardinality($3) = 0)",
-        (first, last, list(symbols)),
-    )
-    found = list(zip(*arrow.to_pydict().values(), strict=True))
+    found = ledger.signal_days(warehouse, first, last, symbols)
     if not found:
         who = f" of {', '.join(symbols)}" if symbols else ""
         days = f"{first}" if first == last else f"{first} .. {last}"

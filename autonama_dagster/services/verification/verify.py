@@ -12,17 +12,21 @@ import pandas as pd
 
 from autonama_dagster.analytics.candles.comparison import differences
 from autonama_dagster.analytics.candles.hashing import code_version
+from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
-from autonama_dagster.services.inputs.parameters import versions
-from autonama_dagster.services.verification.recompute import (
+from autonama_dagster.services.inputs.parameters import (
     OF_DAYS,
     OF_SYMBOLS,
+    SYSTEMS,
+    recipes,
+    versions,
+)
+from autonama_dagster.services.verification.recompute import (
     Frames,
-    cut_tables,
-    full_tables,
     read_inputs,
     tables_of_days,
+    tables_of_symbols,
 )
 from autonama_dagster.settings import Settings
 from resources.warehouse.statements import Scope
@@ -69,11 +73,16 @@ def verify_symbols(
     warehouse: Warehouse, settings: Settings, symbols: Sequence[str], first: date, last: date
 ) -> list[Verified]:
     """Compute the rows of `OF_SYMBOLS` again, from cut and from extended data."""
-    inputs = read_inputs(warehouse, settings, symbols, first, last)
-    cut = cut_tables(inputs, symbols, first, last, settings)
-    full = full_tables(inputs, symbols, first, last, settings)
-    scope = Scope(tuple(symbols), first, last)
-    return [verified(name, warehouse.read(name, scope), cut, full, settings) for name in OF_SYMBOLS]
+    inputs = read_inputs(warehouse, settings.lookback, symbols, first, last)
+    scope = DayScope(tuple(symbols), first, last)
+    followed = recipes(settings)
+    cut, full = (
+        tables_of_symbols(inputs, followed, scope, is_cut=is_cut) for is_cut in (True, False)
+    )
+    stored = Scope(tuple(symbols), first, last)
+    return [
+        verified(name, warehouse.read(name, stored), cut, full, settings) for name in OF_SYMBOLS
+    ]
 
 
 def verify_days(
@@ -84,19 +93,16 @@ def verify_days(
     names: Sequence[str] = OF_DAYS,
 ) -> list[Verified]:
     """Compute the days' rows of some of `OF_DAYS` again, from cut and from extended data."""
-    scope = Scope(first=first, last=last)
-    inputs = read_inputs(warehouse, settings, None, first, last)
-    signals = warehouse.read("signals", scope)
-    days = pd.date_range(first, last).date.tolist()
+    stored = Scope(first=first, last=last)
+    inputs = read_inputs(warehouse, settings.lookback, None, first, last)
+    signals = warehouse.read("signals", stored)
+    followed, scope = recipes(settings), DayScope(None, first, last)
+    wanted = [name for name in OF_DAYS if name in names]
     cut, full = (
-        tables_of_days(inputs, days, settings, signals, names, is_cut=is_cut)
+        tables_of_days(inputs, followed, scope, signals, wanted, is_cut=is_cut)
         for is_cut in (True, False)
     )
-    return [
-        verified(name, warehouse.read(name, scope), cut, full, settings)
-        for name in OF_DAYS
-        if name in names
-    ]
+    return [verified(name, warehouse.read(name, stored), cut, full, settings) for name in wanted]
 
 
 def together(parts: Sequence[Verified]) -> Verified:
@@ -126,7 +132,7 @@ def as_rows(
             "mismatches": part.rows_of(),
             **{f"{kind}_mismatches": part.rows_of(kind) for kind in KINDS},
             "details": part.mismatches.head(SHOWN).astype(str).to_json(orient="records"),
-            "code_version": code_version(),
+            "code_version": code_version(SYSTEMS[part.table]),
             "platform": platform_name(),
             "run_id": run_id,
         }

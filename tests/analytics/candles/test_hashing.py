@@ -1,12 +1,11 @@
 import hashlib
-import os
 import re
 import shutil
 import struct
-import subprocess
-import sys
+import tomllib
 from dataclasses import replace
 from importlib import metadata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from autonama_dagster.analytics.candles.hashing import (
     code_version,
     combine,
     params_hash,
+    used_by,
     window_hashes,
 )
 from autonama_dagster.analytics.candles.windows import windows
@@ -122,39 +122,88 @@ def test_combined_hashes_depend_on_each_and_on_their_order():
 
 
 def test_code_version_is_the_package_version_and_a_digest():
-    assert re.fullmatch(r"\d[\w.]*\+[0-9a-f]{12}", code_version())
+    assert re.fullmatch(r"\d[\w.]*\+[0-9a-f]{12}", code_version("scan"))
     try:
         installed = metadata.version("autonama")
     except metadata.PackageNotFoundError:
         installed = "0"
-    assert code_version().split("+")[0] == installed
+    assert code_version("scan").split("+")[0] == installed
 
 
-def test_code_version_follows_the_formulas_and_not_the_checkout(tmp_path):
-    def version_in(folder):
-        script = f"from {hashing.__name__} import code_version; print(code_version())"
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=folder,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip().split("+")[1]
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A copy of the formulas, with a system that is none yet; `versions()` of each system."""
+    real = {system: code_version(system) for system in ("candles", "scan")}
+    package = tmp_path / "analytics"
+    shutil.copytree(ROOT / "autonama_dagster" / "analytics", package)
+    (package / "regimes").mkdir()
+    (package / "regimes" / "stress.py").write_text("LIMIT = 2\n")
+    monkeypatch.setattr(hashing.resources, "files", lambda _: package)
 
-    for name in ("autonama_dagster/analytics",):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("autonama_dagster/__init__.py", "autonama_dagster/errors.py"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    original = version_in(tmp_path)
-    assert original == code_version().split("+")[1]
-    formula = tmp_path / "autonama_dagster" / "analytics" / "windows.py"
-    text = formula.read_text()
-    formula.write_text(f"# A remark\n{text}\n\n# Another\n")
-    assert version_in(tmp_path) == original
-    formula.write_text(text.replace("OVERNIGHT_RATIO = 3.0", "OVERNIGHT_RATIO = 3.5"))
-    assert version_in(tmp_path) != original
+    def versions():
+        code_version.cache_clear()
+        return {system: code_version(system) for system in ("candles", "scan", "regimes")}
+
+    yield SimpleNamespace(package=package, versions=versions, real=real)
+    code_version.cache_clear()
+
+
+def change(file, old="", new="\nONE_MORE = 1\n"):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new) if old else text + new)
+
+
+@pytest.mark.parametrize(
+    ("module", "changed"),
+    [
+        ("candles/windows.py", {"candles", "scan", "regimes"}),
+        ("scan/channel.py", {"scan", "regimes"}),
+        ("scan/tables.py", {"scan", "regimes"}),
+        ("scan/quality/rules.py", {"scan", "regimes"}),
+        ("regimes/stress.py", {"regimes"}),
+    ],
+)
+def test_a_changed_formula_is_another_version_of_its_system_and_of_those_that_use_it(
+    tree, module, changed
+):
+    before = tree.versions()
+    change(tree.package / module)
+    after = tree.versions()
+    assert {system for system in before if before[system] != after[system]} == changed
+
+
+def test_a_comment_or_another_folder_is_no_other_version(tree):
+    before = tree.versions()
+    change(tree.package / "candles" / "windows.py", new="\n# A remark\n")
+    folder = tree.package / "scan" / "fits"
+    folder.mkdir()
+    (tree.package / "scan" / "channel.py").rename(folder / "channel.py")
+    users = tree.package / "scan" / "tables.py"
+    change(
+        users,
+        "autonama_dagster.analytics.scan.channel",
+        "autonama_dagster.analytics.scan.fits.channel",
+    )
+    assert tree.versions() == before
+
+
+def test_the_version_is_of_the_code_and_not_of_the_place_where_it_lies(tree):
+    found = tree.versions()
+    assert {system: found[system] for system in tree.real} == tree.real
+    assert len(set(found.values())) == 3
+
+
+def test_a_version_covers_the_folders_that_the_contract_lets_a_system_import():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [
+        c["layers"] for c in contracts["contracts"]
+        if c.get("containers") == ["autonama_dagster.analytics"]
+    ]  # fmt: skip
+    for at, layer in enumerate(layers):
+        below = {name.strip("()") for one in layers[at + 1 :] for name in one.split(" | ")}
+        for system in layer.split(" | "):
+            assert set(used_by(system.strip("()"))) - {system.strip("()")} == below
 
 
 SOURCE = '''"""What this is."""

@@ -16,10 +16,11 @@ from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.klines import parse, raw_kline
 from autonama_dagster.analytics.scan.quality.quality import judge
 from autonama_dagster.analytics.scan.quality.rules import RULES
+from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
 from autonama_dagster.services.inputs.evidence import read_evidence
 from autonama_dagster.services.inputs.parameters import quality_limits
-from autonama_dagster.services.inputs.windows import read_windows
+from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.services.scan.what_if import what_if
 from resources.exchange.build import build_exchange
 from resources.postgres.urls import libpq_url
@@ -61,7 +62,7 @@ def compute(opened, job="symbols_job", *assets):
 
 def made(opened, first=DAY, last=DAY):
     """Rows of the ledger as a run would make them now."""
-    run = read_windows(opened.warehouse, Scope(SYMBOLS, first, last), 40)
+    run = WarehouseReader(opened.warehouse).windows(DayScope(SYMBOLS, first, last), 40)
     beside = read_evidence(opened.warehouse, SYMBOLS, first - timedelta(days=39), last)
     frame = judge(run.candles, run.windows, run.known, beside, quality_limits(opened.settings), 40)
     return frame.set_index(["symbol", "date"])

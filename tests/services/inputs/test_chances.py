@@ -1,5 +1,6 @@
 """Expected counts of stored days: the cache changes no number, and saves the computing."""
 
+import json
 from datetime import date, timedelta
 
 import numpy as np
@@ -10,10 +11,12 @@ from servers import synthetic_market
 
 import autonama_dagster.services.inputs.chances
 from autonama_dagster.analytics.scan.chance import N_SURROGATES
+from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap
 from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
-from autonama_dagster.services.inputs.chances import expected_counts
+from autonama_dagster.services.inputs.parameters import recipes
+from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.services.scan.results import stored_result
 from resources.warehouse.chance_cache import keep_chances, known_chances
 
@@ -50,10 +53,28 @@ def computed(monkeypatch):
     return asked
 
 
+class Given(WarehouseReader):
+    """What is stored, but for the signals."""
+
+    def __init__(self, warehouse, signals):
+        super().__init__(warehouse)
+        self.signals = signals
+
+    def rows(self, table, scope, columns=None):
+        if table != "signals":
+            return super().rows(table, scope, columns)
+        return self.signals[[*(columns or self.signals.columns)]]
+
+
 def expected(opened, members=None, **changes):
     rows = members_of(opened) if members is None else members
     settings = opened.settings.model_copy(update=changes)
-    return expected_counts(opened.warehouse, settings, rows, [pd.Timestamp(d) for d in DAYS])
+    reader = Given(opened.warehouse, rows)
+    made = recipes(settings)["analysis_summary"].rows(reader, DayScope(None, DAYS[0], LAST))
+    columns = [c for c in made if c.startswith("expected_")]
+    values = made[columns].astype(object).where(made[columns].notna(), None)
+    values = values.assign(chance_analysis=made["chance_analysis"].map(json.loads))
+    return dict(zip(made["date"], values.to_dict("records"), strict=True))
 
 
 def members_of(opened):

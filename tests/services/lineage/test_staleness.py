@@ -8,7 +8,10 @@ import pytest
 from scan_support import DAY, DAYS, START, opened_daemon
 
 from autonama_dagster.orchestration.jobs import ANALYTIC, SUMMARY
-from autonama_dagster.services.lineage.staleness import OF_DAYS, OF_SYMBOLS, Comparison
+from autonama_dagster.services.inputs.parameters import ANALYTIC as TABLES_MADE
+from autonama_dagster.services.inputs.parameters import OF_DAYS, OF_SYMBOLS
+from autonama_dagster.services.lineage import staleness
+from autonama_dagster.services.lineage.staleness import Comparison
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 LOOKBACK = 40
@@ -58,7 +61,7 @@ def keys_of(frame):
 def hashes(daemon):
     """Input hash of every analytic row by table and key."""
     found = {}
-    for name in ("universe", *OF_SYMBOLS, *OF_DAYS):
+    for name in TABLES_MADE:
         frame = daemon.project.warehouse.read(name)
         keys = [c for c in ("date", "symbol", "symbol_a", "symbol_b") if c in frame]
         days = frame.assign(date=frame["date"].dt.strftime("%Y-%m-%d"))
@@ -73,6 +76,11 @@ def make_again(daemon):
     daemon.step("universe_job", START, DAY)
     daemon.step("symbols_job", START, DAY, *order, assets=ANALYTIC)
     daemon.step("summary_job", START, DAY, assets=SUMMARY)
+
+
+def test_no_table_by_date_is_left_out():
+    """Each has a comparison of its own, because of what all pairs of a day cost."""
+    assert {"universe", *staleness._OF_DAYS} == set(OF_DAYS)
 
 
 def test_nothing_is_stale_where_nothing_changed(daemon):

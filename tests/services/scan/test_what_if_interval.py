@@ -13,13 +13,14 @@ from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
 from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.windows import breaks, windows
+from autonama_dagster.analytics.scan import tables
 from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from autonama_dagster.errors import InputError
 from autonama_dagster.replay.market.recorded import RecordedMarket
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.services.inputs.longer_candles import candles_made
-from autonama_dagster.services.scan.what_if import what_if_interval
+from autonama_dagster.services.scan.what_if_interval import what_if_interval
 from autonama_dagster.settings import Settings
 from resources.exchange.binance.spot import BinanceExchange
 from resources.exchange.calls.retry import RetryPolicy
@@ -106,10 +107,8 @@ def test_volatility_is_annualised_by_the_interval(ask, market_data, monkeypatch)
         seen["volatility"] = indicators["volatility_30d_pct"].iloc[0]
         return decide(bands, indicators, universe, quality, kstd=kstd)
 
-    from autonama_dagster.services.scan import what_if as whatif  # noqa: PLC0415
-
-    decide = whatif.decide
-    monkeypatch.setattr(whatif, "decide", spy)
+    decide = tables.decide
+    monkeypatch.setattr(tables, "decide", spy)
     row = ask("1h", symbols=("BTCUSDT",)).signals.iloc[0]
     assert seen["volatility"] == pytest.approx(expected, rel=1e-9)
     assert row["volatility_level"] == ("LOW" if expected < 60 else "MEDIUM")

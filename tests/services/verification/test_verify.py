@@ -20,18 +20,16 @@ import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from scan_support import DAY, DAYS, START, opened_daemon
 
-from assets.analysis import data_quality, indicators, regression_bands
 from assets.checks.point_in_time import NAME, sampled_days
-from assets.decision import signals
-from assets.market import universe
+from autonama_dagster.analytics.scan import tables
 from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.scan.indicators.indicators import compute
 from autonama_dagster.analytics.scan.universe import rank
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.orchestration.jobs import ANALYTIC
-from autonama_dagster.services.verification import recompute
+from autonama_dagster.services.inputs import ranking
+from autonama_dagster.services.inputs.parameters import OF_DAYS, OF_SYMBOLS
 from autonama_dagster.services.verification.parts import Part, _each, parts_of, sample_of, verify
-from autonama_dagster.services.verification.recompute import OF_DAYS, OF_SYMBOLS
 from autonama_dagster.services.verification.verify import KINDS, verify_days, verify_symbols
 
 pytestmark = pytest.mark.long
@@ -61,9 +59,7 @@ def leaky(stored, monkeypatch):
 
         def plant(**changes):
             for name, leak in changes.items():
-                for module in (indicators, regression_bands, data_quality, signals, recompute):
-                    if hasattr(module, name):
-                        patch.setattr(module, name, leak)
+                patch.setattr(tables, name, leak)
             again(stored)
             kinds = found(stored)
             assert failed_checks(stored) == {name for name, of in kinds.items() if of}
@@ -121,8 +117,7 @@ def test_every_row_of_every_table_is_what_its_day_knew(stored):
     assert not any(found(stored).values())
 
 
-# Planted leaks: each stage and its recomputation use the leaky function, as they would if the code
-# had the leak.
+# Planted leaks: the stages and the proof follow one recipe, and so the leaky function.
 
 
 def test_a_centred_window_is_found(leaky):
@@ -196,7 +191,7 @@ def test_todays_universe_used_for_the_past_is_found(stored, monkeypatch):
     others = failed_checks(stored)  # of the leak before
     assert "universe" not in others
     with monkeypatch.context() as patch:
-        patch.setattr(universe, "rank", of_today)
+        patch.setattr(ranking, "rank", of_today)
         stored.step("universe_job", START, DAY)
         kinds = found(stored)["universe"]
         assert failed_checks(stored) == {"universe", *others}
