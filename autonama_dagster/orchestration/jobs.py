@@ -49,7 +49,7 @@ def build_jobs() -> list[Any]:
             name,
             selection=dg.AssetSelection.assets(*assets),
             executor_def=one_process,
-            description=_DESCRIPTIONS[name],
+            description=_DESCRIPTIONS.get(name),
         )
         for name, (_, assets) in JOBS.items()
     ]

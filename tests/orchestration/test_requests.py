@@ -213,3 +213,14 @@ def test_a_run_is_asked_for_with_its_range_its_assets_and_a_key_of_its_own():
     keys += [run_request(step, DAY, 1).run_key for step in (RANK, HISTORY, OTHER_HISTORY, SYMBOLS)]
     assert len(set(keys)) == len(keys)
     assert keys[0] == run_request(CANDLES, DAY, 1).run_key
+
+
+def test_a_run_without_partitions_is_asked_for_like_any_other_and_belongs_to_no_day(monkeypatch):
+    monkeypatch.setitem(JOBS, "report_job", (None, ("report",)))
+    step = Step("report_job", DAY, DAY)
+    asked = run_request(step, DAY, 2)
+    assert asked.run_key == f"{DAY}:report_job:::2"
+    assert RANGE_START_TAG not in asked.tags
+    assert work_of_step(step) == Work(frozenset({"report"}), None, None, None)
+    assert work_of_step(step).touches(step)
+    assert step.title == f"report_job: {DAY}"
