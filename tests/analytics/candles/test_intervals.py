@@ -66,6 +66,14 @@ def test_months_are_the_calendars(day):
     assert timedelta(days=last.day) in month.lengths
 
 
+@pytest.mark.parametrize("step", range(12 * 53, 12 * 57))  # 2023 to 2026
+def test_a_month_has_closed_from_its_end_on_whatever_its_length(step):
+    month = INTERVALS["1M"]
+    opened, end = month.open_ms(np.array([step, step + 1])).tolist()
+    assert month.newest_closed_ms(end) >= opened
+    assert month.newest_closed_ms(end - 1) < opened
+
+
 @given(st.sampled_from(list(INTERVALS)), st.dates(date(1971, 1, 1), date(2200, 1, 1)))
 def test_a_step_opens_where_it_lies_and_is_the_days_last(name, day):
     interval = INTERVALS[name]
