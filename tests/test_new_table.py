@@ -45,7 +45,7 @@ def _drawdowns(reader: Reader, scope: DayScope, params: ScanParams) -> pd.DataFr
     return hashes.assign(drawdown_pct=drawdowns(run.candles, run.windows))
 
 
-RECIPES = ("""
+"""
 MODEL = '''class Drawdowns(Provenance):
     """How far the close of each symbol and day lies below the highest of its window."""
 
@@ -129,6 +129,7 @@ def copy(tmp_path_factory):
     for name in FOLDERS:
         left_out = shutil.ignore_patterns("__pycache__", "images", "node_modules")
         shutil.copytree(ROOT / name, folder / name, ignore=left_out)
+    shutil.copy(ROOT / "dagster.yaml", folder)
     code, scan = folder / "autonama_dagster", folder / "autonama_dagster" / "analytics" / "scan"
     (scan / "drawdown.py").write_text(FORMULA)
     insert(scan / "tables.py", "from autonama_dagster.analytics.scan.indicators import levels",
