@@ -51,8 +51,13 @@ def ledger(market_data, symbol, first=None, last=None, with_hours=False):
 
 
 def hours_of(market_data, symbol):
-    good, _ = parsed(market_data, symbol, "1h")
-    made = good.assign(source="binance", fetched_at=pd.Timestamp("2026-01-01", tz="UTC"))
+    return made_of_hours(parsed(market_data, symbol, "1h")[0])
+
+
+def made_of_hours(hours):
+    """Daily candles of one symbol's hours."""
+    asked = pd.Timestamp("2026-01-01", tz="UTC")
+    made = hours.assign(exchange="binance", source="binance", fetched_at=asked)
     return of_frame(aggregate(made, INTERVALS["1h"], DAILY, SOURCES))
 
 
@@ -166,8 +171,7 @@ def test_all_missing_hours_of_bitcoin_are_found(market_data):
 def test_a_day_made_of_other_hours_is_found(market_data):
     good, _ = parsed(market_data, "BTCUSDT", "1h")
     good = good[good["open_time"] != pd.Timestamp("2021-05-19 13:00", tz="UTC")]  # the day's low
-    made = good.assign(source="binance", fetched_at=pd.Timestamp("2026-01-01", tz="UTC"))
-    hours = of_frame(aggregate(made, INTERVALS["1h"], DAILY, SOURCES))
+    hours = made_of_hours(good)
     candles = of_frame(parsed(market_data, "BTCUSDT")[0])
     days = np.datetime64("2021-05-18", "D").astype(int) + np.arange(3)
     span, known = windows(candles, days, LOOKBACK), np.ones(3, dtype=bool)
