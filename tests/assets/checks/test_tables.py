@@ -85,6 +85,7 @@ def test_the_continuity_check_is_red_for_a_gap_nobody_asked_for(warehouse, insta
     assert result.metadata["bad"].value == "AAA 2024-01-02 .. 2024-01-04"
     log = pd.DataFrame(
         {
+            "exchange": ["binance"] * 2,
             "symbol": ["AAA"] * 2,
             "interval": ["1d"] * 2,
             "from_date": pd.to_datetime(["2024-01-01", "2024-01-04"]).astype("datetime64[s]"),
@@ -93,6 +94,8 @@ def test_the_continuity_check_is_red_for_a_gap_nobody_asked_for(warehouse, insta
             "outcome": ["ok"] * 2,
             "candles": [1, 1],
             "message": pd.Series([None, None], dtype="str"),
+            "fault": pd.Series([None, None], dtype="str"),
+            "fault_date": pd.Series([pd.NaT, pd.NaT], dtype="datetime64[s]"),
             "origins": pd.Series([None, None], dtype="str"),
         }
     )
