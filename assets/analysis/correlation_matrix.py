@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from assets.pictures import attach_picture
 from assets.stage import day_scope, make_rows, stage
-from assets.upstream import require_days
 from autonama_dagster.analytics.scan.tables import drawn_pairs
 from autonama_dagster.schemas.tables.analysis import CORRELATION_MATRIX
 from autonama_dagster.services.inputs.parameters import scan_params
 from autonama_dagster.services.inputs.readers import WarehouseReader
+from autonama_dagster.services.inputs.upstream import require_days
 from autonama_dagster.settings import Settings
 from resources.warehouse.candle_queries import source_label
 from resources.warehouse.warehouse import Warehouse

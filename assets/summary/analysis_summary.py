@@ -11,12 +11,12 @@ import pandas as pd
 from assets.annotations import annotate, rounded
 from assets.pictures import inline_png
 from assets.stage import day_scope, make_rows, stage
-from assets.upstream import keys_of, refuse_missing, require_days
 from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.days import CHART_DAYS
 from autonama_dagster.schemas.tables.summary import ANALYSIS_SUMMARY
 from autonama_dagster.services.inputs.readers import WarehouseReader
+from autonama_dagster.services.inputs.upstream import keys_of, refuse_missing, require_days
 from autonama_dagster.services.scan.symbol_charts import (
     SCAN_PICTURE,
     charted,

@@ -8,13 +8,13 @@ import dagster as dg
 from assets.partitions import register
 from assets.stage import Stage
 from assets.stages import STAGES
-from assets.upstream import WHERE_TRADED
 from autonama_dagster.days import DAY, days_of
 from autonama_dagster.orchestration.completeness import AT_ONCE, UNDATED, PlannedStage, Rows
 from autonama_dagster.orchestration.jobs import DAILY, JOBS
 from autonama_dagster.orchestration.planner import CANDLES_ONLY, State
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.services.inputs.parameters import versions
+from autonama_dagster.services.inputs.upstream import WHERE_TRADED
 from autonama_dagster.settings import Settings
 from resources.warehouse import ledger
 from resources.warehouse.candle_queries import fetched_ranges
