@@ -161,7 +161,7 @@ class Comparison:
         unknown = now[now["input_hash"].isna()]
         is_unknown = stored[KEY].merge(unknown, on=KEY, how="left", indicator=True)["_merge"]
         is_known = is_unknown.eq("left_only").to_numpy()
-        self._n_unanswered += len(stored) - sum(is_known)
+        self._n_unanswered += int((~is_known).sum())
         return {"universe": _different(stored[is_known], now)}
 
     def _of_symbols(self) -> dict[str, pd.DataFrame]:

@@ -70,7 +70,9 @@ def test_the_text_names_the_change_the_stale_rows_and_ends_with_the_command(run,
 
 
 def test_json_holds_changes_stale_rows_and_commands(run, closes):
-    found = json.loads(run("revisions", "--since", "2023-12-30", "--format", "json").out)
+    ended = run("revisions", "--since", "2023-12-30", "--format", "json")
+    assert ended.code == 0, ended.error
+    found = json.loads(ended.out)
     (change,) = found["changes"]
     assert change == {
         "table": "ohlcv_1d",
