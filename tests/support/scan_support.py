@@ -138,17 +138,11 @@ class Daemon:
 
     def keep(self):
         """Copy all tables, to be put back by `restore`."""
-        with self.project.warehouse.transaction() as cursor:
-            cursor.execute("CREATE SCHEMA kept")
-            for name in TABLES:
-                cursor.execute(f"CREATE TABLE kept.{name} AS TABLE trading.{name}")
+        keep_tables(self.project.warehouse)
 
     def restore(self):
         """All tables as they were when they were kept."""
-        with self.project.warehouse.transaction() as cursor:
-            for name in TABLES:
-                cursor.execute(f"DELETE FROM trading.{name}")
-                cursor.execute(f"INSERT INTO trading.{name} SELECT * FROM kept.{name}")
+        restore_tables(self.project.warehouse)
 
     def close(self):
         for exchange in self.exchanges:
@@ -156,6 +150,22 @@ class Daemon:
 
     def _job(self, request):
         return self.defs.resolve_job_def(request.job_name)
+
+
+def keep_tables(warehouse):
+    """Copy all tables, to be put back by `restore_tables`."""
+    with warehouse.transaction() as cursor:
+        cursor.execute("CREATE SCHEMA kept")
+        for name in TABLES:
+            cursor.execute(f"CREATE TABLE kept.{name} AS TABLE trading.{name}")
+
+
+def restore_tables(warehouse):
+    """All tables as they were when they were kept."""
+    with warehouse.transaction() as cursor:
+        for name in TABLES:
+            cursor.execute(f"DELETE FROM trading.{name}")
+            cursor.execute(f"INSERT INTO trading.{name} SELECT * FROM kept.{name}")
 
 
 @contextmanager

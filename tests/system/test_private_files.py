@@ -10,7 +10,7 @@ from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import load_settings
 from autonama_dagster.system.private_files import private_folder, write_private
 from resources.instance.home import dagster_home
-from resources.postgres.server.embedded import EmbeddedPostgres
+from resources.postgres.server.cluster import Cluster
 
 
 def mode(path):
@@ -44,7 +44,7 @@ def test_the_projects_own_folder_is_closed(home):
 def test_it_is_closed_before_an_embedded_server_is_made_in_it(home, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1234)  # root's server lies elsewhere
     with pytest.raises(DatabaseError, match="belongs to user"):
-        EmbeddedPostgres(home)._make_home()
+        Cluster(home).make_home()
     assert mode(home / ".autonama") == 0o700
 
 

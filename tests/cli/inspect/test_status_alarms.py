@@ -6,6 +6,7 @@ import shlex
 
 import psycopg
 import pytest
+from scan_support import keep_tables, restore_tables
 
 from autonama_dagster.services.monitoring import health
 from autonama_dagster.services.monitoring.metrics import ProjectCollector
@@ -94,7 +95,17 @@ def test_a_disk_that_is_nearly_full(run, morning, monkeypatch, free, files, says
     assert measured(morning.settings)["problems"] == 1
 
 
-def test_rows_of_members_that_are_gone(run, morning):
+@pytest.fixture
+def changeable(morning):
+    """The morning, whose tables are as they were afterwards: other tests look at them too."""
+    keep_tables(morning.warehouse)
+    yield morning
+    restore_tables(morning.warehouse)
+    execute(morning.url, "DROP SCHEMA kept CASCADE")
+
+
+def test_rows_of_members_that_are_gone(run, changeable):
+    morning = changeable
     query = "SELECT symbol FROM trading.signals WHERE is_member AND date = %s ORDER BY symbol"
     (one,), (other,), (third,), *_ = execute(morning.url, query, (DAY,)).fetchall()
     whose = {"universe": other, "signals": third}  # the others are judged by these two

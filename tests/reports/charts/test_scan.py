@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 
 from autonama_dagster.reports.charts import style
 from autonama_dagster.reports.charts.scan import scan_summary
+from autonama_dagster.text.labels import counted
 
 MINUS = "\N{MINUS SIGN}"
 DAY = dt.date(2023, 12, 9)
@@ -114,7 +115,7 @@ def test_a_day_without_channels_says_so(drawn, make_signals, scores):
     scan_summary(make_signals(scores), date=DAY, kstd=2.0, expected=EXPECTED)
     words = drawn.words()
     assert "No members with a channel on this day." in words
-    assert f"2023-12-09 UTC, {len(scores)} members" in words
+    assert f"2023-12-09 UTC, {counted(len(scores), 'member')}, daily" in words
     assert "No BUY signals on this day." in words
     assert "No SELL signals on this day." in words
 
