@@ -96,7 +96,9 @@ def read_made(
     for stage in chosen:
         name = stage.name
         rows = warehouse, name, first, last, versions(name, settings)
-        after = [n for n in every if n in stage.needs and (n in names or stage.job in whole)]
+        after = _nearest(
+            [n for n in every if n in stage.needs and (n in names or stage.job in whole)], every
+        )
         if stage.partitions is None:
             made[name] = {UNDATED: AT_ONCE} if ledger.is_made(*rows, after) else {}
         elif not stage.is_by_symbol:
@@ -137,6 +139,12 @@ def _needed_by(name: str, stages: Mapping[str, PlannedStage]) -> frozenset[str]:
     """Stages that the rows of one are made from, and those that these are made from."""
     direct = stages[name].needs & stages.keys()
     return direct.union(*(_needed_by(upstream, stages) for upstream in direct))
+
+
+def _nearest(names: Sequence[str], stages: Mapping[str, PlannedStage]) -> list[str]:
+    """Those that none of the others is made from: what matters of the rest, they know."""
+    known = frozenset[str]().union(*(_needed_by(name, stages) for name in names))
+    return [name for name in names if name not in known]
 
 
 def _in_order(members: Mapping[date, Sequence[str]]) -> Iterator[str]:
