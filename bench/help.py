@@ -10,7 +10,7 @@ from time import perf_counter
 from bench.command import PROGRAM, environment
 from bench.report import report
 
-TARGET_S = 0.5
+TARGET_S = 0.1
 
 
 def seconds(home: Path) -> float:
