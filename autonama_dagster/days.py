@@ -38,6 +38,12 @@ def days_of(first: date, last: date) -> list[date]:
     return [first + n * DAY for n in range((last - first).days + 1)]
 
 
+def chunks(first: date, last: date, size: int) -> list[tuple[date, date]]:
+    """Divide `first` to `last` into ranges of `size` days; the last may be shorter."""
+    starts = [first + n * size * DAY for n in range((last - first).days // size + 1)]
+    return [(s, min(s + (size - 1) * DAY, last)) for s in starts]
+
+
 def stretches(days: Sequence[date]) -> Iterator[tuple[date, date]]:
     """First and last of neighbouring days, in ascending order."""
     for _, group in groupby(enumerate(sorted(days)), key=lambda pair: pair[1] - pair[0] * DAY):

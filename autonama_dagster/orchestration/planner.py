@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import Any
 
-from autonama_dagster.days import DAY, stretches, uncovered
+from autonama_dagster.days import DAY, chunks, stretches, uncovered
 from autonama_dagster.orchestration.completeness import (
     AT_ONCE,
     UNDATED,
@@ -230,13 +230,6 @@ def candle_steps(
     reach = first - timedelta(days=lookback - 1)
     steps = list(_history(state, reach, start_date, last))
     return steps + list(_missing_candles(state, max(reach, start_date), last))
-
-
-def chunks(first: date, last: date, days_per_run: int) -> list[tuple[date, date]]:
-    """Divide `first` to `last` into ranges of `days_per_run` days; the last may be shorter."""
-    count = (last - first).days // days_per_run + 1
-    starts = [first + n * days_per_run * DAY for n in range(count)]
-    return [(s, min(s + (days_per_run - 1) * DAY, last)) for s in starts]
 
 
 def days_per_run(symbols: int, days: int, processes: int) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
-from autonama_dagster.days import DAY, due_day
+from autonama_dagster.days import DAY, chunks, due_day
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.orchestration.automation.status import status_of
-from autonama_dagster.orchestration.planner import State, Step, chunks, next_steps
+from autonama_dagster.orchestration.planner import State, Step, next_steps
 from autonama_dagster.orchestration.requests import (
     Attempts,
     Decision,

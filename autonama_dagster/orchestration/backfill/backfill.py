@@ -13,7 +13,7 @@ from typing import Protocol
 import dagster as dg
 
 from assets.partitions import register
-from autonama_dagster.days import days_of
+from autonama_dagster.days import chunks, days_of
 from autonama_dagster.orchestration import planner
 from autonama_dagster.orchestration.backfill.request import Request
 from autonama_dagster.orchestration.completeness import PlannedStage, Rows
@@ -117,16 +117,16 @@ class Backfill:
             self._progress.step("indicators to summaries")
             stages = self._request.stages(planned_stages(self._settings))
             of_days = [s for s in stages if s.partitions is not None]
-            chunks = self._chunks() if of_days else []
-            for done, (first, last) in enumerate(chunks):
-                self._progress.requests(done, len(chunks))
+            parts = self._chunks() if of_days else []
+            for done, (first, last) in enumerate(parts):
+                self._progress.requests(done, len(parts))
                 # Planned as late as this, so that another backfill's work is not done again.
                 if steps := self._rows(of_days, first, last):
                     workers.submit(steps)
             workers.finish()
             undated = [s for s in stages if s.partitions is None]
             self._execute(workers, self._rows(undated, self._request.first, self._request.last))
-            self._progress.requests(len(chunks), len(chunks))
+            self._progress.requests(len(parts), len(parts))
         return replace(self._filled, seconds=time.perf_counter() - started)
 
     def _workers(self, count: int) -> Workers:
@@ -194,7 +194,7 @@ class Backfill:
         days = self._request.days_per_run or planner.days_per_run(
             len(symbols), (last - first).days + 1, cores()
         )
-        return planner.chunks(first, last, days)
+        return chunks(first, last, days)
 
     def _rows(self, stages: Sequence[PlannedStage], first: date, last: date) -> list[Step]:
         """What the stages lack of the days."""

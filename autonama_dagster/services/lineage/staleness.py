@@ -16,7 +16,7 @@ from autonama_dagster.analytics.scan.input_hashes import summary_hash
 from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.analytics.scan.summary import members
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
-from autonama_dagster.days import DAY
+from autonama_dagster.days import DAY, chunks
 from autonama_dagster.services.inputs.longer_candles import candles_made
 from autonama_dagster.services.inputs.parameters import OF_SYMBOLS, recipes, versions
 from autonama_dagster.services.inputs.readers import MadeReader, PresentReader
@@ -181,7 +181,7 @@ class Comparison:
         stored = self._stored("analysis_summary", scope.everyone)
         summaries = stored.set_index("date")["input_hash"].to_dict()
         members = self._expected_members(scope)
-        for begin, end in _parts(scope):
+        for begin, end in chunks(scope.first, scope.last, DAYS_AT_ONCE):
             pairs_now = dict(self._expected_pairs(begin, min(end, reach.last)))
             unsure = [d for d in members if d in summaries and begin <= d.date() <= end]
             days = sorted({*pairs_now, *unsure})
@@ -299,10 +299,3 @@ def _different(stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
 
 def _is_empty(scope: DayScope) -> bool:
     return not scope.symbols or scope.first > scope.last
-
-
-def _parts(scope: DayScope) -> Iterator[tuple[date, date]]:
-    begin = scope.first
-    while begin <= scope.last:
-        yield begin, min(begin + (DAYS_AT_ONCE - 1) * DAY, scope.last)
-        begin += DAYS_AT_ONCE * DAY
