@@ -7,7 +7,7 @@ whoever makes a reader cuts it there.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Protocol
 
 import pandas as pd
@@ -17,6 +17,7 @@ from autonama_dagster.analytics.candles.hashing import Json
 from autonama_dagster.analytics.candles.run_windows import Answered, RunWindows
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.quality.quality import Evidence
+from autonama_dagster.days import days_of
 
 KEYS = ("date", "symbol", "symbol_a", "symbol_b")
 
@@ -40,7 +41,7 @@ class DayScope:
     @property
     def days(self) -> list[date]:
         """Every day, in order."""
-        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+        return days_of(self.first, self.last)
 
     @property
     def everyone(self) -> "DayScope":

@@ -8,7 +8,6 @@ from autonama_dagster.analytics.scan.chance import N_SURROGATES, null_params, si
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.recipe import DayScope, Reader
 from resources.warehouse.chance_cache import keep_chances, known_chances
-from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
 _OF_MEMBER = ["symbol", "date"]
@@ -47,11 +46,7 @@ def cached_chances(
     """symbol, date, p_buy and p_sell of the stored windows; those computed here are kept."""
     if members.empty:
         return members[_OF_MEMBER].join(_NONE)
-    scope = _scope(members)
-    bands = warehouse.read(
-        "regression_bands", Scope(scope.symbols, scope.first, scope.last),
-        (*_OF_MEMBER, "input_hash"),
-    )  # fmt: skip
+    bands = reader.hashes("regression_bands", _scope(members))
     windows = bands.rename(columns={"input_hash": "window_hash"})
     asked = members[_OF_MEMBER].merge(windows, on=_OF_MEMBER)
     made_with = params_hash(null_params(params))

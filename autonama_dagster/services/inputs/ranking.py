@@ -8,6 +8,7 @@ import pandas as pd
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.windows import day_range
 from autonama_dagster.analytics.scan.universe import SymbolInfo, rank
+from autonama_dagster.days import days_of
 from autonama_dagster.errors import ExchangeError
 from autonama_dagster.settings import Settings
 from autonama_dagster.text.labels import counted
@@ -46,8 +47,7 @@ def ranked_days(
 def _require_members(frame: pd.DataFrame, fetched: Fetched, first: date, last: date) -> None:
     """Refuse a ranking with a day that has no member."""
     ranked = set(frame.loc[frame["is_member"], "date"].dt.date)
-    days = pd.date_range(first, last).date
-    missing = [day for day in days if day not in ranked]
+    missing = [day for day in days_of(first, last) if day not in ranked]
     if not missing:
         return
     of_day = frame[frame["date"] == pd.Timestamp(missing[0])]

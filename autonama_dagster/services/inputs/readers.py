@@ -83,23 +83,27 @@ class WarehouseReader:
         self, table: str, scope: DayScope, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Stored rows."""
-        kept = self._rows.get((table, scope))
+        kept = self._kept(table, scope)
         if kept is None and columns is not None:
-            return self.warehouse.read(table, _stored(scope), columns)
+            return self.warehouse.read(table, stored_scope(scope), columns)
         if kept is None:
-            kept = self._rows[table, scope] = self.warehouse.read(table, _stored(scope))
+            kept = self._rows[table, scope] = self.warehouse.read(table, stored_scope(scope))
         return kept if columns is None else kept[[*columns]]
 
     def hashes(self, table: str, scope: DayScope) -> pd.DataFrame:
         """Key and input_hash of stored rows."""
-        for known in (scope, scope.everyone):
-            if (table, known) in self._rows:
-                return keys_and_hashes(within(self._rows[table, known], scope))
         return self.rows(table, scope, (*table_of(table).key, "input_hash"))
 
     def chances(self, members: pd.DataFrame, params: ChannelParams) -> pd.DataFrame:
         """Chances of the stored windows, from the cache where they are known."""
         return cached_chances(self.warehouse, self, members, params)
+
+    def _kept(self, table: str, scope: DayScope) -> pd.DataFrame | None:
+        """Rows that were read before, of these symbols or of everyone."""
+        for known in (scope, scope.everyone):
+            if (table, known) in self._rows:
+                return within(self._rows[table, known], scope)
+        return None
 
 
 class MadeReader:
@@ -238,5 +242,6 @@ def within(frame: pd.DataFrame, scope: DayScope) -> pd.DataFrame:
     return frame if wanted.all() else frame[wanted].reset_index(drop=True)
 
 
-def _stored(scope: DayScope) -> Scope:
+def stored_scope(scope: DayScope) -> Scope:
+    """The scope as the warehouse knows it."""
     return Scope(scope.symbols, scope.first, scope.last)

@@ -19,7 +19,7 @@ from autonama_dagster.analytics.scan.universe import WINDOW_DAYS
 from autonama_dagster.days import DAY, chunks
 from autonama_dagster.services.inputs.longer_candles import candles_made
 from autonama_dagster.services.inputs.parameters import OF_SYMBOLS, recipes, versions
-from autonama_dagster.services.inputs.readers import MadeReader, PresentReader
+from autonama_dagster.services.inputs.readers import MadeReader, PresentReader, stored_scope
 from autonama_dagster.settings import Settings
 from resources.warehouse import ledger
 from resources.warehouse.ledger import latest_day
@@ -145,8 +145,7 @@ class Comparison:
     def _stored(self, name: str, scope: DayScope) -> pd.DataFrame:
         """Keys and hashes of a table's rows of the present versions."""
         made = versions(name, self._settings)
-        of = Scope(scope.symbols, scope.first, scope.last)
-        frame, others = ledger.input_hashes(self._warehouse, name, of, made)
+        frame, others = ledger.input_hashes(self._warehouse, name, stored_scope(scope), made)
         self._n_outdated += others
         return frame
 
