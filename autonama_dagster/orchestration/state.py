@@ -91,7 +91,7 @@ def read_made(
     if SIGNALS in names:
         signals = ledger.known_signals(warehouse, first, last, versions(SIGNALS, settings))
     before = _needed_by(SIGNALS, every) if signals else frozenset[str]()
-    kept_out = ledger.kept_out_of(warehouse, before, first, last)
+    kept_out = ledger.kept_out(warehouse, before, first, last)
     made: dict[str, Rows] = {}
     for stage in chosen:
         name = stage.name

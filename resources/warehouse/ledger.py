@@ -206,7 +206,7 @@ def made_symbols(
     return _sets(arrow)
 
 
-def kept_out_of(
+def kept_out(
     warehouse: Warehouse, names: Collection[str], first: date, last: date
 ) -> dict[str, dict[date, frozenset[str]]]:
     """By table and day the symbols whose row did not fit the table and is in the quarantine."""
@@ -231,16 +231,6 @@ def signal_days(
         (first, last, list(symbols)),
     )
     return list(zip(*arrow.to_pydict().values(), strict=True))
-
-
-def kept_out(warehouse: Warehouse, tables: Collection[str], scope: Scope) -> set[tuple[str, date]]:
-    """Symbols and days of which a row of the tables did not fit and is in the quarantine."""
-    arrow = warehouse.query(
-        f"SELECT DISTINCT symbol, date FROM {SCHEMA}.quarantine "
-        "WHERE table_name = ANY($1) AND symbol = ANY($2) AND date BETWEEN $3 AND $4",
-        (list(tables), list(scope.symbols or ()), scope.first, scope.last),
-    )
-    return set(zip(*arrow.to_pydict().values(), strict=True))
 
 
 def traded(warehouse: Warehouse, first: date, last: date) -> dict[date, frozenset[str]]:

@@ -13,7 +13,6 @@ from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.errors import MissingRowsError
 from autonama_dagster.services.inputs.parameters import follows_from
 from resources.warehouse.ledger import kept_out
-from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
 Keys = set[tuple[str, date]]
@@ -68,9 +67,8 @@ def refuse_missing(warehouse: Warehouse, asset: str, missing: Mapping[str, Keys]
     if not everything:
         return
     days = [day for _, day in everything]
-    symbols = tuple({symbol for symbol, _ in everything})
-    tables = follows_from(*missing)
-    everything -= kept_out(warehouse, tables, Scope(symbols, min(days), max(days)))
+    out = kept_out(warehouse, follows_from(*missing), min(days), max(days))
+    everything -= {(s, day) for of in out.values() for day, names in of.items() for s in names}
     names = [name for name, keys in missing.items() if keys & everything]
     if not names:
         return
