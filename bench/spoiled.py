@@ -100,7 +100,7 @@ def fetch_and_store(url: str, warehouse: Warehouse) -> None:
     try:
         names = [pair.symbol for pair in exchange.symbols()]
         fetched = fetch_daily(exchange, names, FIRST, LAST)
-        batch = Batch(fetched.frame, fetched.rejected, fetched.log, fetched.failed)
+        batch = Batch.of(fetched)
         warehouse.write("ohlcv_1d", batch, Scope(tuple(names), FIRST, LAST), STAMPS)
     finally:
         exchange.close()

@@ -4,7 +4,6 @@ Partitions begin at the start date; the candles that the first windows need from
 history, partitioned by symbol.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
@@ -43,7 +42,7 @@ def ohlcv_1d_history(
     symbols = run_scope(context).symbols or ()
     last = settings.start_date - DAY
     asked = Scope(tuple(symbols), first, last)
-    return replace(_batch(warehouse, fetch_daily(binance, symbols, first, last)), asked=asked)
+    return _batch(warehouse, fetch_daily(binance, symbols, first, last), asked)
 
 
 @stage("market", OHLCV_1D, "date_symbol", job="symbols_job", kinds=KINDS)
@@ -58,12 +57,6 @@ def ohlcv_1d(
     return _batch(warehouse, fetched)
 
 
-def _batch(warehouse: Warehouse, fetched: Fetched) -> Batch:
+def _batch(warehouse: Warehouse, fetched: Fetched, asked: Scope | None = None) -> Batch:
     refuse_mixture(any_source(warehouse), fetched.frame)
-    return Batch(
-        fetched.frame,
-        fetched.rejected,
-        fetched.log,
-        fetched.failed,
-        exchange=fetched.exchange,
-    )
+    return Batch.of(fetched, asked)

@@ -88,14 +88,7 @@ def _fetched(
     fetched = fetch_candles(exchange, scope.symbols or (), interval, first, last)
     refuse_mixture(any_source(warehouse), fetched.frame)
     # A symbol that is not asked for keeps what it has, its quarantine too.
-    return Batch(
-        fetched.frame,
-        fetched.rejected,
-        fetched.log,
-        fetched.failed,
-        asked=scope,
-        exchange=fetched.exchange,
-    )
+    return Batch.of(fetched, asked=scope)
 
 
 def _made(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -37,6 +37,9 @@ from resources.warehouse.statements import (
     rows_of,
     select_list,
 )
+
+if TYPE_CHECKING:
+    from resources.exchange.feed import Fetched
 
 IMPATIENT = {"lock_timeout": "5s", "statement_timeout": "120s"}  # of who only looks
 
@@ -67,6 +70,13 @@ class Batch:
     failed: tuple[str, ...] = ()
     asked: Scope | None = None
     exchange: str | None = None
+
+    @classmethod
+    def of(cls, fetched: "Fetched", asked: Scope | None = None) -> Self:
+        """What was fetched, whole."""
+        return cls(
+            fetched.frame, fetched.rejected, fetched.log, fetched.failed, asked, fetched.exchange
+        )
 
 
 @dataclass(frozen=True)
