@@ -212,6 +212,7 @@ def expectations(chances: pd.DataFrame, pair_counts: NDArray[np.int64] | None) -
         any), and chance_analysis: n_members with a chance, the sizes of the null, and
         `..._standard_error` of each expected count: that of drawing so often, mirror images taken
         for drawings of their own (they stray a little less), and not how far a day's count strays.
+        None where all drawings agree: so few that agree tell nothing of how far others would lie.
     """
     found: dict[str, Any] = {}
     errors: dict[str, Any] = {}
@@ -219,14 +220,16 @@ def expectations(chances: pd.DataFrame, pair_counts: NDArray[np.int64] | None) -
         p = chances[f"p_{side}"].to_numpy(np.float64)
         name = f"expected_{side}_signals"
         found[name] = float(p.sum()) if len(p) else None
-        error = float(np.sqrt((p * (1 - p)).sum() / N_SURROGATES))
-        errors[f"{name}_standard_error"] = error if len(p) else None
+        errors[f"{name}_standard_error"] = (
+            float(np.sqrt((p * (1 - p)).sum() / N_SURROGATES)) or None
+        )
     for column, name in enumerate(("expected_high_correlations", "expected_linked_pairs")):
         found[name] = errors[f"{name}_standard_error"] = None
         if pair_counts is not None:
             counts = pair_counts[:, column]
             found[name] = float(counts.mean())
-            errors[f"{name}_standard_error"] = float(counts.std(ddof=1) / np.sqrt(len(counts)))
+            error = float(counts.std(ddof=1) / np.sqrt(len(counts)))
+            errors[f"{name}_standard_error"] = error or None
     sizes = {
         "n_members": len(chances),
         "n_surrogates": N_SURROGATES,

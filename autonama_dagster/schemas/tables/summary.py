@@ -51,7 +51,7 @@ class AnalysisSummary(Provenance):
     )
     chance_analysis: Text = column(
         "How the expected counts were computed: members, surrogates, block lengths, and the "
-        "standard error of each count (simulation error only).",
+        "standard error of each count (simulation error only; null where all drawings agree).",
         nullable=True,
         sql="jsonb",
     )

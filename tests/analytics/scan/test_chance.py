@@ -355,6 +355,15 @@ def test_expected_counts_are_sums_with_the_error_of_the_drawing():
     )
 
 
+def test_drawings_that_all_agree_have_no_error():
+    rows = pd.DataFrame({"p_buy": [0.0, 1.0], "p_sell": [0.0, 0.0]})
+    found = expectations(rows, np.array([[0, 7], [0, 7], [0, 7], [0, 7]]))
+    errors = {k: v for k, v in found["chance_analysis"].items() if k.endswith("standard_error")}
+    assert len(errors) == 4
+    assert set(errors.values()) == {None}
+    assert found["expected_linked_pairs"] == 7.0
+
+
 def test_a_day_without_members_expects_nothing():
     found = expectations(pd.DataFrame({"p_buy": [], "p_sell": []}), None)
     sizes = found.pop("chance_analysis")
