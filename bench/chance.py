@@ -13,7 +13,7 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from autonama_dagster.analytics.candles.hashing import window_hashes
+from autonama_dagster.analytics.candles.hashing import market_hashes
 from autonama_dagster.analytics.candles.windows import windows
 from autonama_dagster.analytics.scan.chance import N_SURROGATES, pair_chances, signal_chances
 from autonama_dagster.analytics.scan.channel import ChannelParams
@@ -40,7 +40,7 @@ def main() -> None:
     by_symbol = {c.symbol: c for c in candles}
     days = FIRST_DAY + params.lookback - 1 + np.arange(given.days)
     spans = [windows(c, days, params.lookback) for c in candles]
-    hashes = [h for c, w in zip(candles, spans, strict=True) for h in window_hashes(c, w)]
+    hashes = [h for c, w in zip(candles, spans, strict=True) for h in market_hashes(c, w)]
     count = len(hashes)
     compute, pairs, write, read = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -59,8 +59,9 @@ def main() -> None:
                     pairs.append(process_time() - begun)
                     with warehouse.transaction() as cursor:
                         cursor.execute("DELETE FROM trading.signal_chance")
+                    kept = found.rename(columns={"seed": "window_hash"})
                     begun = perf_counter()
-                    keep_chances(warehouse, found, PARAMS_HASH, N_SURROGATES)
+                    keep_chances(warehouse, kept, PARAMS_HASH, N_SURROGATES)
                     write.append(perf_counter() - begun)
                     begun = perf_counter()
                     known_chances(warehouse, hashes, PARAMS_HASH)

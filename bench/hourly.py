@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 
-from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.analytics.candles.candles import FACTS, Candles
 from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.schemas.base import SCHEMA
 from bench.report import report
@@ -32,7 +32,7 @@ TABLE = "ohlcv_1h"
 WINDOW_HOURS = 720
 FIRST = date(2023, 1, 1)
 NOW = pd.Timestamp("2024-01-01 00:05", tz="UTC").as_unit("us")
-COLUMNS = ("symbol", "date", "open_time", *CANDLE_FLOATS, "row_hash")
+COLUMNS = ("symbol", "date", "open_time", *FACTS)
 
 
 def symbol_name(number: int) -> str:

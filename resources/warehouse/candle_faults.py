@@ -6,7 +6,7 @@ from datetime import date
 import pandas as pd
 import pyarrow as pa
 
-from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
+from autonama_dagster.analytics.candles.candles import FACTS
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.tables.market import CONFLICTING
 from autonama_dagster.text.sources import SCAN_EXCHANGE
@@ -74,13 +74,13 @@ def other_versions(
     Returns
     -------
     pandas.DataFrame
-        symbol, date (datetime64[s]), source, the numbers of a candle and row_hash.
+        symbol, date (datetime64[s]) and the candle's facts.
     """
-    numbers = ", ".join(f'r."{name}"' for name in CANDLE_FLOATS)
+    facts = ", ".join(f'r."{name}"' for name in FACTS)
     arrow = warehouse.query(
         f"""
         SELECT DISTINCT ON (r.symbol, r.date, r.source)
-               r.symbol, r.date, r.source, {numbers}, r.row_hash
+               r.symbol, r.date, {facts}
         FROM {SCHEMA}.ohlcv_1d_revisions AS r
         JOIN {SCHEMA}.ohlcv_1d AS c USING (symbol, date)
         WHERE r.symbol = ANY($1) AND r.date BETWEEN $2 AND $3 AND r.source <> c.source

@@ -16,7 +16,7 @@ import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 from adbc_driver_postgresql import dbapi
 
-from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.analytics.candles.candles import FACTS, Candles
 from autonama_dagster.analytics.candles.klines import empty_rejected
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import SCHEMA, Table
@@ -205,7 +205,7 @@ class Warehouse:
 
         A symbol without candles is absent from the result.
         """
-        columns = ("symbol", "date", *CANDLE_FLOATS, "row_hash")
+        columns = ("symbol", "date", *FACTS)
         scope = Scope(tuple(symbols), first, last)
         return Candles.by_symbol(self.read("ohlcv_1d", scope, columns, as_of=as_of))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.candles import FACTS, Candles
 
 FIRST_DAY = 18_000
 DAY_MS = 86_400_000
@@ -37,8 +37,7 @@ def walk(seed: int, n: int, volatility: float = 0.04) -> Candles:
 
 def part(candles: Candles, where: slice | np.ndarray) -> Candles:
     """A copy of some candles that shares nothing, not even the alignment in memory."""
-    names = ("day", "open", "high", "low", "close", "volume", "quote_volume", "row_hash")
-    return replace(candles, **{name: getattr(candles, name)[where].copy() for name in names})
+    return replace(candles, **{n: getattr(candles, n)[where].copy() for n in ("day", *FACTS)})
 
 
 def without(candles: Candles, *positions: int) -> Candles:

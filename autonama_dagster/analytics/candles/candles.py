@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,17 @@ from autonama_dagster.errors import SchemaError
 PRICES: Final = ("open", "high", "low", "close")
 CANDLE_FLOATS: Final = (*PRICES, "volume", "quote_volume")
 AMOUNTS: Final = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
+NUMBERS: Final = (*PRICES, *AMOUNTS)
+FACTS: Final = (*NUMBERS, "trades", "row_hash", "source")
+"""What a table says of a candle beside its key: its digest covers all of it."""
 DAY_MS: Final = 86_400_000
+
+_UNKNOWN: Final = {
+    "taker_buy_volume": np.nan,
+    "taker_buy_quote_volume": np.nan,
+    "trades": 0,
+    "source": b"",
+}
 
 
 def as_instants(milliseconds: NDArray[np.int64]) -> pd.Series:
@@ -40,10 +50,16 @@ class Candles:
         Traded amounts in base and in quote currency, not negative.
     row_hash
         SHA-256 (hex, dtype "S64") of the exchange's own strings, see `klines.row_hash`.
+    taker_buy_volume, taker_buy_quote_volume
+        What takers bought of both volumes; NaN where it is not known.
+    trades
+        Number of trades; 0 where it is not known.
+    source
+        Where each candle came from, see `text.sources` (dtype "S"); empty where it is not known.
     interval
         The grid the candles open on.
     digest
-        SHA-256 of each candle as it is computed with, shape (n, 32), see `digests.digests`.
+        SHA-256 of all that is known of each candle, shape (n, 32), see `digests.digests`.
 
     Raises
     ------
@@ -60,11 +76,18 @@ class Candles:
     volume: NDArray[np.float64]
     quote_volume: NDArray[np.float64]
     row_hash: NDArray[np.bytes_]
+    taker_buy_volume: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    taker_buy_quote_volume: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    trades: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    source: NDArray[np.bytes_] = field(default_factory=lambda: np.empty(0, "S1"))
     interval: Interval = DAILY
     digest: NDArray[np.uint8] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in (*CANDLE_FLOATS, "row_hash"):
+        for name, unknown in _UNKNOWN.items():
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full(self.day.shape, unknown))
+        for name in FACTS:
             if getattr(self, name).shape != self.day.shape:
                 raise SchemaError(
                     f"candles of {self.symbol}: {name} has shape {getattr(self, name).shape}, "
@@ -78,16 +101,22 @@ class Candles:
                 f"candles of {self.symbol}: {text} is not later than the row before it: "
                 "pass one candle a day or step, in time order"
             )
-        floats = [getattr(self, name) for name in CANDLE_FLOATS]
-        object.__setattr__(self, "digest", digests(self.row_hash, floats))
+        digest = digests(
+            f"{self.symbol}\n{self.interval.name}\n",
+            self.day,
+            self.row_hash,
+            [getattr(self, name) for name in NUMBERS],
+            self.trades,
+            self.source,
+        )
+        object.__setattr__(self, "digest", digest)
 
     def __len__(self) -> int:
         return len(self.day)
 
-    def part(self, where: NDArray[np.bool_]) -> Self:
-        """The candles where a mask of length n holds."""
-        columns = ("day", *CANDLE_FLOATS, "row_hash")
-        return replace(self, **{name: getattr(self, name)[where] for name in columns})
+    def part(self, where: NDArray[np.bool_] | slice) -> Self:
+        """The candles of a slice, or where a mask of length n holds."""
+        return replace(self, **{name: getattr(self, name)[where] for name in ("day", *FACTS)})
 
     def until(self, day: int) -> Self:
         """The candles up to a day, the day included, as views of these arrays."""
@@ -95,7 +124,7 @@ class Candles:
         # Not by __init__, which would check and hash again what is checked and hashed: 4 us, not
         # 0.5 ms at 800 candles, and a verification cuts every series once a day.
         found = object.__new__(type(self))
-        for name in ("day", *CANDLE_FLOATS, "row_hash", "digest"):
+        for name in ("day", *FACTS, "digest"):
             object.__setattr__(found, name, getattr(self, name)[:stop])
         object.__setattr__(found, "symbol", self.symbol)
         object.__setattr__(found, "interval", self.interval)
@@ -120,17 +149,19 @@ class Candles:
         day = interval.steps(opens(frame, interval))
         order = np.lexsort((day, codes))
         codes, day = codes[order], day[order]
-        floats = {name: frame[name].to_numpy(np.float64)[order] for name in CANDLE_FLOATS}
-        hashes = frame["row_hash"].to_numpy(dtype=object).astype("S64")[order]
+        facts: dict[str, Any] = {n: frame[n].to_numpy(np.float64)[order] for n in NUMBERS}
+        facts["trades"] = frame["trades"].to_numpy(np.int64)[order]
+        facts["row_hash"] = frame["row_hash"].to_numpy(dtype=object).astype("S64")[order]
+        of, sources = pd.factorize(frame["source"])
+        facts["source"] = np.array([*sources, ""], dtype="S")[of[order]]
         edges = np.searchsorted(codes, np.arange(len(names) + 1))
         for name, start, stop in zip(names, edges[:-1], edges[1:], strict=True):
             part = slice(int(start), int(stop))
             yield cls(
                 symbol=str(name),
                 day=day[part],
-                row_hash=hashes[part],
                 interval=interval,
-                **{key: column[part] for key, column in floats.items()},
+                **{name: column[part] for name, column in facts.items()},
             )
 
 

@@ -12,7 +12,8 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TypeAlias
 
-from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.analytics.candles.digests import market_digests
 from autonama_dagster.analytics.candles.windows import Windows
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -64,6 +65,30 @@ def window_hashes(candles: Candles, windows: Windows) -> list[str]:
     """
     return [
         hashlib.sha256(candles.digest[start:stop].data).hexdigest()
+        for start, stop in zip(windows.start.tolist(), windows.stop.tolist(), strict=True)
+    ]
+
+
+def market_hashes(candles: Candles, windows: Windows) -> list[str]:
+    """SHA-256 (hex) of what the market said in each window; see `digests.market_digests`.
+
+    Parameters
+    ----------
+    candles
+        One symbol's candles.
+    windows
+        Of n days of that symbol.
+
+    Returns
+    -------
+    list of str
+        Length n; an empty window has the hash of nothing.
+    """
+    begin, end = windows.start.min(initial=len(candles)), windows.stop.max(initial=0)
+    numbers = [getattr(candles, name)[begin:end] for name in CANDLE_FLOATS]
+    digest = market_digests(candles.row_hash[begin:end], numbers)
+    return [
+        hashlib.sha256(digest[start - begin : stop - begin].data).hexdigest()
         for start, stop in zip(windows.start.tolist(), windows.stop.tolist(), strict=True)
     ]
 

@@ -16,8 +16,8 @@ The null of a correlation is a market without anything in common: each member's 
 in blocks of their own, so that no day is shared. It is not what a high correlation is rare under in
 practice: prices move with the market, so nearly every high correlation is more than chance.
 
-Draws are seeded with the hash of what they are drawn from. The numbers of a window are the same
-alone, in a range, and with any number of BLAS threads.
+Draws are seeded with the hash of what the market said in the window, so that they are the same
+whichever way the candles came, alone, in a range, and with any number of BLAS threads.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,14 +29,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles
-from autonama_dagster.analytics.candles.hashing import combine
-from autonama_dagster.analytics.candles.windows import Windows
+from autonama_dagster.analytics.candles.hashing import combine, market_hashes
+from autonama_dagster.analytics.candles.windows import Windows, windows
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.correlation import (
     HIGH_PEARSON,
     LINKED_RESIDUAL_PEARSON,
     correlate,
     daily_returns,
+    window_days,
 )
 from autonama_dagster.analytics.scan.polynomial import Days, Floats, last_z_scores
 
@@ -59,8 +60,8 @@ def null_params(params: ChannelParams) -> dict[str, str | int | float]:
 
 def signal_chances(
     candles: Sequence[Candles],
-    windows: Sequence[Windows],
-    hashes: Iterable[str],
+    of_symbols: Sequence[Windows],
+    seeds: Iterable[str],
     params: ChannelParams,
 ) -> pd.DataFrame:
     """Chance of a BUY and of a SELL for each window that has a channel.
@@ -69,44 +70,44 @@ def signal_chances(
     ----------
     candles
         One per symbol.
-    windows
-        Of the same symbols in the same order.
-    hashes
-        Hash of every window (`hashing.window_hashes`), symbol by symbol, day by day.
+    of_symbols
+        Windows of the same symbols in the same order.
+    seeds
+        Hash of every window (`hashing.market_hashes`), symbol by symbol, day by day.
     params
         Those of the channel.
 
     Returns
     -------
     pandas.DataFrame
-        window_hash (str), p_buy and p_sell (share of 64 surrogates, 0 to 1), one row per window
-        hash. Windows without a channel (status not OK) and those with fewer than 20 returns
-        between consecutive days have no row.
+        seed (str), p_buy and p_sell (share of 64 surrogates, 0 to 1), one row per seed. Windows
+        without a channel (status not OK) and those with fewer than 20 returns between consecutive
+        days have no row.
 
     Raises
     ------
     ValueError
         If the three differ in length.
     """
-    of_window = iter(hashes)
+    of_window = iter(seeds)
     found: dict[str, tuple[float, float]] = {}
-    for series, spans in zip(candles, windows, strict=True):
+    for series, spans in zip(candles, of_symbols, strict=True):
         ok = spans.has_candle & (spans.stop - spans.start >= params.min_candles)
         bounds = zip(spans.start.tolist(), spans.stop.tolist(), ok.tolist(), strict=True)
         for start, stop, has_channel in bounds:
-            window_hash = next(of_window, None)
-            if window_hash is None:
-                raise ValueError("there are fewer hashes than windows: pass one of each")
-            if has_channel and window_hash not in found:
+            seed = next(of_window, None)
+            if seed is None:
+                raise ValueError("there are fewer seeds than windows: pass one of each")
+            if has_channel and seed not in found:
                 close, day = series.close[start:stop], series.day[start:stop]
-                chance = _chance(close, day, window_hash, params)
+                chance = _chance(close, day, seed, params)
                 if chance is not None:
-                    found[window_hash] = chance
+                    found[seed] = chance
     if next(of_window, None) is not None:
-        raise ValueError("there are more hashes than windows: pass one of each")
+        raise ValueError("there are more seeds than windows: pass one of each")
     chances = np.array(list(found.values()), dtype=np.float64).reshape(-1, 2)
     names = pd.Series(list(found), dtype="str")
-    return pd.DataFrame({"window_hash": names, "p_buy": chances[:, 0], "p_sell": chances[:, 1]})
+    return pd.DataFrame({"seed": names, "p_buy": chances[:, 0], "p_sell": chances[:, 1]})
 
 
 def surrogate_paths(close: Floats, day: Days, seed: str) -> Floats | None:
@@ -117,7 +118,7 @@ def surrogate_paths(close: Floats, day: Days, seed: str) -> Floats | None:
     close, day
         Of the window's candles, length n.
     seed
-        Hash of the window, hexadecimal.
+        Hash of what the market said in the window, hexadecimal.
 
     Returns
     -------
@@ -165,7 +166,7 @@ def pair_chances(
         Shape (4, 2): in each drawing, pairs with |pearson| >= 0.7, and with |residual_pearson|
         >= 0.5. None where no two members have 60 returns in common.
     """
-    returns, digests = daily_returns(members, candles, day, lookback=lookback)
+    returns, _ = daily_returns(members, candles, day, lookback=lookback)
     n, n_days = returns.shape
     known = ~np.isnan(returns)
     n_known = known.sum(axis=1)
@@ -173,7 +174,8 @@ def pair_chances(
     filled = np.zeros_like(returns)
     filled[is_filled] = returns[known]
     n_blocks = n_days // PAIR_BLOCK_DAYS
-    starts = _drawn(combine(*digests), (N_PAIR_SURROGATES, n, n_blocks))
+    seed = _seed_of_pairs(members, candles, day, lookback)
+    starts = _drawn(seed, (N_PAIR_SURROGATES, n, n_blocks))
     order = starts[..., None] + np.arange(PAIR_BLOCK_DAYS)
     order %= np.maximum(n_known, 1)[:, None, None]
     order = order.reshape(N_PAIR_SURROGATES, n, n_days)
@@ -241,9 +243,9 @@ def expectations(chances: pd.DataFrame, pair_counts: NDArray[np.int64] | None) -
 
 
 def _chance(
-    close: Floats, day: Days, window_hash: str, params: ChannelParams
+    close: Floats, day: Days, seed: str, params: ChannelParams
 ) -> tuple[float, float] | None:
-    paths = surrogate_paths(close, day, window_hash)
+    paths = surrogate_paths(close, day, seed)
     if paths is None:
         return None
     if params.price_scale == "log":
@@ -256,6 +258,20 @@ def _chance(
     buys = np.count_nonzero(z_score < -params.kstd)
     sells = np.count_nonzero(z_score > params.kstd)
     return buys / N_SURROGATES, sells / N_SURROGATES
+
+
+def _seed_of_pairs(
+    members: Sequence[str], candles: Mapping[str, Candles], day: int, lookback: int
+) -> str:
+    """Hash of the members' names and of what the market said on the days of their returns."""
+    found = []
+    for name in sorted(set(members)):
+        used = ""
+        if name in candles:
+            window = windows(candles[name], np.array([day]), window_days(lookback))
+            (used,) = market_hashes(candles[name], window)
+        found.append(combine(name, used))
+    return combine(*found)
 
 
 def _drawn(seed: str, shape: tuple[int, ...]) -> NDArray[np.int64]:

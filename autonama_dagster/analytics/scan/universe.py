@@ -154,7 +154,7 @@ def rank(
         - is_eligible (bool), exclusion_reason (str): NaN when eligible
         - is_member (bool): rank <= universe_size, or one of `always`
         - is_complete (bool)
-        - input_hash (str): over the symbol and the row hashes of its candles of D-30 .. D. The
+        - input_hash (str): over the symbol and its candles of D-30 .. D, whatever their source. The
           rank also follows from the day's other rows, which carry hashes of their own.
     """
     exclusions = load_exclusions()
@@ -226,7 +226,14 @@ def input_hashes(series: Candles, days: NDArray[np.int64]) -> list[str]:
     """
     window = windows(series, days, WINDOW_DAYS + 1)
     oldest, _ = _span(series, days, WINDOW_DAYS + 1)  # breaks count for the returns alone
-    hashes = window_hashes(series, replace(window, start=oldest))
+    # Candles that are ranked may come another way (API or archive) than those that are stored.
+    begin = int(oldest.min(initial=len(series)))
+    unsourced = replace(
+        series.part(slice(begin, int(window.stop.max(initial=0)))), source=np.empty(0, "S1")
+    )
+    hashes = window_hashes(
+        unsourced, replace(window, start=oldest - begin, stop=window.stop - begin)
+    )
     return [combine(series.symbol, h) for h in hashes]
 
 

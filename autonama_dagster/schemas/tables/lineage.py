@@ -5,11 +5,17 @@ The hashes are those of `analytics.candles.digests`, `analytics.candles.hashing`
 together.
 """
 
-from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
+from autonama_dagster.analytics.candles.candles import NUMBERS
 from autonama_dagster.analytics.candles.intervals import MAX_MISSING_DAYS
 from autonama_dagster.analytics.candles.windows import MAX_OVERNIGHT_RATIO
 
-_NUMBERS = " || ".join(f"float8send(coalesce(w.{name}, 'NaN'))" for name in CANDLE_FLOATS)
+_NUMBERS = " || ".join(f"float8send(coalesce(w.{name}, 'NaN'))" for name in NUMBERS)
+# As `digests.digests` packs a daily candle.
+_CANDLE = f"""
+    convert_to(w.symbol || E'\\n1d\\n', 'UTF8') || int8send(w.date - date '1970-01-01')
+    || convert_to(w.row_hash, 'UTF8') || {_NUMBERS}
+    || int8send(w.trades) || convert_to(w.source, 'UTF8')
+"""
 
 SIGNAL_LINEAGE = f"""
 SELECT s.symbol, s.date, s.signal, s.status, s.quality, s.signal_strength, s.confirmations,
@@ -43,7 +49,7 @@ CROSS JOIN LATERAL (
            max(w.fetched_at) AS last_fetched_at,
            array_agg(DISTINCT w.run_id) AS candle_run_ids,
            encode(sha256(coalesce(string_agg(
-               sha256(convert_to(w.row_hash, 'UTF8') || {_NUMBERS}), ''::bytea ORDER BY w.date
+               sha256({_CANDLE}), ''::bytea ORDER BY w.date
            ), ''::bytea)), 'hex') AS window_hash
     FROM (
         SELECT c.*, max(c.date) FILTER (WHERE c.is_break) OVER () AS last_break

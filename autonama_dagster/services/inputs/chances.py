@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles.hashing import params_hash, window_hashes
+from autonama_dagster.analytics.candles.hashing import market_hashes, params_hash, window_hashes
 from autonama_dagster.analytics.scan.chance import N_SURROGATES, null_params, signal_chances
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.recipe import DayScope, Reader
@@ -27,17 +27,20 @@ def computed_chances(reader: Reader, members: pd.DataFrame, params: ChannelParam
         spans.part(np.isin(spans.day, days[series.symbol]))
         for series, spans in zip(run.candles, run.windows, strict=True)
     ]
-    hashes = [h for pair in zip(run.candles, wanted, strict=True) for h in window_hashes(*pair)]
+    pairs = [*zip(run.candles, wanted, strict=True)]
+    seeds = [seed for pair in pairs for seed in market_hashes(*pair)]
     of_day = np.concatenate([spans.day for spans in wanted])
     windows = pd.DataFrame(
         {
             "symbol": np.repeat([c.symbol for c in run.candles], [len(w) for w in wanted]),
             "date": of_day.astype("datetime64[D]").astype("datetime64[s]"),
-            "window_hash": hashes,
+            "window_hash": [h for pair in pairs for h in window_hashes(*pair)],
+            "seed": seeds,
         }
-    ).astype({"symbol": "str", "window_hash": "str"})
-    made = signal_chances(run.candles, wanted, hashes, params)
-    return members[_OF_MEMBER].merge(windows, on=_OF_MEMBER).merge(made, on="window_hash")
+    ).astype({"symbol": "str", "window_hash": "str", "seed": "str"})
+    made = signal_chances(run.candles, wanted, seeds, params)
+    found = members[_OF_MEMBER].merge(windows, on=_OF_MEMBER).merge(made, on="seed")
+    return found.drop(columns="seed")
 
 
 def cached_chances(

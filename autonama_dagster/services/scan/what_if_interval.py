@@ -9,7 +9,7 @@ import pandas as pd
 
 from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.candles import Candles
-from autonama_dagster.analytics.candles.hashing import params_hash
+from autonama_dagster.analytics.candles.hashing import market_hashes, params_hash
 from autonama_dagster.analytics.candles.intervals import INTERVALS, MADE_FROM, Interval
 from autonama_dagster.analytics.candles.run_windows import RunWindows, windows_at
 from autonama_dagster.analytics.scan.chance import signal_chances
@@ -78,8 +78,10 @@ class StepReader(MadeReader):
             return super().chances(members, params)
         day = members["date"].iloc[0].date()
         run = self.windows(DayScope(tuple(members["symbol"]), day, day), params.lookback)
-        made = signal_chances(run.candles, run.windows, run.hashes().tolist(), params)
-        return members.assign(window_hash=run.hashes()).merge(made, on="window_hash")
+        pairs = zip(run.candles, run.windows, strict=True)
+        seeds = [seed for pair in pairs for seed in market_hashes(*pair)]
+        made = signal_chances(run.candles, run.windows, seeds, params)
+        return members.assign(seed=pd.Series(seeds, dtype="str")).merge(made, on="seed")
 
 
 def what_if_interval(

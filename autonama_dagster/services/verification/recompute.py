@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
+from autonama_dagster.analytics.candles.candles import FACTS, Candles
 from autonama_dagster.analytics.candles.run_windows import Answered
 from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS
@@ -89,14 +89,16 @@ def with_future(candles: Candles, day: date) -> Candles:
         "close": close,
         "volume": np.full(MADE_UP_DAYS, candles.volume.max() * 7 + 1),
         "quote_volume": np.full(MADE_UP_DAYS, np.nanmax(candles.quote_volume, initial=0) * 7 + 1),
+        "taker_buy_volume": np.full(MADE_UP_DAYS, np.nan),
+        "taker_buy_quote_volume": np.full(MADE_UP_DAYS, np.nan),
+        "trades": np.full(MADE_UP_DAYS, candles.trades.max() * 7 + 1),
+        "row_hash": np.full(MADE_UP_DAYS, b"f" * 64),
+        "source": np.full(MADE_UP_DAYS, candles.source[-1]),
     }
-    columns: dict[str, Any] = {
-        n: np.concatenate([getattr(candles, n), later[n]]) for n in CANDLE_FLOATS
-    }
+    facts: dict[str, Any] = {n: np.concatenate([getattr(candles, n), later[n]]) for n in FACTS}
     last = max(int(candles.day[-1]), day_number(day))
     days = np.concatenate([candles.day, last + 1 + np.arange(MADE_UP_DAYS)])
-    hashes = np.concatenate([candles.row_hash, np.full(MADE_UP_DAYS, b"f" * 64)])
-    return Candles(candles.symbol, days, row_hash=hashes, **columns)
+    return Candles(candles.symbol, days, **facts)
 
 
 def tables_of_symbols(inputs: Inputs, recipes: Recipes, scope: DayScope, *, is_cut: bool) -> Frames:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from candle_support import of_frame
 
-from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, FACTS, Candles
 from autonama_dagster.analytics.candles.klines import RawKline, parse
 from autonama_dagster.errors import SchemaError
 
@@ -20,7 +20,7 @@ def frame(symbol="BTCUSDT", days=5):
         RawKline(ms, "1.5", "1.6", "1.4", "1.55", str(n), ms + DAY_MS - 1, "13.5", "7", "4", "6")
         for n, ms in enumerate(opens)
     ]
-    return parse(rows, symbol)[0]
+    return parse(rows, symbol)[0].assign(source="binance")
 
 
 class TestCandles:
@@ -32,6 +32,10 @@ class TestCandles:
         assert candles.row_hash.astype(str).tolist() == frame()["row_hash"].tolist()
         assert (candles.day.dtype, candles.close.dtype) == (np.int64, np.float64)
         assert candles.row_hash.dtype == "S64"
+        assert candles.taker_buy_volume.tolist() == [4.0] * 5
+        assert candles.taker_buy_quote_volume.tolist() == [6.0] * 5
+        assert candles.trades.tolist() == [7] * 5
+        assert candles.source.tolist() == [b"binance"] * 5
         assert (candles.symbol, len(candles)) == ("BTCUSDT", 5)
 
     def test_by_symbol(self):
@@ -71,6 +75,21 @@ class TestCandles:
                 whole.quote_volume,
                 whole.row_hash,
             )
+
+    def test_what_is_not_given_is_unknown(self):
+        whole = of_frame(frame())
+        names = ("day", *CANDLE_FLOATS, "row_hash")
+        plain = Candles("X", **{name: getattr(whole, name) for name in names})
+        assert np.isnan([plain.taker_buy_volume, plain.taker_buy_quote_volume]).all()
+        assert plain.trades.tolist() == [0] * 5
+        assert plain.source.tolist() == [b""] * 5
+
+    def test_a_part_and_what_was_until_a_day_keep_their_digests(self):
+        whole = of_frame(frame())
+        assert (whole.part(slice(1, 4)).digest == whole.digest[1:4]).all()
+        until = whole.until(int(whole.day[2]))
+        assert (until.digest == whole.digest[:3]).all()
+        assert {len(getattr(until, name)) for name in FACTS} == {3}
 
     def test_missing_quote_volume_stays_missing(self):
         holed = frame().assign(quote_volume=np.nan)

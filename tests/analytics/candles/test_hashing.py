@@ -13,15 +13,16 @@ from candle_support import FIRST_DAY, part, walk, without
 from places import ROOT
 
 from autonama_dagster.analytics.candles import hashing
-from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS
-from autonama_dagster.analytics.candles.digests import digests
+from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, FACTS, NUMBERS
 from autonama_dagster.analytics.candles.hashing import (
     code_version,
     combine,
+    market_hashes,
     params_hash,
     used_by,
     window_hashes,
 )
+from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.analytics.candles.windows import windows
 
 
@@ -75,36 +76,74 @@ def test_window_hash_knows_its_own_candles_only():
     )
 
 
-@pytest.mark.parametrize("name", [*CANDLE_FLOATS, "row_hash"])
-def test_one_changed_value_changes_the_hashes_of_the_windows_that_hold_it(name):
-    candles = walk(0, 60)
+def known(candles):
+    """The candles with all facts that a candle can have."""
+    n = len(candles)
+    return replace(
+        candles,
+        taker_buy_volume=candles.volume / 2,
+        taker_buy_quote_volume=candles.volume / 3,
+        trades=np.arange(n) + 5,
+        source=np.where(np.arange(n) % 2, b"binance", b"archive"),
+    )
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_one_changed_fact_changes_the_hashes_of_the_windows_that_hold_it(name):
+    candles = known(walk(0, 60))
     values = getattr(candles, name).copy()
-    values[30] = b"f" * 64 if name == "row_hash" else np.nextafter(values[30], np.inf)
+    others = {"row_hash": b"f" * 64, "source": b"binance", "trades": 36}
+    values[30] = others.get(name) or np.nextafter(values[30], np.inf)
     changed = replace(candles, **{name: values})
     before, after = (np.array(window_hashes(c, windows(c, c.day, 20))) for c in (candles, changed))
     assert np.flatnonzero(before != after).tolist() == [*range(30, 50)]
 
 
-def test_a_digest_is_of_the_row_hash_and_the_numbers_as_eight_bytes_each():
+def test_a_digest_is_of_everything_that_is_known_of_a_candle():
+    candles = known(walk(0, 5))
+    row = [float(getattr(candles, name)[3]) for name in NUMBERS]
+    packed = (
+        b"BTCUSDT\n1d\n" + struct.pack(">q", FIRST_DAY + 3) + candles.row_hash[3]
+        + struct.pack(">8dq", *row, 8) + b"binance"
+    )  # fmt: skip
+    assert bytes(candles.digest[3]) == hashlib.sha256(packed).digest()
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [{"day": np.arange(5) + FIRST_DAY - 1}, {"symbol": "ETHUSDT"}, {"interval": INTERVALS["1h"]}],
+    ids=["day", "symbol", "table"],
+)
+def test_a_candle_that_was_moved_has_another_digest(moved):
     candles = walk(0, 5)
-    row = [float(getattr(candles, name)[3]) for name in CANDLE_FLOATS]
-    expected = hashlib.sha256(candles.row_hash[3] + struct.pack(">6d", *row)).digest()
-    assert bytes(candles.digest[3]) == expected
+    assert (replace(candles, **moved).digest != candles.digest).any(axis=1).all()
 
 
 def test_digests_of_a_view_and_of_any_nan():
-    candles = walk(0, 60)
-    floats = [getattr(candles, name) for name in CANDLE_FLOATS]
-    every_other = digests(candles.row_hash[::2], [f[::2] for f in floats])
-    assert (every_other == candles.digest[::2]).all()
-    quiet, negative = np.array([np.nan]), -np.array([np.nan])
-    assert quiet.tobytes() != negative.tobytes()
-    one = candles.row_hash[:1]
-    assert (digests(one, [quiet]) == digests(one, [negative])).all()
+    candles = known(walk(0, 60))
+    view = {name: getattr(candles, name)[::2] for name in ("day", *FACTS)}
+    assert (replace(candles, **view).digest == candles.digest[::2]).all()
+    quiet = np.full(60, np.nan)
+    assert quiet.tobytes() != (-quiet).tobytes()
+    ways = [replace(candles, quote_volume=nan).digest for nan in (quiet, -quiet)]
+    assert (ways[0] == ways[1]).all()
+
+
+def test_market_hashes_are_of_row_hash_and_six_numbers_whichever_way_the_candles_came():
+    candles = known(walk(0, 60))
+    window = windows(candles, candles.day[[30, 59]], 20)
+    rows = zip(candles.row_hash, *(getattr(candles, name) for name in CANDLE_FLOATS), strict=True)
+    each = [hashlib.sha256(row[0] + struct.pack(">6d", *row[1:])).digest() for row in rows]
+    expected = [hashlib.sha256(b"".join(each[a:b])).hexdigest() for a, b in ((11, 31), (40, 60))]
+    assert market_hashes(candles, window) == expected
+    other = replace(candles, source=candles.source[::-1])
+    assert market_hashes(other, window) == expected
+    assert window_hashes(other, window) != window_hashes(candles, window)
 
 
 def test_no_candles_and_no_days():
     none = part(walk(0, 5), slice(0, 0))
+    assert market_hashes(none, windows(none, np.array([FIRST_DAY]))) == [sha256("")]
     assert window_hashes(none, windows(none, np.array([FIRST_DAY]))) == [sha256("")]
     assert window_hashes(none, windows(none, np.array([], dtype=np.int64))) == []
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import HELPERS, ROOT
 
-from autonama_dagster.analytics.candles.hashing import params_hash, window_hashes
+from autonama_dagster.analytics.candles.hashing import market_hashes, params_hash
 from autonama_dagster.analytics.candles.windows import windows
 from autonama_dagster.analytics.scan.chance import (
     BLOCK_CANDLES,
@@ -37,7 +37,7 @@ SEED = "ab" * 32
 def chances(candles, asked, params=PARAMS):
     """Chances of the symbols' windows on the asked days, seeded by their own hashes."""
     spans = [windows(c, np.array(asked), params.lookback) for c in candles]
-    hashes = [h for c, w in zip(candles, spans, strict=True) for h in window_hashes(c, w)]
+    hashes = [h for c, w in zip(candles, spans, strict=True) for h in market_hashes(c, w)]
     return signal_chances(candles, spans, hashes, params)
 
 
@@ -75,7 +75,7 @@ def test_the_chance_of_a_random_walk_is_that_of_random_walks(degree, kstd):
 def test_a_chance_is_the_share_of_surrogates_beyond_the_channel(price_scale):
     params = ChannelParams(price_scale=price_scale)
     series = walk(3, 720, volatility=0.02)
-    paths = surrogate_paths(series.close, series.day, window_hash_of(series))
+    paths = surrogate_paths(series.close, series.day, seed_of(series))
     drift = np.log(series.close[-1] / series.close[0]) / 719 * np.arange(720)
     fits = of_paths([*paths, *(2 * drift - paths)], series.day, params)
     (found,) = chances([series], [LAST], params).to_dict("records")
@@ -85,8 +85,8 @@ def test_a_chance_is_the_share_of_surrogates_beyond_the_channel(price_scale):
     assert found["p_buy"] + found["p_sell"] > 0
 
 
-def window_hash_of(series, day=LAST, lookback=720):
-    (found,) = window_hashes(series, windows(series, np.array([day]), lookback))
+def seed_of(series, day=LAST, lookback=720):
+    (found,) = market_hashes(series, windows(series, np.array([day]), lookback))
     return found
 
 
@@ -99,7 +99,7 @@ def test_the_mirror_image_makes_both_sides_alike_on_the_log_scale():
 def test_drift_changes_no_signal_on_the_log_scale():
     still = walk(4, 720)
     rising = scaled(still, np.exp(0.01 * np.arange(720)))
-    seed = window_hash_of(still)
+    seed = seed_of(still)
     spans = [windows(c, np.array([LAST]), 720) for c in (still, rising)]
     pair = [
         signal_chances([c], [w], [seed], PARAMS)
@@ -113,7 +113,7 @@ def test_drift_changes_no_signal_on_the_log_scale():
 def test_the_unit_of_the_price_is_no_matter(factor, price_scale):
     params = ChannelParams(price_scale=price_scale)
     series = walk(6, 720)
-    seed = [window_hash_of(series)]
+    seed = [seed_of(series)]
     asked = windows(series, np.array([LAST]), 720)
     expected = signal_chances([series], [asked], seed, params)
     found = signal_chances([scaled(series, factor)], [asked], seed, params)
@@ -193,9 +193,9 @@ def fit_status(series):
 def test_lengths_must_agree():
     series = walk(1, 720)
     spans = windows(series, np.array([LAST]), 720)
-    for hashes, message in (([], "fewer hashes"), ([SEED, SEED], "more hashes")):
+    for seeds, message in (([], "fewer seeds"), ([SEED, SEED], "more seeds")):
         with pytest.raises(ValueError, match=message):
-            signal_chances([series], [spans], hashes, PARAMS)
+            signal_chances([series], [spans], seeds, PARAMS)
 
 
 # The same window gives the same numbers
@@ -205,21 +205,21 @@ def test_a_window_alone_is_that_of_a_range_and_of_a_batch():
     candles = [walk(seed, 800) for seed in range(3)] + [without(walk(9, 800), 700, 701)]
     candles = [replace(c, symbol=f"S{i}USDT") for i, c in enumerate(candles)]
     asked = np.arange(FIRST_DAY + 700, FIRST_DAY + 800, 9)
-    batch = chances(candles, asked).set_index("window_hash")
+    batch = chances(candles, asked).set_index("seed")
     for series in reversed(candles):
         for day in asked:
             alone = chances([series], [day])
             copied = chances([part(series, slice(0, int(day - FIRST_DAY) + 1))], [day])
             pd.testing.assert_frame_equal(alone, copied)
             for row in alone.to_dict("records"):
-                assert batch.loc[row["window_hash"]].tolist() == [row["p_buy"], row["p_sell"]]
-    shuffled = chances(candles[::-1], asked[::-1]).set_index("window_hash")
+                assert batch.loc[row["seed"]].tolist() == [row["p_buy"], row["p_sell"]]
+    shuffled = chances(candles[::-1], asked[::-1]).set_index("seed")
     pd.testing.assert_frame_equal(shuffled.sort_index(), batch.sort_index())
 
 
 def test_another_window_has_other_draws():
     series = walk(1, 721)
-    found = [chances([series], [day])["window_hash"][0] for day in (LAST, LAST + 1)]
+    found = [chances([series], [day])["seed"][0] for day in (LAST, LAST + 1)]
     paths = [surrogate_paths(series.close, series.day, seed) for seed in found]
     assert not np.allclose(*paths)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autonama_dagster.analytics.candles.candles import Candles
-from autonama_dagster.analytics.scan.universe import load_exclusions, rank
+from autonama_dagster.analytics.scan.universe import input_hashes, load_exclusions, rank
 from autonama_dagster.schemas.registry import TABLES
 
 D = 19_000
@@ -258,6 +258,18 @@ def test_input_hash_covers_the_thirty_one_candles_and_the_symbol():
     assert len({digest(), digest(D - 30), digest(D), digest(symbol="XYZUSDT")}) == 4
 
 
+def test_input_hash_knows_the_days_of_the_candles_and_not_their_source():
+    candles = series("ABC", last(40))
+    (plain,) = input_hashes(candles, np.array([D]))
+    archived = replace(candles, source=np.full(40, b"archive"))
+    assert input_hashes(archived, np.array([D])) == [plain]
+    holed = series("ABC", np.delete(last(41), 21))
+    days = holed.day.copy()
+    days[20] += 1  # to the empty day
+    found = [input_hashes(c, np.array([D])) for c in (holed, replace(holed, day=days))]
+    assert found[0] != found[1]
+
+
 def test_no_candidates_make_an_empty_frame_of_the_same_types():
     full = ranked(series("ABC", last(31)))
     for empty in (ranked(), ranked(series("ABC", [D + 1])), ranked(known=["ABC"])):
@@ -327,6 +339,10 @@ def real_market(market_data) -> dict[str, Candles]:
             date=date.astype("datetime64[s]"),
             quote_volume=raw["quote_volume"].fillna(estimate),
             row_hash=[f"{n:064x}" for n in range(len(raw))],
+            taker_buy_volume=np.nan,
+            taker_buy_quote_volume=np.nan,
+            trades=0,
+            source="replay-recorded",
         )
     )
 

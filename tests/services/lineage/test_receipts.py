@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from scan_support import DAY, DAYS, opened_project
 
+from autonama_dagster.analytics.candles.candles import NUMBERS
 from autonama_dagster.errors import InputError
 from autonama_dagster.services.lineage.receipts import read_receipt
 
@@ -72,7 +73,7 @@ def test_every_stored_signal_matches_in_the_view_too(scanned):
         assert (found["regression_bands"], found["signals"]) == (window_hash, input_hash)
 
 
-@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume", "quote_volume"])
+@pytest.mark.parametrize("column", NUMBERS)
 def test_one_changed_digit_is_seen_by_exactly_the_rows_that_hold_the_candle(
     scanned, changing, column
 ):
@@ -91,6 +92,16 @@ def test_one_changed_digit_is_seen_by_exactly_the_rows_that_hold_the_candle(
         assert receipt.suspects == (
             None if receipt.is_match else (DAYS[1], DAYS[1])
         )  # the day before is stored and matches
+
+
+@pytest.mark.parametrize(
+    "change", ["trades = trades + 1", "source = 'archive'", "date = date + 1", "symbol = 'XUSDT'"]
+)
+def test_a_candle_that_was_moved_or_said_to_be_another_is_seen(scanned, changing, change):
+    changing(f"UPDATE trading.ohlcv_1d SET {change} WHERE symbol = 'ETHUSDT' AND date = %s", (DAY,))
+    found = lineage(scanned)
+    assert {key for key, value in found.items() if value != (True, True)} == {("ETHUSDT", DAY)}
+    assert not read_receipt(scanned.warehouse, scanned.settings, "ETHUSDT", DAY).is_match
 
 
 def test_a_changed_row_hash_a_removed_and_an_added_candle_are_seen(scanned, changing):

@@ -30,7 +30,8 @@ def parsed(market_data, symbol, interval="1d"):
     frame["quote_volume"] = frame["quote_volume"].fillna(estimated)
     frame = frame.fillna("0")
     rows = [raw_kline(row) for row in frame.itertuples(index=False, name=None)]
-    return parse(rows, symbol, INTERVALS[interval])
+    good, bad = parse(rows, symbol, INTERVALS[interval])
+    return good.assign(source="replay-recorded"), bad
 
 
 def ledger(market_data, symbol, first=None, last=None, with_hours=False):
