@@ -1,13 +1,16 @@
 """Asset checks of data quality: what the ledger found lately, one check a rule.
 
-They read a week of rows that are there already, so that they are cheap in every run.
+They read the latest week of rows and those of the run, so that they are cheap in every run and a
+run that fills the past says what is wrong with it.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import dagster as dg
 
+from assets.checks.run_scope import scope_of_run
 from assets.checks.tables import LISTED, check_result
 from autonama_dagster.analytics.scan.quality.quality import churn_pct, coverage_pct
 from autonama_dagster.analytics.scan.quality.rules import RULES
@@ -31,14 +34,16 @@ def ledger_checks() -> dg.AssetChecksDefinition:
                 asset="ohlcv_1d",
                 additional_deps=["data_quality"],
                 description=f"{text} Fails on findings worse than INFO in the latest "
-                f"{RECENT_DAYS} days.",
+                f"{RECENT_DAYS} days or the days of the run.",
             )
             for rule, text in RULES.items()
         ],
     )
-    def check(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.AssetCheckResult]:
-        latest = latest_day(warehouse, "data_quality")
-        by_rule = dict(iter(recent_findings(warehouse, RECENT_DAYS).groupby("rule")))
+    def check(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult]:
+        latest, run = latest_day(warehouse, "data_quality"), scope_of_run(context)
+        by_rule = dict(iter(recent_findings(warehouse, RECENT_DAYS, run).groupby("rule")))
         for rule in RULES:
             found = by_rule.get(rule)
             grave = [] if found is None else found[found["severity"] != "INFO"].itertuples()
@@ -50,6 +55,7 @@ def ledger_checks() -> dg.AssetChecksDefinition:
                 asset_key="ohlcv_1d",
                 latest_day=str(latest),
                 days=RECENT_DAYS,
+                days_of_run=None if run.first is None else f"{run.first} .. {run.last}",
                 findings=0 if found is None else len(found),
                 bad_partitions=len(bad),
             )
@@ -64,12 +70,17 @@ def churn_check() -> dg.AssetChecksDefinition:
         asset="universe",
         name="universe_churn",
         description="At most AUTONAMA_QUALITY_CHURN_PCT of the members leave from one day to the "
-        "next.",
+        "next, lately and on the days of the run.",
     )
     def check(
-        warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
+        context: dg.AssetCheckExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        settings: dg.ResourceParam[Settings],
     ) -> dg.AssetCheckResult:
-        members = recent_members(warehouse, RECENT_DAYS)
+        run = scope_of_run(context)
+        if run.first is not None:  # a change needs the day before
+            run = replace(run, first=run.first - DAY)
+        members = recent_members(warehouse, RECENT_DAYS, run)
         churn = {
             day: churn_pct(members[before], members[day])
             for before, day in pairwise(members)
@@ -95,12 +106,14 @@ def coverage_check() -> dg.AssetChecksDefinition:
         asset="signals",
         name="coverage",
         description="At least AUTONAMA_QUALITY_COVERAGE_PCT of the members have a candle and a "
-        "complete window on each of the latest days.",
+        "complete window on each of the latest days and the days of the run.",
     )
     def check(
-        warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
+        context: dg.AssetCheckExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        settings: dg.ResourceParam[Settings],
     ) -> dg.AssetCheckResult:
-        rows = recent_coverage(warehouse, RECENT_DAYS)
+        rows = recent_coverage(warehouse, RECENT_DAYS, scope_of_run(context))
         covered = coverage_pct(rows["members"], rows["judged"]).tolist()
         bad = [
             f"{day}: {pct:.1f} %, missing {absent}"

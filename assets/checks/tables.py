@@ -1,7 +1,9 @@
 """Asset checks: about the table as it stands, unpartitioned and non-blocking.
 
-A check judges the latest closed day and totals, never the range of the run it happens to run in,
-so that a backfill cannot hide today's state.
+These judge the latest closed day and totals, whatever the run they happen to run in made, so that a
+backfill cannot hide today's state. The rows of the run need none of them: the IO manager has held
+them against the model before it wrote them, and has read them back. What a run's rows say is judged
+by `assets.checks.quality` and `assets.checks.point_in_time`.
 """
 
 from datetime import UTC, datetime, timedelta

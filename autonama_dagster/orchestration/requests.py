@@ -14,12 +14,7 @@ import dagster as dg
 from autonama_dagster.orchestration.execution import origin_tags
 from autonama_dagster.orchestration.jobs import JOBS, range_tags, run_config
 from autonama_dagster.orchestration.planner import Step
-from autonama_dagster.schemas.partitions import (
-    PARTITION_TAG,
-    RANGE_END_TAG,
-    RANGE_START_TAG,
-    rectangle,
-)
+from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG, rectangle_of_run
 
 DAY_TAG = "autonama/day"
 LATEST = "latest"  # instead of a backfill's last day
@@ -184,17 +179,8 @@ def work_of(run: dg.DagsterRun, registered: Sequence[str]) -> Work:
     assets = frozenset(chosen or JOBS.get(run.job_name, ("", ()))[1])
     if run.job_name == "backfill_job":
         return _work_of_backfill(run)
-    begin, end = run.tags.get(RANGE_START_TAG), run.tags.get(RANGE_END_TAG)
-    if begin is None or end is None:
-        begin = end = run.tags.get(PARTITION_TAG)
-    if begin is None or end is None:
-        return Work(assets, None, None, None)
-    symbols, first, last = rectangle([begin, end])
-    if symbols is None:
-        return Work(assets, first, last, None)
-    places = sorted(registered.index(s) for s in symbols if s in registered)
-    span = registered[places[0] : places[-1] + 1] if places else symbols
-    return Work(assets, first, last, frozenset(span))
+    symbols, first, last = rectangle_of_run(run.tags, registered)
+    return Work(assets, first, last, None if symbols is None else frozenset(symbols))
 
 
 def work_of_step(step: Step) -> Work:

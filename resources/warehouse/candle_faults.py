@@ -10,6 +10,7 @@ from autonama_dagster.analytics.candles.candles import FACTS
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.tables.market import CONFLICTING
 from autonama_dagster.text.sources import SCAN_EXCHANGE
+from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
 
@@ -97,8 +98,8 @@ def _dated(arrow: pa.Table) -> pd.DataFrame:
     return frame.assign(date=pd.to_datetime(frame["date"]).astype("datetime64[s]"))
 
 
-def recent_findings(warehouse: Warehouse, days: int) -> pd.DataFrame:
-    """Findings of the quality ledger on its latest days.
+def recent_findings(warehouse: Warehouse, days: int, run: Scope) -> pd.DataFrame:
+    """Findings of the quality ledger on its latest days, and on those of a run.
 
     Returns
     -------
@@ -109,32 +110,32 @@ def recent_findings(warehouse: Warehouse, days: int) -> pd.DataFrame:
         f"""
         SELECT f.rule, q.details -> f.rule ->> 'severity' AS severity, q.symbol, q.date
         FROM {SCHEMA}.data_quality AS q, unnest(q.findings) AS f (rule)
-        WHERE q.date > (SELECT max(date) FROM {SCHEMA}.data_quality) - $1::integer
+        WHERE {_judged("data_quality")}
         ORDER BY q.date DESC, q.symbol
         """,
-        (days,),
+        (days, run.first, run.last),
     )
     frame: pd.DataFrame = arrow.to_pandas()
     return frame
 
 
-def recent_members(warehouse: Warehouse, days: int) -> dict[date, frozenset[str]]:
-    """Members of the latest days of the universe, in the order of days."""
+def recent_members(warehouse: Warehouse, days: int, run: Scope) -> dict[date, frozenset[str]]:
+    """Members of the latest days of the universe and of those of a run, in the order of days."""
     arrow = warehouse.query(
         f"""
         SELECT date, array_agg(symbol) AS symbols
         FROM {SCHEMA}.universe
-        WHERE is_member AND date > (SELECT max(date) FROM {SCHEMA}.universe) - $1::integer
+        WHERE is_member AND {_judged("universe")}
         GROUP BY date ORDER BY date
         """,
-        (days,),
+        (days, run.first, run.last),
     )
     found = arrow.to_pydict()
     return {d: frozenset(s) for d, s in zip(found["date"], found["symbols"], strict=True)}
 
 
-def recent_coverage(warehouse: Warehouse, days: int) -> pd.DataFrame:
-    """Members of the latest days of `signals`, and how many of them have data.
+def recent_coverage(warehouse: Warehouse, days: int, run: Scope) -> pd.DataFrame:
+    """Members of the latest days of `signals` and of those of a run, and how many have data.
 
     Returns
     -------
@@ -147,10 +148,18 @@ def recent_coverage(warehouse: Warehouse, days: int) -> pd.DataFrame:
                coalesce(string_agg(symbol, ', ' ORDER BY symbol)
                         FILTER (WHERE status = 'NO_DATA'), '') AS absent
         FROM {SCHEMA}.signals
-        WHERE is_member AND date > (SELECT max(date) FROM {SCHEMA}.signals) - $1::integer
+        WHERE is_member AND {_judged("signals")}
         GROUP BY date ORDER BY date
         """,
-        (days,),
+        (days, run.first, run.last),
     )
     frame: pd.DataFrame = arrow.to_pandas()
     return frame
+
+
+def _judged(name: str) -> str:
+    """The condition of a table's latest `$1` days, and of those of a run, `$2` to `$3`, if any."""
+    return (
+        f"(date > (SELECT max(date) FROM {SCHEMA}.{name}) - $1::integer "
+        "OR date BETWEEN $2::date AND $3::date)"
+    )

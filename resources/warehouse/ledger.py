@@ -33,6 +33,12 @@ def latest_day(warehouse: Warehouse, name: str, symbol: str | None = None) -> da
     return found
 
 
+def stored_days(warehouse: Warehouse, name: str) -> list[date]:
+    """Days that a table has rows of, in order."""
+    arrow = warehouse.query(f"SELECT DISTINCT date FROM {qualified(table(name))} ORDER BY date")
+    return arrow.column("date").to_pylist()  # type: ignore[no-any-return]
+
+
 def estimated_rows(warehouse: Warehouse, name: str) -> int:
     """Rows of a table as the planner of Postgres estimates them; cheap at any size."""
     arrow = warehouse.query(

@@ -2,6 +2,7 @@
 
 import json
 from datetime import date, timedelta
+from types import SimpleNamespace
 
 import dagster as dg
 import pandas as pd
@@ -203,15 +204,25 @@ def test_a_replaced_candle_of_another_source_is_compared(opened):
     assert row(made(opened), ETH)["findings"] == []
 
 
-def evaluate(check, **resources):
+def evaluate(check, opened, *run, **settings):
+    """What a check says in a run of these partitions, or of none."""
+    given = {
+        "context": SimpleNamespace(
+            run=SimpleNamespace(
+                tags=dict(zip((RANGE_START_TAG, RANGE_END_TAG), run, strict=False))
+            ),
+            instance=opened.instance,
+        ),
+        "warehouse": opened.warehouse,
+        "settings": opened.settings.model_copy(update=settings),
+    }
     function = check.op.compute_fn.decorated_fn
     wanted = function.__code__.co_varnames[: function.__code__.co_argcount]
-    return function(**{name: resources[name] for name in wanted})
+    return function(**{name: given[name] for name in wanted})
 
 
 def test_a_check_a_rule_names_the_bad_partitions(opened):
-    given = {"warehouse": opened.warehouse, "settings": opened.settings}
-    results = {r.check_name: r for r in evaluate(ledger_checks(), **given)}
+    results = {r.check_name: r for r in evaluate(ledger_checks(), opened)}
     assert list(results) == list(RULES)
     assert all(r.passed for r in results.values())
     execute_sql(
@@ -220,19 +231,52 @@ def test_a_check_a_rule_names_the_bad_partitions(opened):
         """'{"stale": {"severity": "WARNING"}, "break": {"severity": "INFO"}}' """
         f"WHERE symbol = '{ETH}' AND date = '{DAY}'",
     )
-    results = {r.check_name: r for r in evaluate(ledger_checks(), **given)}
+    results = {r.check_name: r for r in evaluate(ledger_checks(), opened)}
     assert [name for name, r in results.items() if not r.passed] == ["stale"]
     assert results["stale"].metadata["bad"].value == f"{DAY}|{ETH}"
     assert results["break"].metadata["findings"].value == 1
     compute(opened, "symbols_job", "data_quality")
 
 
+def test_the_checks_judge_the_days_of_their_run_too(opened):
+    """Days that are long over: a run that fills them says what is wrong with them."""
+    past = DAY - timedelta(days=100)
+    later = past + timedelta(days=1)
+    ends = f"{past}|BTCUSDT", f"{later}|BTCUSDT"
+    copied = "SELECT (jsonb_populate_record(r, jsonb_build_object('date', '{day}'{more}))).*"
+    for name in ("data_quality", "signals", "universe"):
+        for day in (past, later):
+            more = ", 'symbol', r.symbol || 'X'" if (name, day) == ("universe", later) else ""
+            execute_sql(opened, f"INSERT INTO trading.{name} "
+                        + copied.format(day=day, more=more)
+                        + f" FROM trading.{name} AS r WHERE date = '{DAY}'")  # fmt: skip
+    execute_sql(
+        opened,
+        "UPDATE trading.data_quality SET findings = '{stale}', details = "
+        """'{"stale": {"severity": "WARNING"}}' """
+        f"WHERE symbol = '{ETH}' AND date = '{past}'",
+    )
+    execute_sql(opened, f"UPDATE trading.signals SET status = 'NO_DATA' WHERE date = '{later}'")
+    verdicts = {}
+    for run in ((), ends):
+        found = {r.check_name: r for r in evaluate(ledger_checks(), opened, *run)}
+        found["churn"] = evaluate(churn_check(), opened, *run)
+        found["coverage"] = evaluate(coverage_check(), opened, *run)
+        verdicts[run] = {name for name, result in found.items() if not result.passed}
+    assert verdicts == {(): set(), ends: {"stale", "churn", "coverage"}}
+    assert found["stale"].metadata["bad"].value == f"{past}|{ETH}"
+    assert found["stale"].metadata["days_of_run"].value == f"{past} .. {later}"
+    # A run of the later day alone sees the change to it.
+    assert not evaluate(churn_check(), opened, str(later), str(later)).passed
+    for name in ("data_quality", "signals", "universe"):
+        execute_sql(opened, f"DELETE FROM trading.{name} WHERE date < '{DAY}'")
+
+
 def test_the_checks_of_a_day_see_members_that_leave_and_members_without_data(opened):
-    given = {"warehouse": opened.warehouse, "settings": opened.settings}
-    assert evaluate(churn_check(), **given).passed
-    assert evaluate(coverage_check(), **given).passed
+    assert evaluate(churn_check(), opened).passed
+    assert evaluate(coverage_check(), opened).passed
     for days in (2, 1):  # members of two days before say nothing of a day
-        assert evaluate(churn_check(), **given).passed
+        assert evaluate(churn_check(), opened).passed
         execute_sql(
             opened,
             "INSERT INTO trading.universe SELECT (jsonb_populate_record(u, jsonb_build_object("
@@ -240,15 +284,13 @@ def test_the_checks_of_a_day_see_members_that_leave_and_members_without_data(ope
             f"FROM trading.universe AS u WHERE date = '{DAY}'",
         )
     execute_sql(opened, f"UPDATE trading.signals SET status = 'NO_DATA' WHERE symbol = '{ETH}'")
-    churn, coverage = evaluate(churn_check(), **given), evaluate(coverage_check(), **given)
+    churn, coverage = evaluate(churn_check(), opened), evaluate(coverage_check(), opened)
     assert not churn.passed
     assert "100.0 %" in churn.metadata["bad"].value
-    lenient = {**given, "settings": opened.settings.model_copy(update={"quality_churn_pct": 100})}
-    assert evaluate(churn_check(), **lenient).passed
+    assert evaluate(churn_check(), opened, quality_churn_pct=100).passed
     assert not coverage.passed
     assert coverage.metadata["bad"].value == f"{DAY}: 66.7 %, missing {ETH}"
-    lenient["settings"] = opened.settings.model_copy(update={"quality_coverage_pct": 60})
-    assert evaluate(coverage_check(), **lenient).passed
+    assert evaluate(coverage_check(), opened, quality_coverage_pct=60).passed
 
 
 DECIDED = (

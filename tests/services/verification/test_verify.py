@@ -20,7 +20,7 @@ import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from scan_support import DAY, DAYS, START, opened_daemon
 
-from assets.checks.point_in_time import NAME, sampled_days
+from assets.checks.point_in_time import NAME
 from autonama_dagster.analytics.scan import tables
 from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
 from autonama_dagster.analytics.scan.indicators.indicators import compute
@@ -335,32 +335,6 @@ def test_processes_end_with_who_stops_asking(tmp_path, monkeypatch):
     results.close()
     assert multiprocessing.active_children() == []
     assert not (tmp_path / "ended").exists()
-
-
-def test_the_checks_run_with_every_step_and_keep_what_they_found(stored):
-    warehouse = stored.project.warehouse
-    change(stored, "UPDATE trading.regression_bands SET r_squared = 0 WHERE date = %s", DAY)
-    change(stored, "DELETE FROM trading.verifications")
-    stored.step("symbols_job", START, START, *registered(stored), assets=("indicators",))
-    (kept,) = warehouse.read("verifications").to_dict("records")
-    assert (kept["table_name"], kept["mismatches"]) == ("indicators", 0)
-    assert kept["rows"] >= 3
-    assert kept["run_id"]
-    stored.step("symbols_job", START, START, *registered(stored), assets=("regression_bands",))
-    rows = warehouse.read("verifications")
-    (kept,) = rows[rows["table_name"] == "regression_bands"].to_dict("records")
-    assert kept["row_mismatches"] == kept["mismatches"] > 0
-    assert {d["column"] for d in json.loads(kept["details"])} == {"r_squared"}
-    again(stored)
-    assert failed_checks(stored) == set()
-    assert not any(found(stored).values())
-    assert sampled_days(warehouse, "signals", START)[0] == DAY
-    assert sampled_days(warehouse, "signals", START)[1] in DAYS[:2]
-    assert NAME == "point_in_time"
-
-
-def test_a_table_without_rows_has_no_sampled_day(stored):
-    assert sampled_days(stored.project.warehouse, "ohlcv_1w", date(2023, 1, 1)) == []
 
 
 @pytest.mark.usefixtures("stored")
