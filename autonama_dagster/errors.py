@@ -32,6 +32,10 @@ class SchemaError(AutonamaError):
     """A frame does not fit the table it is written to, or the table is unknown."""
 
 
+class AnchorError(AutonamaError):
+    """The anchor log cannot be read or written."""
+
+
 class MissingRowsError(AutonamaError):
     """A stage was asked for before the ones that it is made from."""
 

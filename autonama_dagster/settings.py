@@ -64,6 +64,11 @@ class Settings(
         """`results_dir`, relative to the project folder unless absolute."""
         return project_dir() / user_path(self.results_dir)
 
+    @property
+    def anchor_path(self) -> Path | None:
+        """`anchor_file`, relative to the project folder unless absolute."""
+        return None if self.anchor_file is None else project_dir() / user_path(self.anchor_file)
+
     @classmethod
     def settings_customise_sources(
         cls,

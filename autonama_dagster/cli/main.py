@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "List candles that have changed, and the rows that are stale because of it.",
     ),
     "verify": ("inspect.verify", "Recompute stored rows from candles and compare."),
+    "anchor": (
+        "inspect.anchor",
+        "List and check the log of Merkle roots that is kept outside the database.",
+    ),
     "demo": ("compute.demo", "Scan a synthetic market, offline."),
     "up": ("serve.up", "Open the Dagster UI with its daemon."),
     "status": (

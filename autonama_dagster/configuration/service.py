@@ -49,6 +49,16 @@ class ServiceSettings(BaseModel):
         default=Path("results"), description="Folder for exported results and charts."
     )
 
+    anchor_file: Path | None = Field(
+        default=Path("anchors.jsonl"),
+        description="File of the anchor log, one for each database; `none`: no anchors are made.",
+    )
+
+    @field_validator("anchor_file", mode="before")
+    @classmethod
+    def _may_be_none(cls, value: object) -> object:
+        return None if value == "none" else value
+
     @field_validator("ui_url", "pictures_url")
     @classmethod
     def _are_urls(cls, value: str) -> str:

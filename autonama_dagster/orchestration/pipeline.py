@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import point_in_time
+from assets.checks.anchored import anchored_check
 from assets.checks.quality import churn_check, coverage_check, ledger_checks
 from assets.checks.tables import budget_check, continuity_check, freshness_check, schema_check
 from assets.partitions import build_partitions
@@ -51,7 +52,7 @@ def build_pipeline(settings: Settings, **resources: Any) -> dg.Definitions:
             *checks,
             *(freshness_check(), continuity_check(), budget_check()),
             *(ledger_checks(), churn_check(), coverage_check()),
-            *(point_in_time.symbols_check(), point_in_time.days_check()),
+            *(point_in_time.symbols_check(), point_in_time.days_check(), anchored_check()),
         ],
         jobs=build_jobs(),
         resources={

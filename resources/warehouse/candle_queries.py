@@ -1,13 +1,13 @@
 """Questions about stored candles, and about what the exchange has answered for."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 import pandas as pd
 
 from autonama_dagster.schemas.base import SCHEMA
-from autonama_dagster.schemas.registry import CANDLE_TABLES
+from autonama_dagster.schemas.registry import CANDLE_TABLES, table
 from autonama_dagster.text.sources import SCAN_EXCHANGE, distance
 from resources.warehouse.statements import qualified
 from resources.warehouse.warehouse import Warehouse
@@ -51,6 +51,19 @@ def failed_fetches(
         (day, interval, exchange),
     )
     return [str(s) for s in arrow.column("symbol").to_pylist()]
+
+
+def stored_days(warehouse: Warehouse, name: str, last: date) -> dict[date, tuple[int, datetime]]:
+    """By day up to `last` the number of a table's candles, and when the newest was fetched."""
+    arrow = warehouse.query(
+        f"SELECT date, count(*) AS n, max(fetched_at) AS newest FROM {SCHEMA}.{table(name).name} "
+        "WHERE date <= $1 GROUP BY date ORDER BY date",
+        (last,),
+    )
+    columns = arrow.to_pydict()
+    return dict(
+        zip(columns["date"], zip(columns["n"], columns["newest"], strict=True), strict=True)
+    )
 
 
 def last_candles(warehouse: Warehouse, symbols: Sequence[str]) -> dict[str, date]:

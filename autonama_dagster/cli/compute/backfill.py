@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from autonama_dagster.cli.shared.anchors import warn_of_log
 from autonama_dagster.cli.shared.progress import StepProgress
 from autonama_dagster.cli.shared.screen import screen
 from autonama_dagster.cli.shared.symbols import chosen_symbols
@@ -87,6 +88,7 @@ def backfill(
     with progress.running():
         progress.step("load Dagster")
         filled = run_backfill(request, settings, progress)
+    warn_of_log(settings)
     if not filled["runs"]:
         click.echo(f"{filled['days']}: everything is up to date")
         return

@@ -12,6 +12,7 @@ import click
 from autonama_dagster.analytics.candles.intervals import STORED
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.cli.compute.old_config import read_old_config
+from autonama_dagster.cli.shared.anchors import warn_of_log
 from autonama_dagster.cli.shared.progress import StepProgress
 from autonama_dagster.cli.shared.render import print_result
 from autonama_dagster.cli.shared.screen import Screen, screen
@@ -157,6 +158,8 @@ def run_scan(
             result = _what_if(
                 settings, target, chosen, exchange, warehouse, progress, with_charts=with_charts
             )
+    if stored:
+        warn_of_log(settings)
     require_data(result)
     return replace(result, seconds=progress.seconds)
 

@@ -8,10 +8,11 @@ import click
 
 from autonama_dagster.errors import DatabaseError
 from autonama_dagster.settings import load_settings
+from autonama_dagster.text.labels import counted
 
 if TYPE_CHECKING:
     from autonama_dagster.cli.shared.screen import Screen
-    from autonama_dagster.services.monitoring.health import Health
+    from autonama_dagster.services.monitoring.health import Anchor, Health
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "bold red", "CANCELED": "yellow"}
 _MIB = 1024**2
@@ -131,6 +132,8 @@ def _print_rest(console: "Screen", health: "Health") -> None:
         f"{_size(dagster.database_bytes)}, folder {_size(disk.folder_bytes)} in "
         f"{disk.folder}, free {_size(disk.free_bytes)}"
     )
+    if health.anchor is not None:
+        console.print(f"anchor: {_anchored(health.anchor)}")
     heard = (
         f"last seen {dagster.heartbeat:%Y-%m-%d %H:%M:%S} UTC"
         if dagster.heartbeat
@@ -144,6 +147,15 @@ def _print_rest(console: "Screen", health: "Health") -> None:
     if not dagster.is_daemon_alive or not any(a.is_on for a in schedules):
         ticks += ", if `autonama up` is running"
     console.print(ticks)
+
+
+def _anchored(anchor: "Anchor") -> str:
+    if anchor.unreadable is not None:
+        return anchor.unreadable
+    return (
+        f"{counted(anchor.lines, 'line')} in {anchor.file}, the last about {anchor.day}, "
+        f"{anchor.made_at:%Y-%m-%d %H:%M} UTC, root {anchor.root}"
+    )
 
 
 def _size(size: int) -> str:

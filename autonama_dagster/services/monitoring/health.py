@@ -20,6 +20,7 @@ from autonama_dagster.errors import AutonamaError
 from autonama_dagster.settings import Settings, project_dir
 from autonama_dagster.text.labels import counted
 from autonama_dagster.text.sources import SCAN_EXCHANGE
+from resources.anchor_log import read_log
 from resources.exchange.build import asked_exchanges
 from resources.exchange.pulse import NoPulseError, check_exchange
 from resources.instance.facts import FAILED, RECENT, DagsterFacts, read_dagster
@@ -67,6 +68,18 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """The anchor log: its file, and the last of its lines; `unreadable` says why there is none."""
+
+    file: Path
+    lines: int = 0
+    day: date | None = None
+    made_at: datetime | None = None
+    root: str | None = None
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True)
 class Health:
     """Everything `autonama status` shows.
 
@@ -78,6 +91,8 @@ class Health:
         What the two databases hold.
     disk
         The data folder.
+    anchor
+        The anchor log; None where none is wanted.
     next_tick
         When the daily schedule ticks next, by this machine's clock.
     problems
@@ -90,6 +105,7 @@ class Health:
     tables: TableFacts
     dagster: DagsterFacts
     disk: Disk
+    anchor: Anchor | None
     next_tick: datetime
     problems: tuple[str, ...]
     notes: tuple[str, ...]
@@ -117,6 +133,7 @@ def gather(settings: Settings) -> Health:
         tables=tables,
         dagster=dagster,
         disk=Disk(folder, _folder_bytes(folder), free_bytes(settings)),
+        anchor=None if settings.anchor_path is None else read_anchor(settings.anchor_path),
         next_tick=next_tick(wall),
         problems=(*problems(clock, tables, dagster, wall), *disk_problems(settings)),
         notes=tuple(notes(clock, tables, dagster)),
@@ -202,6 +219,18 @@ def _schema_faults(connection: Connection[Row], has: Sequence[str]) -> Iterator[
         )
         return
     yield from faults(connection)
+
+
+def read_anchor(path: Path) -> Anchor:
+    """The state of an anchor log."""
+    try:
+        content = read_log(path)
+    except AutonamaError as error:
+        return Anchor(path, unreadable=str(error))
+    if content is None or not content.lines:
+        return Anchor(path, unreadable=f"there is no line in {path} yet")
+    last = content.lines[-1]
+    return Anchor(path, len(content.lines), last.day, last.made_at, last.root)
 
 
 def disk_problems(settings: Settings) -> Iterator[str]:

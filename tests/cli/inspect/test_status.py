@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
 import requests
 from support import free_port
 
+from resources.anchor_log import read_log
 from resources.postgres.urls import dagster_sibling, libpq_url, with_database
 
 MIB = 1024**2
@@ -50,7 +52,20 @@ def test_the_same_as_json(run):
     assert tables["signals"]["complete_day"] == "2024-03-10"
     assert tables["signals"]["index_bytes"] < tables["signals"]["bytes"]
     assert found["dagster"]["last_runs"][0]["status"] == "SUCCESS"
+    assert found["anchor"]["root"] is None  # the log is in the home of the scan
     assert found["disk"]["free_bytes"] > 0
+
+
+def test_the_last_line_of_the_anchor_log(run, day, monkeypatch):
+    path = Path(day.environment["AUTONAMA_HOME"]) / "anchors.jsonl"
+    assert "anchor: there is no line" in run("status").out
+    monkeypatch.setenv("AUTONAMA_ANCHOR_FILE", str(path))
+    last = read_log(path).lines[-1]
+    shown = " ".join(run("status").out.split())
+    made = f"{last.made_at:%Y-%m-%d %H:%M} UTC"
+    assert f"the last about 2024-03-10, {made}, root {last.root}" in shown
+    monkeypatch.setenv("AUTONAMA_ANCHOR_FILE", "none")
+    assert "anchor:" not in run("status").out
 
 
 def test_what_it_takes_on_the_disk(run, day, home):
