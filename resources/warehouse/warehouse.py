@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,7 @@ from autonama_dagster.schemas.tables.market import FETCH_LOG
 from resources.postgres.connections import bulk
 from resources.postgres.diagnosis import explained
 from resources.postgres.watching import watched
+from resources.warehouse.cut import cut
 from resources.warehouse.frames import split, to_arrow, to_frame
 from resources.warehouse.statements import (
     EVERYTHING,
@@ -108,6 +110,7 @@ class Warehouse:
         self._settings = IMPATIENT if reads else None
         self._url: str | None = None
         self._local = threading.local()
+        self._until: date | None = None
 
     @property
     def url(self) -> str:
@@ -115,6 +118,12 @@ class Warehouse:
         if self._url is None:
             self._url = self._find_url()
         return self._url
+
+    def until(self, day: date) -> Self:
+        """The same tables to read from, cut at a day in every query; see `cut`."""
+        found = copy(self)
+        found._until = day  # noqa: SLF001  (of the same class)
+        return found
 
     @contextmanager
     def transaction(self) -> Iterator[dbapi.Cursor]:
@@ -166,6 +175,8 @@ class Warehouse:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """Rows of a SELECT; `$1`, `$2`, ... are bound."""
+        if self._until is not None:
+            sql, parameters = cut(sql, parameters, self._until)
         with self.transaction() as cursor:
             cursor.execute(sql, tuple(parameters) or None)
             return cursor.fetch_arrow_table()
@@ -218,12 +229,14 @@ class Warehouse:
         Raises
         ------
         SchemaError
-            Unknown table, missing or unknown column, wrong type, a row outside the scope.
+            Unknown table, missing or unknown column, wrong type, a row outside the scope; the
+            tables are cut.
         InputError
             The table holds candles of another exchange.
         DatabaseError
             The database is out of reach; nothing is written.
         """
+        self._refuse_cut(name)
         started = time.perf_counter()
         of = table(name)
         stamped = batch.frame.assign(**{c: stamps[c] for c in of.stamped})
@@ -261,6 +274,7 @@ class Warehouse:
         DatabaseError
             The database is out of reach; nothing is written.
         """
+        self._refuse_cut(name)
         of = table(name)
         good, _ = split(of, frame)
         with self.transaction() as cursor:
@@ -268,6 +282,12 @@ class Warehouse:
             # deadlock.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext($1))", (f"{SCHEMA}.{name}",))
             merge_rows(cursor, of, to_arrow(of, good))
+
+    def _refuse_cut(self, name: str) -> None:
+        if self._until is not None:
+            raise SchemaError(
+                f"table {name}: tables cut at {self._until} are only read; write to the whole ones"
+            )
 
 
 def _check_scope(of: Table, frame: pd.DataFrame, scope: Scope) -> None:

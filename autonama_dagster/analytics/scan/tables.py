@@ -43,7 +43,7 @@ from autonama_dagster.analytics.scan.universe import (
 
 _MEASURED = (
     "symbol", "date", "quote_volume", "quote_volume_median_30d", "volatility_30d_pct",
-    "n_candles_30d", "rank", "is_member", "input_hash",
+    "n_candles_30d", "rank", "is_eligible", "exclusion_reason", "is_member", "input_hash",
 )  # fmt: skip
 _IS_MEMBER = ("date", "symbol", "is_member")
 
@@ -138,16 +138,11 @@ def _universe_hashes(reader: Reader, scope: DayScope, _: ScanParams) -> pd.DataF
 def _universe(reader: Reader, scope: DayScope, params: ScanParams) -> pd.DataFrame:
     """The days' rankings, of the symbols whose candles are stored measured anew.
 
-    Who is a candidate, and why one is not eligible, is what the exchange said on the day.
+    Who is a candidate, and of which base asset, is what the exchange said on the day.
     """
     stored = reader.rows("universe", scope)
     measured, _ = _measured(reader, scope)
-    again = ranked_again(
-        stored,
-        stored.iloc[:0] if measured is None else measured,
-        params.universe_size,
-        params.always,
-    )
+    again = ranked_again(stored, measured, params.universe_size, params.always, params.never)
     return again[[*_MEASURED]]
 
 

@@ -157,28 +157,35 @@ def rank(
         - input_hash (str): over the symbol and its candles of D-30 .. D, whatever their source. The
           rank also follows from the day's other rows, which carry hashes of their own.
     """
-    exclusions = load_exclusions()
     asked = np.unique(np.asarray(days, dtype=np.int64))
     bases = {info.symbol: info.base for info in symbols if info.symbol in candles}
     if not bases:
         return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in _DTYPES.items()})
-    measured = _measure([candles[symbol] for symbol in bases], [asked] * len(bases))
-    # A coin listed later must not make a leveraged token of a name that was a coin's before.
+    measured = measure([candles[symbol] for symbol in bases], [asked] * len(bases))
     measured["base_asset"] = measured["symbol"].map(bases)
-    traded = {day: set(of_day) for day, of_day in measured.groupby("date")["base_asset"]}
-    left_out = frozenset(never)
-    static = [
-        "excluded" if symbol in left_out else exclusions.reason(base, traded[day])
-        for symbol, base, day in zip(
-            measured["symbol"], measured["base_asset"], measured["date"], strict=True
-        )
-    ]
-    judged = _rank(_judge(measured, static), universe_size, always).assign(is_complete=is_complete)
+    has_traded = measured["has_candle"] & measured["has_volume"]
+    measured["is_copied"] = _have_the_same(measured["row_hash"], has_traded)
+    judged = _rank(_judge(measured, never), universe_size, always).assign(is_complete=is_complete)
     return judged.sort_values(["date", "symbol"], ignore_index=True).astype(_DTYPES)[[*_DTYPES]]
 
 
-def _measure(candidates: Sequence[Candles], days: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
-    """The figures of some symbols, at least one, on those of its days each is a candidate on."""
+def measure(candidates: Sequence[Candles], days: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
+    """Candidates' own figures: what follows from their candles alone.
+
+    Parameters
+    ----------
+    candidates
+        One at least.
+    days
+        Aligned with them: the days wanted of each, rising.
+
+    Returns
+    -------
+    pandas.DataFrame
+        symbol, date, the figures of `rank`, input_hash, and of the candle of the day: has_candle,
+        has_volume (both bool) and row_hash (bytes); one row for each day on which the symbol is a
+        candidate. Without a candle of the day the last two are those of the one before.
+    """
     parts = [_figures(series, of) for series, of in zip(candidates, days, strict=True)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     lengths = [len(part["day"]) for part in parts]
@@ -281,65 +288,79 @@ def _volatility_pct(returns: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def ranked_again(
     stored: pd.DataFrame,
-    measured: pd.DataFrame,
+    measured: pd.DataFrame | None,
     universe_size: int,
     always: Collection[str] = (),
+    never: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Rows of a ranking with figures measured anew, and the ranks that follow.
+    """Rows of a ranking with figures measured anew, and the reasons and ranks that follow.
 
     Parameters
     ----------
     stored
         Rows of `universe`, all candidates of their days.
     measured
-        What `measure` gives for some of them; the others keep their figures.
-    universe_size
-        Members per day.
-    always
-        Pairs that are members whatever their rank.
+        What `measure` gives for some of them; the others keep their figures. None: of none.
+    universe_size, always, never
+        As in `rank`.
 
     Returns
     -------
     pandas.DataFrame
-        `stored` in its order, with the figures, rank, is_member and input_hash as they are now. The
-        reasons for exclusion are those that are stored.
+        `stored` in its order, with the figures, exclusion_reason, is_eligible, rank, is_member and
+        input_hash as they are now. Of a candidate that is not measured, "no_candle" follows from a
+        missing quote_volume and "stable" from its volatility; "zero_volume" stands unless its
+        quote_volume is positive, and "copied" where another has the same quote_volume that day. A
+        candidate that is measured is "copied" from such a one only if both are stored as copied.
     """
     keys = ["symbol", "date"]
-    figures = [c for c in measured.columns if c in stored.columns and c not in keys]
-    found = stored[keys].merge(measured[[*keys, *figures]], on=keys, how="left")
     again = stored.reset_index(drop=True)
+    if measured is None:
+        measured = again.iloc[:0].assign(has_candle=False, has_volume=False, row_hash=b"")
+    found = again[keys].merge(measured, on=keys, how="left")
     is_new = found["input_hash"].notna()
-    for name in figures:
+    for name in ("quote_volume", "quote_volume_median_30d", "volatility_30d_pct", "n_candles_30d",
+                 "input_hash"):  # fmt: skip
         again[name] = found[name].where(is_new, again[name]).astype(again[name].dtype)
-    return _rank(again, universe_size, always)
+    said = stored["exclusion_reason"].reset_index(drop=True)
+    volume = again["quote_volume"]
+    again["has_candle"] = found["has_candle"].where(is_new, volume.notna()).astype(bool)
+    has_volume = (volume > 0) | (said != "zero_volume")
+    again["has_volume"] = found["has_volume"].where(is_new, has_volume).astype(bool)
+    same = again.assign(is_known=is_new).groupby(["date", "quote_volume"])["is_known"]
+    is_beside_unknown = (same.transform("size") > 1) & ~same.transform("all").astype(bool)
+    is_same = _have_the_same(found["row_hash"], is_new & again["has_candle"] & again["has_volume"])
+    again["is_copied"] = is_same | ((said == "copied") & is_beside_unknown)
+    judged = _rank(_judge(again, never), universe_size, always)
+    return judged.drop(columns=["has_candle", "has_volume", "is_copied"])
 
 
-def measure(candidates: Sequence[Candles], days: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
-    """Candidates' own figures: the columns of `rank` that follow from their candles alone.
+def _have_the_same(row_hash: pd.Series, has_traded: pd.Series) -> pd.Series:
+    """Which rows have a candle that another has too, of those that have traded."""
+    return row_hash.where(has_traded).duplicated(keep=False) & has_traded
 
-    Parameters
-    ----------
-    candidates
-        One at least.
-    days
-        Aligned with them: the days wanted of each, rising.
+
+def _judge(measured: pd.DataFrame, never: Collection[str]) -> pd.DataFrame:
+    """Add exclusion_reason and is_eligible, from all candidates of the days.
+
+    Of the frame count base_asset, volatility_30d_pct, has_candle, has_volume and is_copied: whether
+    another candidate has the very same candle.
     """
-    return _measure(candidates, days)[
-        ["symbol", "date", "quote_volume", "quote_volume_median_30d", "volatility_30d_pct",
-         "n_candles_30d", "input_hash"]
-    ]  # fmt: skip
-
-
-def _judge(measured: pd.DataFrame, static: Sequence[str | None]) -> pd.DataFrame:
-    """Add exclusion_reason and is_eligible; `static` has the lists' reason for each row."""
-    has_traded = measured["has_candle"] & measured["has_volume"]
-    is_copied = measured["row_hash"].where(has_traded).duplicated(keep=False) & has_traded
+    exclusions, left_out = load_exclusions(), frozenset(never)
+    # A coin listed later must not make a leveraged token of a name that was a coin's before.
+    traded = {day: set(of_day) for day, of_day in measured.groupby("date")["base_asset"]}
+    static = [
+        "excluded" if symbol in left_out else exclusions.reason(base, traded[day])
+        for symbol, base, day in zip(
+            measured["symbol"], measured["base_asset"], measured["date"], strict=True
+        )
+    ]
     of_the_day = pd.Series(
         np.select(
             [
                 ~measured["has_candle"],
                 ~measured["has_volume"],
-                is_copied,
+                measured["is_copied"],
                 measured["volatility_30d_pct"] < STABLE_VOLATILITY_PCT,
             ],
             ["no_candle", "zero_volume", "copied", "stable"],
@@ -347,7 +368,7 @@ def _judge(measured: pd.DataFrame, static: Sequence[str | None]) -> pd.DataFrame
         ),
         dtype="str",
     )
-    listed = pd.Series([*static], index=measured.index, dtype=object).astype("str")
+    listed = pd.Series(static, index=measured.index, dtype=object).astype("str")
     reason = listed.where(listed.notna(), of_the_day.mask(of_the_day == ""))
     return measured.assign(exclusion_reason=reason, is_eligible=reason.isna())
 

@@ -27,16 +27,29 @@ SYMBOLS_AT_ONCE = 100
 FEWEST_ROWS, MOST_ROWS = 600, 6000  # symbols x days; each symbol reads a window for all its days
 DAYS_AT_ONCE = 10  # of the tables by date: 49,500 pairs of 100 members
 DAYS_OF_A_SAMPLE = 20  # symbol-days of a sample for each day whose tables by date are verified
+WHOLLY = 7  # days that are all cut in the database; of more, one in `ONE_IN` of each part
+ONE_IN = 20
 FEW = 3  # parts that are not worth the start of processes
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that are verified at once: of symbols and days, or the tables by date of some days."""
+    """Rows that are verified at once: of symbols and days, or the tables by date of some days.
+
+    Attributes
+    ----------
+    first, last
+        The days, both included.
+    symbols
+        Empty: the tables by date.
+    in_database
+        Days that are cut in the database, the others in memory; None: all of them.
+    """
 
     first: date
     last: date
     symbols: tuple[str, ...] = ()
+    in_database: frozenset[date] | None = None
 
 
 def parts_of(
@@ -55,14 +68,20 @@ def parts_of(
     group = min(len(names), SYMBOLS_AT_ONCE)
     least, most = max(1, FEWEST_ROWS // group), max(1, MOST_ROWS // group)
     width = min(max(-(-len(days) // (2 * cores())), least), most)
+    draw = random.Random(str(days[-1]))  # noqa: S311
+
+    def part(some: Sequence[date], of: Sequence[str] = ()) -> Part:
+        drawn = draw.sample(some, -(-len(some) // ONE_IN)) if len(days) > WHOLLY else some
+        return Part(some[0], some[-1], tuple(of), frozenset(drawn))
+
     parts = [
-        Part(some[0], some[-1], tuple(names[at : at + SYMBOLS_AT_ONCE]))
+        part(some, names[at : at + SYMBOLS_AT_ONCE])
         for some in (days[at : at + width] for at in range(0, len(days), width))
         for at in range(0, len(names), SYMBOLS_AT_ONCE)
     ]
     if not symbols:
         by_date = (days[at : at + DAYS_AT_ONCE] for at in range(0, len(days), DAYS_AT_ONCE))
-        parts += [Part(some[0], some[-1]) for some in by_date]
+        parts += [part(some) for some in by_date]
     return parts
 
 
@@ -133,9 +152,10 @@ def _verify_there(part: Part, settings: Settings, url: str) -> list[Verified]:
 
 
 def _verify(part: Part, settings: Settings, warehouse: Warehouse) -> list[Verified]:
+    chosen = part.in_database
     if part.symbols:
-        return verify_symbols(warehouse, settings, part.symbols, part.first, part.last)
-    return verify_days(warehouse, settings, part.first, part.last)
+        return verify_symbols(warehouse, settings, part.symbols, part.first, part.last, chosen)
+    return verify_days(warehouse, settings, part.first, part.last, in_database=chosen)
 
 
 def _stored(

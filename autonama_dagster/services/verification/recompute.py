@@ -1,10 +1,11 @@
 """Rows computed again from stored inputs: from what was there on their day, and from more.
 
-The tables' recipes, followed twice: with candles cut at D, and with all candles, later ones and
-made-up ones after the last among them. A row that knows nothing of the future is the same in both.
+The tables' recipes, followed twice by the reader of the stages: with tables cut at D, and with all
+candles, later ones and made-up ones after the last among them. A row that knows nothing of the
+future is the same in both.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -15,15 +16,13 @@ import pandas as pd
 from autonama_dagster.analytics.candles.candles import FACTS, Candles
 from autonama_dagster.analytics.candles.run_windows import Answered
 from autonama_dagster.analytics.candles.windows import day_number
+from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS
 from autonama_dagster.analytics.scan.quality.quality import Evidence
-from autonama_dagster.analytics.scan.recipe import DayScope, Recipes
+from autonama_dagster.analytics.scan.recipe import DayScope, Recipes, keys_and_hashes
 from autonama_dagster.days import DAY
-from autonama_dagster.services.inputs.evidence import read_evidence
-from autonama_dagster.services.inputs.parameters import OF_SYMBOLS
-from autonama_dagster.services.inputs.readers import MadeReader
-from resources.warehouse.candle_queries import fetched_ranges
-from resources.warehouse.statements import Scope
+from autonama_dagster.services.inputs.chances import computed_chances
+from autonama_dagster.services.inputs.readers import WarehouseReader, within
 from resources.warehouse.warehouse import Warehouse
 
 LATER_DAYS = 60  # real ones after the last day, as far as there are any
@@ -33,9 +32,58 @@ _MOVES = np.array([2.9, 0.4, 1.7, 0.6])  # daily, of the made-up candles; none i
 Frames = dict[str, pd.DataFrame]
 
 
+class ProofReader(WarehouseReader):
+    """The reader of the stages, but only candles and some tables are taken as they are stored.
+
+    Parameters
+    ----------
+    warehouse
+        The project's tables, cut at a day or whole.
+    recipes
+        By table.
+    taken
+        Tables whose stored rows are taken; rows of the others are made by their recipes.
+    """
+
+    def __init__(self, warehouse: Warehouse, recipes: Recipes, taken: Collection[str]) -> None:
+        super().__init__(warehouse)
+        self._recipes = recipes
+        self._taken = frozenset(taken)
+        self._made: dict[tuple[str, str, DayScope], pd.DataFrame] = {}
+
+    def rows(
+        self, table: str, scope: DayScope, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Stored rows of the tables that are taken, made rows of the others."""
+        if table in self._taken:
+            return super().rows(table, scope, columns)
+        if ("rows", table, scope) not in self._made:
+            self._made["rows", table, scope] = self.make_rows(table, scope)
+        found = self._made["rows", table, scope]
+        return found if columns is None else found[[*columns]]
+
+    def make_rows(self, table: str, scope: DayScope) -> pd.DataFrame:
+        """Rows made by the table's recipe."""
+        return self._recipes[table].rows(self, scope)
+
+    def hashes(self, table: str, scope: DayScope) -> pd.DataFrame:
+        """Key and input_hash of these rows."""
+        if table in self._taken:
+            return super().hashes(table, scope)
+        if ("rows", table, scope) in self._made:
+            return keys_and_hashes(self._made["rows", table, scope])
+        if ("hashes", table, scope) not in self._made:
+            self._made["hashes", table, scope] = self._recipes[table].hashes(self, scope)
+        return self._made["hashes", table, scope]
+
+    def chances(self, members: pd.DataFrame, params: ChannelParams) -> pd.DataFrame:
+        """Chances of the windows, without the cache: what is stored there proves nothing."""
+        return computed_chances(self, members, params)
+
+
 @dataclass(frozen=True)
 class Inputs:
-    """What rows of some symbols and days are made from.
+    """What rows of some symbols and days are made from, read at once.
 
     Attributes
     ----------
@@ -43,35 +91,71 @@ class Inputs:
         By symbol: from the first lookback on, and of `LATER_DAYS` after the last day.
     answered
         Days the exchange has answered for.
-    universe
-        Rows of the days.
     evidence
         For the quality ledger.
+    rows
+        Stored rows of the days, of the tables that are taken as stored.
     """
 
     candles: Mapping[str, Candles]
     answered: Answered
-    universe: pd.DataFrame
     evidence: Mapping[str, Evidence]
+    rows: Mapping[str, pd.DataFrame]
+
+
+class InputReader(ProofReader):
+    """The same from inputs that were read at once, with candles cut or extended in memory."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        recipes: Recipes,
+        inputs: Inputs,
+        candles: Mapping[str, Candles],
+    ) -> None:
+        super().__init__(warehouse, recipes, inputs.rows)
+        self._inputs = inputs
+        self._all = candles
+
+    def candles(self, symbols: Sequence[str], _first: date, _last: date) -> Mapping[str, Candles]:
+        """The given candles of these symbols."""
+        return {s: self._all[s] for s in symbols if s in self._all}
+
+    def answered(self, _symbols: Sequence[str]) -> Answered:
+        """Days the exchange has answered for."""
+        return self._inputs.answered
+
+    def evidence(
+        self, _symbols: Sequence[str], _first: date, _last: date
+    ) -> Mapping[str, Evidence]:
+        """What is known beside the candles."""
+        return self._inputs.evidence
+
+    def rows(
+        self, table: str, scope: DayScope, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Given rows, or rows made by the table's recipe."""
+        if table not in self._inputs.rows:
+            return super().rows(table, scope, columns)
+        found = within(self._inputs.rows[table], scope)
+        return found if columns is None else found[[*columns]]
 
 
 def read_inputs(
-    warehouse: Warehouse,
-    lookback: int,
-    symbols: Sequence[str] | None,
-    first: date,
-    last: date,
+    warehouse: Warehouse, lookback: int, scope: DayScope, taken: Collection[str]
 ) -> Inputs:
-    """Inputs of the rows of symbols and days; None: of all candidates of these days."""
-    begin = first - max(lookback - 1, RETURN_DAYS + 1) * DAY
-    universe = warehouse.read("universe", Scope(first=first, last=last))
+    """Inputs of the rows of symbols and days; without symbols: of all candidates of these days."""
+    begin = scope.first - max(lookback - 1, RETURN_DAYS + 1) * DAY
+    reader = WarehouseReader(warehouse)
+    rows = {name: reader.rows(name, scope.everyone) for name in taken}
+    symbols = scope.symbols
     if symbols is None:
-        symbols = sorted(universe["symbol"].unique())
+        symbols = tuple(sorted(rows["universe"]["symbol"].unique()))
     return Inputs(
-        warehouse.candles(symbols, begin, last + LATER_DAYS * DAY),
-        fetched_ranges(warehouse, "1d", symbols),
-        universe,
-        read_evidence(warehouse, symbols, begin, last),
+        reader.candles(symbols, begin, scope.last + LATER_DAYS * DAY),
+        reader.answered(symbols),
+        reader.evidence(symbols, begin, scope.last),
+        rows,
     )
 
 
@@ -101,68 +185,61 @@ def with_future(candles: Candles, day: date) -> Candles:
     return Candles(candles.symbol, days, **facts)
 
 
-def tables_of_symbols(inputs: Inputs, recipes: Recipes, scope: DayScope, *, is_cut: bool) -> Frames:
-    """Rows of `OF_SYMBOLS`.
+@dataclass(frozen=True)
+class Recomputation:
+    """Rows of some tables, symbols and days, made from what was there on their day, and from more.
 
-    Cut: day by day from what was there on the day and nothing else. Otherwise at once, from all
-    candles and a future that is made up.
+    Attributes
+    ----------
+    warehouse
+        The project's tables.
+    recipes
+        By table.
+    inputs
+        What the rows are made from.
+    scope
+        Their symbols and days.
+    names
+        Their tables.
     """
-    rows = {"universe": inputs.universe}
-    return _made(inputs, recipes, scope, rows, OF_SYMBOLS, is_cut=is_cut)
 
+    warehouse: Warehouse
+    recipes: Recipes
+    inputs: Inputs
+    scope: DayScope
+    names: Collection[str]
 
-def tables_of_days(
-    inputs: Inputs,
-    recipes: Recipes,
-    scope: DayScope,
-    signals: pd.DataFrame,
-    names: Collection[str],
-    *,
-    is_cut: bool,
-) -> Frames:
-    """Rows of some tables by date; see `tables_of_symbols`.
+    def cut(self, in_database: Collection[date]) -> Frames:
+        """Rows made day by day, from what was there on the day and nothing else.
 
-    `signals` are the days' stored rows: what the summary is made from, beside the pairs.
-    """
-    rows = {"universe": inputs.universe, "signals": signals}
-    return _made(inputs, recipes, scope, rows, names, is_cut=is_cut)
+        For the days `in_database` everything is read anew from tables that end on the day, so that
+        what reads and joins is proved too; for the others the inputs are cut in memory.
+        """
+        made = [self._at_once(*of) for of in self._days(in_database)]
+        return {name: pd.concat([of[name] for of in made], ignore_index=True) for name in made[0]}
 
+    def extended(self) -> Frames:
+        """Rows made at once, from all candles and a future that is made up."""
+        found = {s: with_future(c, self.scope.last) for s, c in self.inputs.candles.items()}
+        reader = InputReader(self.warehouse, self.recipes, self.inputs, found)
+        return self._at_once(reader, self.scope)
 
-def _made(
-    inputs: Inputs,
-    recipes: Recipes,
-    scope: DayScope,
-    rows: Mapping[str, pd.DataFrame],
-    names: Collection[str],
-    *,
-    is_cut: bool,
-) -> Frames:
-    if not is_cut:
-        found = {s: with_future(c, scope.last) for s, c in inputs.candles.items()}
-        return _at_once(_reader(inputs, recipes, found, rows), scope, names)
-    made = []
-    for day in scope.days:
-        number = day_number(day)
-        found = {s: c.until(number) for s, c in inputs.candles.items()}
-        reader = _reader(inputs, recipes, found, rows)
-        made.append(_at_once(reader, DayScope(scope.symbols, day, day), names))
-    return {name: pd.concat([of[name] for of in made], ignore_index=True) for name in names}
+    def _days(self, in_database: Collection[date]) -> Iterator[tuple[ProofReader, DayScope]]:
+        for day in self.scope.days:
+            scope = DayScope(self.scope.symbols, day, day)
+            if day in in_database:
+                warehouse = self.warehouse.until(day)
+                yield ProofReader(warehouse, self.recipes, self.inputs.rows), scope
+                continue
+            number = day_number(day)
+            found = {s: c.until(number) for s, c in self.inputs.candles.items()}
+            yield InputReader(self.warehouse, self.recipes, self.inputs, found), scope
 
-
-def _reader(
-    inputs: Inputs,
-    recipes: Recipes,
-    candles: Mapping[str, Candles],
-    rows: Mapping[str, pd.DataFrame],
-) -> MadeReader:
-    return MadeReader(
-        recipes, candles, answered=inputs.answered, evidence=inputs.evidence, rows=rows
-    )
-
-
-def _at_once(reader: MadeReader, scope: DayScope, names: Collection[str]) -> Frames:
-    """The tables' rows; of the ranking, which is given to the others as stored, those made anew."""
-    return {
-        name: reader.make_rows(name, scope) if name == "universe" else reader.rows(name, scope)
-        for name in names
-    }
+    def _at_once(self, reader: ProofReader, scope: DayScope) -> Frames:
+        """The tables' rows; of the ranking, which the others are given as stored, those made."""
+        return {
+            name: reader.make_rows(name, scope)
+            if name in self.inputs.rows
+            else reader.rows(name, scope)
+            for name in self.names
+        }

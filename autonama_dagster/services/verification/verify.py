@@ -1,7 +1,7 @@
 """Verification: stored rows against rows computed again, and what a difference comes from."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib import metadata
@@ -22,14 +22,9 @@ from autonama_dagster.services.inputs.parameters import (
     recipes,
     versions,
 )
-from autonama_dagster.services.verification.recompute import (
-    Frames,
-    read_inputs,
-    tables_of_days,
-    tables_of_symbols,
-)
+from autonama_dagster.services.inputs.readers import stored_scope
+from autonama_dagster.services.verification.recompute import Frames, Recomputation, read_inputs
 from autonama_dagster.settings import Settings
-from resources.warehouse.statements import Scope
 from resources.warehouse.warehouse import Warehouse
 
 KINDS: Final = ("look_ahead", "code", "parameters", "data", "platform", "row")
@@ -52,6 +47,8 @@ class Verified:
         Its name.
     rows
         Rows that were computed again.
+    in_database
+        Of these, rows whose inputs were read from a database cut at their day.
     mismatches
         Cells that differ: the table's key, column, stored, expected, and kind (of `KINDS`), one
         kind a row.
@@ -59,6 +56,7 @@ class Verified:
 
     table: str
     rows: int
+    in_database: int
     mismatches: pd.DataFrame
 
     def rows_of(self, kind: str | None = None) -> int:
@@ -70,19 +68,19 @@ class Verified:
 
 
 def verify_symbols(
-    warehouse: Warehouse, settings: Settings, symbols: Sequence[str], first: date, last: date
+    warehouse: Warehouse,
+    settings: Settings,
+    symbols: Sequence[str],
+    first: date,
+    last: date,
+    in_database: Collection[date] | None = None,
 ) -> list[Verified]:
-    """Compute the rows of `OF_SYMBOLS` again, from cut and from extended data."""
-    inputs = read_inputs(warehouse, settings.lookback, symbols, first, last)
+    """Compute the rows of `OF_SYMBOLS` again, from cut and from extended data.
+
+    The days `in_database` are cut in the database, the others in memory; None: all of them.
+    """
     scope = DayScope(tuple(symbols), first, last)
-    followed = recipes(settings)
-    cut, full = (
-        tables_of_symbols(inputs, followed, scope, is_cut=is_cut) for is_cut in (True, False)
-    )
-    stored = Scope(tuple(symbols), first, last)
-    return [
-        verified(name, warehouse.read(name, stored), cut, full, settings) for name in OF_SYMBOLS
-    ]
+    return _verified(warehouse, settings, scope, OF_SYMBOLS, ("universe",), in_database)
 
 
 def verify_days(
@@ -91,24 +89,40 @@ def verify_days(
     first: date,
     last: date,
     names: Sequence[str] = OF_DAYS,
+    in_database: Collection[date] | None = None,
 ) -> list[Verified]:
-    """Compute the days' rows of some of `OF_DAYS` again, from cut and from extended data."""
-    stored = Scope(first=first, last=last)
-    inputs = read_inputs(warehouse, settings.lookback, None, first, last)
-    signals = warehouse.read("signals", stored)
-    followed, scope = recipes(settings), DayScope(None, first, last)
+    """Compute the days' rows of some of `OF_DAYS` again; see `verify_symbols`.
+
+    Signals are taken as they are stored: what the summary is made from, beside the pairs.
+    """
     wanted = [name for name in OF_DAYS if name in names]
-    cut, full = (
-        tables_of_days(inputs, followed, scope, signals, wanted, is_cut=is_cut)
-        for is_cut in (True, False)
-    )
-    return [verified(name, warehouse.read(name, stored), cut, full, settings) for name in wanted]
+    scope = DayScope(None, first, last)
+    return _verified(warehouse, settings, scope, wanted, ("universe", "signals"), in_database)
+
+
+def _verified(
+    warehouse: Warehouse,
+    settings: Settings,
+    scope: DayScope,
+    names: Sequence[str],
+    taken: Sequence[str],
+    in_database: Collection[date] | None,
+) -> list[Verified]:
+    inputs = read_inputs(warehouse, settings.lookback, scope, taken)
+    again = Recomputation(warehouse, recipes(settings), inputs, scope, names)
+    chosen = frozenset(scope.days if in_database is None else in_database)
+    cut, extended = again.cut(chosen), again.extended()
+    return [
+        verified(name, warehouse.read(name, stored_scope(scope)), cut, extended, settings, chosen)
+        for name in names
+    ]
 
 
 def together(parts: Sequence[Verified]) -> Verified:
     """What several verifications of one table found."""
     found = pd.concat([part.mismatches for part in parts], ignore_index=True)
-    return Verified(parts[0].table, sum(part.rows for part in parts), found)
+    rows, in_database = (sum(getattr(p, n) for p in parts) for n in ("rows", "in_database"))
+    return Verified(parts[0].table, rows, in_database, found)
 
 
 def as_rows(
@@ -144,7 +158,12 @@ def as_rows(
 
 
 def verified(
-    name: str, stored: pd.DataFrame, cut: Frames, full: Frames, settings: Settings
+    name: str,
+    stored: pd.DataFrame,
+    cut: Frames,
+    full: Frames,
+    settings: Settings,
+    in_database: Collection[date] = (),
 ) -> Verified:
     """Compare a table's stored rows with those computed again.
 
@@ -160,7 +179,8 @@ def verified(
     ahead = against_later[key].drop_duplicates()
     found = pd.concat([against_stored, against_later], ignore_index=True)
     kinds = _kinds(of, found, stored, now, ahead, settings)
-    return Verified(name, len(now), found.assign(kind=kinds).drop(columns="is_close"))
+    proved = int(now["date"].isin([pd.Timestamp(day) for day in in_database]).sum())
+    return Verified(name, len(now), proved, found.assign(kind=kinds).drop(columns="is_close"))
 
 
 def _differences(of: Table, stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
@@ -231,6 +251,7 @@ def document(found: Sequence[Verified], first: date, last: date) -> dict[str, An
             {
                 "table": part.table,
                 "rows": part.rows,
+                "rows_cut_in_database": part.in_database,
                 "mismatches": part.rows_of(),
                 **{kind: part.rows_of(kind) for kind in KINDS},
                 "differences": part.mismatches.head(LISTED).astype(str).to_dict("records"),

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autonama_dagster.analytics.candles.candles import Candles
-from autonama_dagster.analytics.scan.universe import input_hashes, load_exclusions, rank
+from autonama_dagster.analytics.scan.universe import (
+    input_hashes,
+    load_exclusions,
+    measure,
+    rank,
+    ranked_again,
+)
 from autonama_dagster.schemas.registry import TABLES
 
 D = 19_000
@@ -404,3 +410,93 @@ def test_pairs_of_the_users_lists_are_members_always_and_never():
     assert set(frame["exclusion_reason"].dropna()) <= set(
         checked.columns["exclusion_reason"].checks[0].statistics["allowed_values"]
     )
+
+
+# A ranking made again from the stored one and the candles of some candidates.
+
+DAYS = np.array([D - 1, D])
+
+
+def a_market():
+    """Candidates of every reason; in pairs, so that either of two copies can be known."""
+    one = series("AAA", last(31), quote_volume=300.0)
+    idle = np.append(np.ones(30), 0.0)
+    return [
+        one, replace(one, symbol="COPYUSDT"), series("BBB", last(31), quote_volume=200.0),
+        series("BBBUP", last(31)), series("EUR", last(31)), series("LATE", last(31)[:-1]),
+        series("IDLE", last(31), volume=idle, quote_volume=idle * 150),
+        series("CALM", last(31), close=np.full(31, 1.0)), series("OUT", last(31)),
+    ]  # fmt: skip
+
+
+OPTIONS = {"universe_size": 1, "always": ("EURUSDT",), "never": ("OUTUSDT",)}
+AGAIN = [
+    "quote_volume", "quote_volume_median_30d", "volatility_30d_pct", "n_candles_30d", "rank",
+    "is_eligible", "exclusion_reason", "is_member", "input_hash",
+]  # fmt: skip
+
+
+def made_again(stored, known):
+    """The ranking again, where the candles of the known ones are stored."""
+    candles = [c for c in a_market() if c.symbol in known]
+    measured = measure(candles, [DAYS] * len(candles)) if candles else None
+    return ranked_again(stored, measured, **OPTIONS)
+
+
+def a_ranking():
+    market = a_market()
+    pairs = [pair(c.symbol.removesuffix("USDT")) for c in market]
+    candles = {c.symbol: c for c in market}
+    return rank(pairs, candles, DAYS, is_complete=True, **OPTIONS)
+
+
+@given(st.sets(st.sampled_from([c.symbol for c in a_market()])))
+@settings(max_examples=40, deadline=None)
+def test_a_ranking_made_again_is_the_same_whoevers_candles_are_stored(known):
+    stored = a_ranking()
+    assert set(stored["exclusion_reason"].dropna()) == {
+        "leveraged", "fiat", "stable", "no_candle", "zero_volume", "copied", "excluded"
+    }  # fmt: skip
+    pd.testing.assert_frame_equal(made_again(stored, known)[AGAIN], stored[AGAIN])
+
+
+@pytest.mark.parametrize(
+    ("symbol", "forged", "known"),
+    [
+        ("BBBUSDT", "zero_volume", True),
+        ("BBBUSDT", "zero_volume", False),  # its quote volume says otherwise
+        ("BBBUSDT", "no_candle", False),
+        ("BBBUSDT", "stable", False),  # its volatility does
+        ("BBBUSDT", "copied", True),
+        ("BBBUSDT", "copied", False),  # nobody has the same quote volume
+        ("BBBUSDT", "fiat", False),
+        ("LATEUSDT", None, False),
+        ("LATEUSDT", "zero_volume", False),
+        ("IDLEUSDT", None, True),
+        ("CALMUSDT", None, False),
+        ("COPYUSDT", None, True),
+        ("OUTUSDT", None, False),
+        ("EURUSDT", "stable", False),
+        ("BBBUPUSDT", None, False),
+    ],
+)
+def test_a_forged_reason_is_put_right(symbol, forged, known):
+    stored = a_ranking()
+    others = {c.symbol for c in a_market()} - {symbol}
+    at = stored.index[stored["symbol"] == symbol][-1]
+    changed = stored.copy()
+    changed.loc[at, "exclusion_reason"] = np.nan if forged is None else forged
+    changed.loc[at, "is_eligible"] = forged is None
+    again = made_again(changed, others | {symbol} if known else others)
+    pd.testing.assert_frame_equal(again[AGAIN], stored[AGAIN])
+
+
+def test_a_copy_of_a_candle_that_is_not_stored_is_believed_where_the_volume_is_the_same():
+    stored = a_ranking()
+    again = made_again(stored, {"AAAUSDT"})  # that of COPYUSDT is not stored
+    assert set(again.loc[again["exclusion_reason"] == "copied", "symbol"]) == {
+        "AAAUSDT", "COPYUSDT"
+    }  # fmt: skip
+    stored.loc[stored["symbol"] == "COPYUSDT", "quote_volume"] = 301.0
+    again = made_again(stored, {"AAAUSDT"})
+    assert "copied" not in set(again["exclusion_reason"].dropna())
