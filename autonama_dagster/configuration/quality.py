@@ -14,8 +14,9 @@ class QualitySettings(BaseModel):
         "or a wick is as far from the candle's body.",
     )
     quality_open_gap_pct: Annotated[float, Field(ge=0.1, le=200)] = Field(
-        default=10.0,
-        description="Price jump: the open differs by more than this from the previous close.",
+        default=3.0,
+        description="Price jump: the open differs by more than this from the previous close. "
+        "After 30 days of continuous trading, less is a finding, see docs/quality.md.",
     )
     quality_stale_days: Annotated[int, Field(ge=2, le=30)] = Field(
         default=3, description="Stale: consecutive days with the same open, high, low and close."

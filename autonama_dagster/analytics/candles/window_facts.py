@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 
 from autonama_dagster.analytics.candles.candles import Candles
-from autonama_dagster.analytics.candles.windows import Windows, breaks, is_jump
+from autonama_dagster.analytics.candles.windows import Windows, is_jump, restarts
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class WindowFacts:
     gaps
         Where they are missing, in time order.
     breaks
-        Breaks inside the lookback, in time order; the window begins after the last.
+        Breaks inside the lookback after which it starts over, in time order; the window begins
+        after the last.
     """
 
     first: date | None
@@ -94,7 +95,7 @@ def window_facts(candles: Candles, window: Windows, lookback: int) -> WindowFact
         Gap(_date(days[at] + 1), _date(days[at + 1] - 1), int(days[at + 1] - days[at] - 1))
         for at in after
     )
-    oldest = int(window.day[0]) - (lookback - 1)
+    oldest = np.searchsorted(candles.day, window.day[0] - (lookback - 1))
     jumps = is_jump(candles.open, candles.close)
     found = tuple(
         Break(
@@ -103,8 +104,7 @@ def window_facts(candles: Candles, window: Windows, lookback: int) -> WindowFact
             ratio=float(candles.open[at] / candles.close[at - 1]),
             is_jump=bool(jumps[at - 1]),
         )
-        for at in breaks(candles).tolist()
-        if at < stop and candles.day[at] >= oldest
+        for at in restarts(candles, int(oldest), stop).tolist()
     )
     missing = sum(gap.days for gap in gaps)
     return WindowFacts(_date(days[0]), _date(days[-1]), len(days), missing, gaps, found)

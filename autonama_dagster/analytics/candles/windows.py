@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.candles.intervals import DAILY
 
 LOOKBACK_DAYS = 720
 MAX_OVERNIGHT_RATIO = 3.0
@@ -71,12 +72,53 @@ def breaks(candles: Candles) -> NDArray[np.int64]:
 
 def is_jump(opens: NDArray[np.float64], closes: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether open / previous close is outside [1/3, 3], of each candle but the first."""
-    ratio = opens[1:] / closes[:-1]
-    return (ratio < 1.0 / MAX_OVERNIGHT_RATIO) | (ratio > MAX_OVERNIGHT_RATIO)
+    return _is_far(opens[1:] / closes[:-1])
+
+
+def foreign(candles: Candles, broken: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of daily candles between two breaks across which prices join again, ascending.
+
+    The open after such a candle continues the close before it: the series did not start over, one
+    candle of it belongs to something else. No break of more than 30 missing days counts. Candles of
+    other intervals are not looked at: only of days the quality ledger says that one is wrong.
+
+    Parameters
+    ----------
+    candles
+        One symbol's.
+    broken
+        Their `breaks`.
+    """
+    at: NDArray[np.int64] = broken[:-1][np.diff(broken) == 1]
+    if not at.size or candles.interval != DAILY:
+        return at[:0]
+    missing = np.diff(candles.day) - 1
+    is_near = np.maximum(missing[at - 1], missing[at]) <= candles.interval.max_missing
+    is_joined = ~_is_far(candles.open[at + 1] / candles.close[at - 1])
+    return np.asarray(at[is_near & is_joined])
+
+
+def restarts(candles: Candles, first: int, stop: int) -> NDArray[np.int64]:
+    """Positions at which a window starts over that may hold `candles[first:stop]`, ascending.
+
+    These are its breaks, without the two around a `foreign` candle. On the day of that candle
+    nobody can know that it is one, so the window of that day does begin at it.
+    """
+    broken = breaks(candles)
+    alone = foreign(candles, broken)
+    alone = alone[(alone > first) & (alone + 1 < stop)]
+    inside = broken[(broken > first) & (broken < stop)]
+    return np.setdiff1d(inside, np.concatenate([alone, alone + 1]))
+
+
+def _is_far(ratio: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((ratio < 1.0 / MAX_OVERNIGHT_RATIO) | (ratio > MAX_OVERNIGHT_RATIO))
 
 
 def windows(candles: Candles, days: NDArray[np.int64], lookback: int = LOOKBACK_DAYS) -> Windows:
-    """W(symbol, D) for each D: the candles of D-lookback+1 .. D after the last break up to D.
+    """W(symbol, D) for each D: the candles of D-lookback+1 .. D from the last restart on.
+
+    Where it starts over is what `restarts` says of those candles.
 
     Parameters
     ----------
@@ -102,10 +144,19 @@ def windows(candles: Candles, days: NDArray[np.int64], lookback: int = LOOKBACK_
     asked = np.asarray(days, dtype=np.int64)
     stop = np.searchsorted(candles.day, asked, side="right")
     oldest = np.searchsorted(candles.day, asked - (lookback - 1), side="left")
-    restarts = np.concatenate([[0], breaks(candles)])
-    # A break counts from the day its first candle is known: restarts[i] < stop, or the first, 0.
-    latest_break = np.maximum(np.searchsorted(restarts, stop, side="left") - 1, 0)
-    start = np.maximum(oldest, restarts[latest_break])
+    broken = breaks(candles)
+    alone = foreign(candles, broken)
+    undone = np.union1d(alone, alone + 1)
+    first = np.concatenate([[0], np.setdiff1d(broken, undone)])
+    # A break counts from the day its first candle is known: first[i] < stop, or the first, 0.
+    latest_break = np.maximum(np.searchsorted(first, stop, side="left") - 1, 0)
+    start = np.maximum(oldest, first[latest_break])
+    # What undoes a break is known once the candles on both sides of the foreign one are.
+    for at in undone.tolist():
+        is_undone = (at in alone) & (stop > at + 1)
+        is_undone |= (at - 1 in alone) & (oldest < at - 1)
+        stands = (at < stop) & ~is_undone
+        start[stands] = np.maximum(start[stands], at)
     has_candle = oldest < stop
     has_candle[has_candle] = candles.day[stop[has_candle] - 1] == asked[has_candle]
     return Windows(asked, start, stop, has_candle)

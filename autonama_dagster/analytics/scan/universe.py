@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
-from autonama_dagster.analytics.candles.windows import windows
+from autonama_dagster.analytics.candles.windows import breaks, windows
 
 WINDOW_DAYS = 30
 MIN_RETURNS = 10
@@ -266,12 +266,14 @@ def _gather(
 
 
 def _log_returns(series: Candles) -> NDArray[np.float64]:
-    """Log of each close over the one before, NaN for the first; length n.
+    """Log of each close over the one before, NaN for the first and across a break; length n.
 
     math.log, one by one: a vectorised logarithm may round by the place in the array.
     """
     ratios = series.close[1:] / series.close[:-1]
-    return np.array([math.nan, *map(math.log, ratios.tolist())])
+    returns = np.array([math.nan, *map(math.log, ratios.tolist())])
+    returns[breaks(series)] = math.nan
+    return returns
 
 
 def _volatility_pct(returns: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,13 @@ from autonama_dagster.analytics.candles.candles import NUMBERS
 from autonama_dagster.analytics.candles.intervals import MAX_MISSING_DAYS
 from autonama_dagster.analytics.candles.windows import MAX_OVERNIGHT_RATIO
 
+
+def _is_far(price: str, close: str) -> str:
+    """SQL: one price is no continuation of another, as `windows.is_jump` says."""
+    least, most = f"1 / {MAX_OVERNIGHT_RATIO}::float8", f"{MAX_OVERNIGHT_RATIO}"
+    return f"({price} / {close} NOT BETWEEN {least} AND {most})"
+
+
 _NUMBERS = " || ".join(f"float8send(coalesce(w.{name}, 'NaN'))" for name in NUMBERS)
 # As `digests.digests` packs a daily candle.
 _CANDLE = f"""
@@ -52,17 +59,26 @@ CROSS JOIN LATERAL (
                sha256({_CANDLE}), ''::bytea ORDER BY w.date
            ), ''::bytea)), 'hex') AS window_hash
     FROM (
-        SELECT c.*, max(c.date) FILTER (WHERE c.is_break) OVER () AS last_break
+        SELECT c.*, max(c.date) FILTER (WHERE c.is_break AND NOT c.is_undone) OVER () AS last_break
         FROM (
-            SELECT d.*,
-                   d.date - lag(d.date) OVER o > {MAX_MISSING_DAYS + 1}
-                   OR d.open / lag(d.close) OVER o
-                      NOT BETWEEN 1 / {MAX_OVERNIGHT_RATIO}::float8 AND {MAX_OVERNIGHT_RATIO}
-                   AS is_break
-            FROM trading.ohlcv_1d AS d
-            WHERE d.symbol = s.symbol
-              AND d.date BETWEEN s.date - (a.analysis_period_days - 1)::integer AND s.date
-            WINDOW o AS (ORDER BY d.date)
+            SELECT e.*,
+                   coalesce(e.is_back, FALSE)
+                   OR coalesce(lead(e.is_back) OVER (ORDER BY e.date), FALSE) AS is_undone
+            FROM (
+                SELECT d.*,
+                       d.date - lag(d.date) OVER o > {MAX_MISSING_DAYS + 1}
+                       OR {_is_far("d.open", "lag(d.close) OVER o")} AS is_break,
+                       {_is_far("d.open", "lag(d.close) OVER o")}
+                       AND {_is_far("lag(d.open) OVER o", "lag(d.close, 2) OVER o")}
+                       AND NOT {_is_far("d.open", "lag(d.close, 2) OVER o")}
+                       AND d.date - lag(d.date) OVER o <= {MAX_MISSING_DAYS + 1}
+                       AND lag(d.date) OVER o - lag(d.date, 2) OVER o <= {MAX_MISSING_DAYS + 1}
+                       AS is_back
+                FROM trading.ohlcv_1d AS d
+                WHERE d.symbol = s.symbol
+                  AND d.date BETWEEN s.date - (a.analysis_period_days - 1)::integer AND s.date
+                WINDOW o AS (ORDER BY d.date)
+            ) AS e
         ) AS c
     ) AS w
     WHERE w.date >= coalesce(w.last_break, '-infinity') AND b.n_obs > 0

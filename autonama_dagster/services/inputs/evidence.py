@@ -12,14 +12,14 @@ from autonama_dagster.analytics.candles.aggregation import aggregate
 from autonama_dagster.analytics.candles.candles import Candles, day_numbers
 from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS
 from autonama_dagster.analytics.candles.run_windows import known_rows
-from autonama_dagster.analytics.scan.quality.quality import Evidence
-from autonama_dagster.analytics.scan.quality.rules import (
+from autonama_dagster.analytics.scan.quality.beside import (
     conflicting,
     copied,
     forming,
     kept_out,
     missing_hours,
 )
+from autonama_dagster.analytics.scan.quality.quality import Evidence
 from autonama_dagster.text.sources import SOURCES
 from resources.warehouse.candle_faults import candle_faults, other_versions
 from resources.warehouse.candle_queries import fetched_ranges

@@ -10,8 +10,8 @@ from datetime import date, timedelta
 import pandas as pd
 
 from autonama_dagster.analytics.candles.candles import Candles
+from autonama_dagster.analytics.scan.quality.beside import copies
 from autonama_dagster.analytics.scan.quality.quality import Evidence
-from autonama_dagster.analytics.scan.quality.rules import copies
 from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.analytics.scan.universe import WINDOW_DAYS, are_members
 from autonama_dagster.days import CHART_DAYS, uncovered

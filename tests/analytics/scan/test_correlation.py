@@ -131,6 +131,17 @@ def test_nothing_before_a_break_counts():
     )
 
 
+def test_the_returns_around_a_foreign_candle_do_not_count():
+    candles = market(3, 3)
+    lacking = drop(candles["S00USDT"], np.arange(121) != 70)
+    close = candles["S00USDT"].close.copy()
+    close[70] *= 1000
+    found = correlated({**candles, "S00USDT": series("S00USDT", close)})
+    expected = correlated({**candles, "S00USDT": lacking})
+    assert found["n_obs"].tolist() == [88, 88, 90]
+    pd.testing.assert_frame_equal(found[MEASURES], expected[MEASURES])
+
+
 def test_the_lookback_bounds_the_returns():
     assert set(correlated(market(4, 3), lookback=71)["n_obs"]) == {70}
 

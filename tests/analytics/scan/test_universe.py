@@ -151,6 +151,15 @@ def test_volatility_leaves_out_a_redenomination():
     assert only(series("ABC", last(31), close))["volatility_30d_pct"] == plain
 
 
+def test_volatility_leaves_out_the_returns_around_a_foreign_candle():
+    close = 100 * 1.02 ** (np.arange(31) % 2)
+    known = np.delete(np.diff(np.log(close)), [19, 20])
+    close[20] *= 1000
+    row = only(series("ABC", last(31), close))
+    expected = np.std(known, ddof=1) * math.sqrt(365) * 100
+    assert row["volatility_30d_pct"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(("percent", "stable"), [(4.9, True), (5.1, False)])
 def test_stable_is_a_volatility_under_five_percent(percent, stable):
     step = percent / 100 / math.sqrt(365) * math.sqrt(29 / 30)  # 15 returns up, 15 down

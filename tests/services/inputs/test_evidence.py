@@ -1,7 +1,8 @@
 """What is known of a symbol's days beside its candles, put together for a scan."""
 
+from autonama_dagster.analytics.scan.quality.beside import copied
 from autonama_dagster.analytics.scan.quality.quality import Evidence
-from autonama_dagster.analytics.scan.quality.rules import ERROR, copied
+from autonama_dagster.analytics.scan.quality.rules import ERROR
 from autonama_dagster.services.inputs.evidence import with_copies
 
 TWO, THREE = ["AUSDT", "BUSDT"], ["AUSDT", "BUSDT", "CUSDT"]

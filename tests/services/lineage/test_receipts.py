@@ -137,6 +137,28 @@ def test_a_break_cuts_the_window_in_the_view_as_in_the_receipt(scanned, changing
     assert row == (at, 21, at, recomputed)
 
 
+def test_a_break_that_is_undone_the_next_day_cuts_the_window_of_its_own_day_alone(
+    scanned, changing
+):
+    for column in ("open", "high", "low", "close"):
+        changing(f"UPDATE trading.ohlcv_1d SET {column} = {column} * 100 "
+                 "WHERE symbol = 'BTCUSDT' AND date = %s", (DAYS[1],))  # fmt: skip
+    with psycopg.connect(scanned.url) as connection:
+        rows = connection.execute(
+            "SELECT date, window_start, candles, last_break, window_hash "
+            "FROM trading.signal_lineage WHERE symbol = 'BTCUSDT' ORDER BY date"
+        ).fetchall()
+    assert [(row[0], row[3]) for row in rows] == [
+        (day, day if day == DAYS[1] else None) for day in DAYS
+    ]
+    for row in rows:
+        receipt = read_receipt(scanned.warehouse, scanned.settings, "BTCUSDT", row[0])
+        recomputed = {k.table: k.recomputed for k in receipt.links}["regression_bands"]
+        breaks = [found.date for found in receipt.window.breaks]
+        assert breaks == ([row[0]] if row[0] == DAYS[1] else [])
+        assert row[1:] == (receipt.window.first, receipt.window.candles, row[3], recomputed)
+
+
 def test_a_signal_that_is_not_stored_names_the_latest(scanned):
     with pytest.raises(
         InputError, match=rf"no signal of BTCUSDT on 2023-12-01 .*latest is of {DAY}"

@@ -1,7 +1,7 @@
 """The quality ledger: what is wrong with each symbol's day, and how far its window can be trusted.
 
 Pure judgement: candles and what is known beside them in, rows out. The rules themselves are in
-`quality_rules`.
+`rules` and `beside`.
 """
 
 import json
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
 from autonama_dagster.analytics.candles.windows import Windows
+from autonama_dagster.analytics.scan.quality.beside import versus
 from autonama_dagster.analytics.scan.quality.rules import (
     OK,
     RULES,
@@ -26,7 +27,6 @@ from autonama_dagster.analytics.scan.quality.rules import (
     QualityLimits,
     gaps,
     of_candles,
-    versus,
 )
 
 _UNKNOWN: Final = -1

@@ -10,17 +10,16 @@ from candle_support import FIRST_DAY, of_closes, part, walk, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autonama_dagster.analytics.candles.windows import windows
-from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
-from autonama_dagster.analytics.scan.quality.rules import (
-    RULES,
-    QualityLimits,
+from autonama_dagster.analytics.candles.windows import breaks, windows
+from autonama_dagster.analytics.scan.quality.beside import (
     conflicting,
     copied,
     copies,
     forming,
     kept_out,
 )
+from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
+from autonama_dagster.analytics.scan.quality.rules import RULES, QualityLimits
 
 LOOKBACK = 60
 N = 100
@@ -103,14 +102,39 @@ def test_a_candle_kept_out_is_no_gap_and_is_named_by_what_was_wrong_with_it():
     assert seen(frame, 70)["ohlc_order"]["kept_out"] == "close 3 above high 2"
 
 
-def test_a_row_that_came_under_two_dates_is_a_duplicate():
-    candles = quiet()
-    copied = {
-        name: getattr(candles, name)[79] for name in ("open", "high", "low", "close", "volume")
-    }
-    frame = rows(changed(candles, 80, quote_volume=candles.quote_volume[79], **copied))
-    assert found(frame) == {80: ["duplicate"]}
-    assert frame.loc[80, "severity"] == "ERROR"
+def with_candle(candles, at, of):
+    """The candles, with the numbers of another of them in one."""
+    names = ("open", "high", "low", "close", "volume", "quote_volume")
+    return changed(candles, at, **{name: getattr(candles, name)[of] for name in names})
+
+
+@pytest.mark.parametrize("at", [80, 95])
+def test_a_row_that_came_under_two_dates_is_a_duplicate(at):
+    frame = rows(with_candle(quiet(), at, 79))
+    assert "duplicate" in found(frame)[at]
+    assert [day for day, names in found(frame).items() if "duplicate" in names] == [at]
+    assert frame.loc[at, "severity"] == "ERROR"
+    assert seen(frame, at)["duplicate"]["same_as"] == str(np.datetime64(FIRST_DAY + 79, "D"))
+
+
+def test_a_duplicate_is_found_past_another_candle_of_the_same_volume():
+    candles = with_candle(quiet(), 90, 79)
+    candles = changed(candles, 85, volume=candles.volume[79])
+    names = {day: n for day, n in found(rows(candles)).items() if "duplicate" in n}
+    assert list(names) == [90]
+
+
+def test_a_window_that_holds_one_of_two_equal_candles_knows_no_duplicate():
+    frame = rows(with_candle(quiet(), 60, 30), lookback=31, days=FIRST_DAY + np.arange(60, 63))
+    assert frame["window_severity"].tolist()[:1] == ["ERROR"]
+    assert frame["window_severity"].tolist()[1:] != ["ERROR", "ERROR"]
+    assert not frame.loc[61:, "findings"].map(lambda names: "duplicate" in names).any()
+
+
+def test_days_without_a_trade_repeat_nothing():
+    still = dict.fromkeys(("open", "high", "low", "close"), 5.0)
+    candles = changed(quiet(), [70, 90], volume=0.0, quote_volume=0.0, **still)
+    assert not rows(candles)["findings"].map(lambda names: "duplicate" in names).any()
 
 
 def test_an_answer_with_two_candles_of_a_day_is_a_duplicate_even_where_nothing_is_known():
@@ -194,9 +218,100 @@ def test_an_open_that_does_not_continue_the_close_before_jumps():
     frame = rows(far)
     assert found(frame) == {80: ["price_jump"]}
     assert set(seen(frame, 80)["price_jump"]) == {"severity", "open_gap_pct"}
-    assert found(rows(far, limits=QualityLimits(open_gap_pct=20.0))) == {}
+    within = seen(rows(far, limits=QualityLimits(open_gap_pct=20.0)), 80)["price_jump"]
+    assert set(within) == {"severity", "open_gap_pct", "largest_of_30_days_pct"}
     after_a_gap = found(rows(without(far, 79)))
     assert after_a_gap == {79: ["gap"], 80: ["gap"]}, "nobody knows what it continues"
+
+
+def opening_off(pct, usual_pct=0.05, n=N):
+    """Candles whose opens are off the close before by a little, and on day 80 by `pct`."""
+    candles = rising()
+    off = np.where(np.arange(n) % 2, 1 + usual_pct / 100, 1.0)
+    off[80] = 1 + pct / 100
+    return replace(
+        candles, open=candles.open * off, high=np.maximum(candles.high, candles.open * off)
+    )
+
+
+@pytest.mark.parametrize(
+    ("pct", "usual_pct", "is_found"),
+    [(0.6, 0.05, True), (0.4, 0.05, False), (0.6, 0.3, False), (1.2, 0.3, True), (3.1, 2.0, True)],
+)
+def test_an_open_less_continuous_than_a_month_of_opens_jumps(pct, usual_pct, is_found):
+    frame = rows(opening_off(pct, usual_pct))
+    assert found(frame) == ({80: ["price_jump"]} if is_found else {})
+
+
+def test_continuity_is_learnt_from_31_days_in_a_row():
+    candles = opening_off(0.6)
+    assert found(rows(part(candles, slice(49, N)), lookback=32)) == {80: ["price_jump"]}
+    assert found(rows(part(candles, slice(50, N)), lookback=32)) == {}
+    assert 79 not in found(rows(without(candles, 60)))  # day 80 is the 79th candle
+
+
+def test_days_shifted_by_one_are_found_on_the_first():
+    true = walk(3, N + 1, 0.03)
+    volume = np.arange(N + 1) + 1000.0
+    true = replace(true, volume=volume, quote_volume=volume * true.close)
+    names = ("open", "high", "low", "close", "volume", "quote_volume")
+    early = np.where((np.arange(N) >= 80) & (np.arange(N) < 86), 1, 0) + np.arange(N)
+    late = np.where((np.arange(N) >= 80) & (np.arange(N) < 86), -1, 0) + np.arange(N)
+    for source, first in ((early, "price_jump"), (late, "duplicate")):
+        shifted = replace(part(true, slice(0, N)), **{n: getattr(true, n)[source] for n in names})
+        frame = found(rows(shifted))
+        assert first in frame[80]
+        assert min(frame) == 80
+
+
+def foreign_at(at=80, ratio=50.0):
+    candles = quiet()
+    prices = {n: getattr(candles, n)[at] * ratio for n in ("open", "high", "low", "close")}
+    return changed(candles, at, **prices, quote_volume=candles.quote_volume[at] * ratio)
+
+
+@pytest.mark.parametrize("ratio", [50.0, 0.02, 3.5])
+def test_a_break_undone_the_next_day_is_an_error_of_the_candle_between(ratio):
+    frame = rows(foreign_at(ratio=ratio))
+    assert found(frame) == {80: ["break"], 81: ["foreign"]}
+    assert frame["severity"].tolist() == ["OK"] * 21 + ["WARNING", "ERROR"] + ["OK"] * 18
+    assert frame["window_severity"].tolist() == ["OK"] * 21 + ["WARNING"] + ["ERROR"] * 19
+    assert seen(frame, 81)["foreign"]["candle_of"] == str(np.datetime64(FIRST_DAY + 80, "D"))
+
+
+@pytest.mark.parametrize(("ratio", "is_error"), [(1.2, True), (0.8, True), (1.07, False)])
+def test_a_candle_off_by_a_tenth_between_prices_that_join_is_foreign(ratio, is_error):
+    frame = rows(foreign_at(ratio=ratio))
+    assert found(frame)[80] == ["price_jump"]
+    assert found(frame)[81] == (["price_jump", "foreign"] if is_error else ["price_jump"])
+
+
+def test_prices_that_rise_twice_are_nobody_elses():
+    candles = foreign_at(ratio=1.2)
+    after = np.where(np.arange(N) > 80, 1.44, 1.0)
+    prices = {n: getattr(candles, n) * after for n in ("open", "high", "low", "close")}
+    frame = rows(replace(candles, **prices, quote_volume=candles.quote_volume * after))
+    assert found(frame) == {80: ["price_jump"], 81: ["price_jump"]}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_window_with_an_undone_break_inside_is_never_fit_for_a_signal(seed):
+    rng = np.random.default_rng(seed)
+    level = rng.choice([1.0, 100.0, 0.01], N, p=[0.8, 0.1, 0.1])
+    candles = quiet()
+    prices = {n: getattr(candles, n) * level for n in ("open", "high", "low", "close")}
+    candles = replace(candles, **prices, quote_volume=candles.quote_volume * level)
+    candles = without(candles, *rng.choice(N, 5, replace=False).tolist())
+    days = FIRST_DAY + np.arange(LOOKBACK, N)
+    frame = rows(candles, days=days)
+    spans = windows(candles, days, LOOKBACK)
+    broken = breaks(candles)
+    for start, stop, severity in zip(
+        spans.start.tolist(), spans.stop.tolist(), frame["window_severity"], strict=True
+    ):
+        if ((broken > start) & (broken < stop)).any():
+            assert severity == "ERROR"
 
 
 def test_a_break_is_named_on_its_day_and_taints_no_later_window():
@@ -286,7 +401,7 @@ def test_hours_and_other_versions_that_agree_change_nothing():
 
 def test_all_rules_can_be_listed_together_in_their_order():
     names = list(RULES)
-    assert len(names) == 13
+    assert len(names) == 14
     candles = changed(without(quiet(), 79), 79, volume=0.0, low=1e-9, quote_volume=0.0)
     frame = rows(candles, evidence=Evidence(tuple(forming({FIRST_DAY + 80: "x"}))))
     listed = frame.loc[80, "findings"]

@@ -13,8 +13,9 @@ from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS
 from autonama_dagster.analytics.candles.klines import parse, raw_kline
 from autonama_dagster.analytics.candles.windows import windows
+from autonama_dagster.analytics.scan.quality.beside import kept_out, missing_hours
 from autonama_dagster.analytics.scan.quality.quality import Evidence, judge
-from autonama_dagster.analytics.scan.quality.rules import QualityLimits, kept_out, missing_hours
+from autonama_dagster.analytics.scan.quality.rules import QualityLimits
 from autonama_dagster.text.sources import SOURCES
 
 LOOKBACK = 720
