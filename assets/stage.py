@@ -25,6 +25,7 @@ from autonama_dagster.schemas.ddl import sql_type
 from autonama_dagster.schemas.partitions import rectangle
 from autonama_dagster.services.inputs.parameters import SYSTEMS, recipes, with_provenance
 from autonama_dagster.services.inputs.readers import WarehouseReader
+from autonama_dagster.services.inputs.results import with_results
 from autonama_dagster.services.inputs.upstream import require_rows
 from autonama_dagster.settings import Settings
 from resources.exchange.build import EXCHANGES
@@ -158,7 +159,8 @@ def make_rows(
     frame = followed.rows(reader, scope)
     if not followed.recipe.made_from:
         _warn_of_unknown_windows(context, sum(run.unknown() for run in reader.read_windows))
-    return with_provenance(frame, name, settings)
+    made = with_provenance(frame, name, settings)
+    return with_results(made, name, followed.recipe.chained(reader, scope))
 
 
 def _warn_of_unknown_windows(context: dg.AssetExecutionContext, count: int) -> None:

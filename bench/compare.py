@@ -28,7 +28,7 @@ from resources.postgres.server.embedded import EmbeddedPostgres
 TARGET = 1.02
 VOLATILE = {
     "run_id", "computed_at", "created_at", "updated_at", "quarantined_at", "asked_at",
-    "fetched_at", "verified_at", "code_version", "origin", "origins", "platform",
+    "fetched_at", "verified_at", "code_version", "result_hash", "origin", "origins", "platform",
 }  # fmt: skip
 COLUMNS = """
     SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position)

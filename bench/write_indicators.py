@@ -77,6 +77,7 @@ def indicator_frame(symbols: int, days: int) -> pd.DataFrame:
             "input_hash": [hashlib.sha256(b"%d" % n).hexdigest() for n in range(count)],
             "params_hash": "b" * 64,
             "code_version": "0.1.0",
+            "result_hash": "c" * 64,
         }
     )
 

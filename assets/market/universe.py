@@ -13,6 +13,7 @@ from autonama_dagster.errors import ExchangeError, InputError
 from autonama_dagster.schemas.tables.market import UNIVERSE
 from autonama_dagster.services.inputs.parameters import with_provenance
 from autonama_dagster.services.inputs.ranking import ranked_days
+from autonama_dagster.services.inputs.results import with_results
 from autonama_dagster.settings import Settings
 from resources.exchange.base import NOTHING_LISTED, Exchange
 from resources.exchange.feed import fetch_daily, refuse_mixture
@@ -85,7 +86,7 @@ def universe(
     excluded = frame.loc[frame["exclusion_reason"].isin(BY_NAME), "symbol"]
     failed = (log["outcome"] == "failed") & ~log["symbol"].isin(excluded)
     return Batch(
-        with_provenance(frame, "universe", settings),
+        with_results(with_provenance(frame, "universe", settings), "universe"),
         rejected=fetched.rejected,
         fetches=log[failed | log["symbol"].isin(before)],
         failed=fetched.failed,

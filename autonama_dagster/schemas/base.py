@@ -14,6 +14,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
+from autonama_dagster.analytics.candles.results import Kind
+
 SCHEMA = "trading"
 
 # Column types of frames. Dates are naive UTC midnights; instants are aware UTC timestamps.
@@ -70,14 +72,20 @@ class Provenance(TableModel):
     """Columns that say where a computed row came from."""
 
     input_hash: Text = column(
-        "SHA-256 of everything the row was computed from: the window's candles (row hashes and "
-        "numbers) and other inputs.",
+        "SHA-256 of everything the row was computed from: the window's candles, with all that is "
+        "stored of them, and other inputs.",
         str_matches=r"^[0-9a-f]{64}$",
     )
     params_hash: Text = column(
         "SHA-256 of the parameters the row was computed with.", str_matches=r"^[0-9a-f]{64}$"
     )
     code_version: Text = column("Version of the analytics that computed the row.")
+    result_hash: Text = column(
+        "SHA-256 of the row's values, its hashes and version, and the result hashes of the rows of "
+        "other tables that it was made from. NULL in rows of versions without it.",
+        nullable=True,
+        str_matches=r"^[0-9a-f]{64}$",
+    )
     run_id: Text = column("Dagster run that wrote the row.")
     computed_at: Instant = instant("When the row was computed.")
 
@@ -139,6 +147,22 @@ class Table:
     def description(self) -> str:
         """First paragraph of the model's docstring."""
         return " ".join((self.model.__doc__ or "").split("\n\n")[0].split())
+
+    @property
+    def result_kinds(self) -> dict[str, Kind]:
+        """Columns that `result_hash` covers, and what they hold: all but what the write stamps."""
+        names = (n for n in self.columns if n not in {*self.stamped, "result_hash"})
+        return {name: self._kind(name) for name in names}
+
+    def _kind(self, name: str) -> Kind:
+        if declared := self.sql_type(name):
+            return declared
+        dtype = self.schema.columns[name].dtype.type
+        if isinstance(dtype, pd.StringDtype):
+            return "text"
+        if isinstance(dtype, pd.BooleanDtype) or dtype == np.dtype(bool):
+            return "bool"
+        return "int" if isinstance(dtype, pd.Int64Dtype) or dtype == np.dtype(np.int64) else "float"
 
     def sql_type(self, name: str) -> SqlType | None:
         """The SQL type declared for a column, or None where the dtype decides."""

@@ -92,6 +92,11 @@ def chat_text(text: str) -> str:
     return without_controls(text).translate(_FOR_CHATS).replace("](", "] (")
 
 
+def storable(text: str) -> str:
+    r"""Text that Postgres can hold: NUL and halves of surrogate pairs become their escapes."""
+    return text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
+
+
 def file_name(text: str) -> str:
     """A name for a file, without its ending, that no other text has and that leaves no folder.
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Table
+from autonama_dagster.text.escaping import storable
 
 # Also what is a backslash and letters in truth: then the JSON is merely printed anew.
 _ODD_IN_JSON = r"\\u(?:0000|[dD][89a-fA-F])"
@@ -131,7 +132,7 @@ def _plain(value: Any) -> Any:
 
 def _to_array(series: pd.Series, declared: str | None, dtype: Any) -> pa.Array:
     if declared == "text[]":
-        return pa.array([[*map(_escaped, v)] for v in series], pa.list_(pa.string()))
+        return pa.array([[*map(storable, v)] for v in series], pa.list_(pa.string()))
     if declared == "date":
         return pa.array(series.to_numpy("datetime64[D]"))
     if declared == "timestamptz":
@@ -152,23 +153,18 @@ def _to_array(series: pd.Series, declared: str | None, dtype: Any) -> pa.Array:
 def _storable(texts: pa.Array, declared: str | None) -> pa.Array:
     r"""Text that Postgres can hold: NUL, and in JSON half a surrogate pair too, as `\\u0000`.
 
-    A frame's text column holds no surrogates, a list may: see `_escaped`.
+    A frame's text column holds no surrogates, a list may: see `storable`.
     """
     if declared == "jsonb":
         is_odd = pc.match_substring_regex(texts, _ODD_IN_JSON)
         escape = _escaped_json
     else:
         is_odd = pc.match_substring(texts, "\0")
-        escape = _escaped
+        escape = storable
     if not pc.any(is_odd).as_py():
         return texts
     found = [v if v is None else escape(v) for v in texts.to_pylist()]
     return pa.array(found, pa.string())
-
-
-def _escaped(text: str) -> str:
-    escaped = text.replace("\0", "\\u0000")
-    return escaped.encode("utf-8", "backslashreplace").decode()
 
 
 def _escaped_json(text: str) -> str:
@@ -176,11 +172,11 @@ def _escaped_json(text: str) -> str:
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
-            return _escaped(value)
+            return storable(value)
         if isinstance(value, list):
             return [walk(item) for item in value]
         if isinstance(value, dict):
-            return {_escaped(key): walk(item) for key, item in value.items()}
+            return {storable(key): walk(item) for key, item in value.items()}
         return value
 
     return json.dumps(walk(json.loads(text)))

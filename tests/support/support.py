@@ -53,12 +53,15 @@ def bands(symbols: list[str], days: list[str], close: float = 10.0) -> pd.DataFr
             "input_hash": "a" * 64,
             "params_hash": "b" * 64,
             "code_version": "0.1.0",
+            "result_hash": "c" * 64,
         }
         for symbol in symbols
         for day in days
     ]
     frame = pd.DataFrame(rows)
-    return frame.astype(dict.fromkeys(("symbol", "status", "input_hash", "params_hash"), "str"))
+    return frame.astype(
+        dict.fromkeys(("symbol", "status", "input_hash", "params_hash", "result_hash"), "str")
+    )
 
 
 def candles(symbols: list[str], days: list[str], close: float = 10.0) -> pd.DataFrame:

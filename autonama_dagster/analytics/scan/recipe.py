@@ -80,6 +80,8 @@ class Reader(Protocol):
 
 
 Follow = Callable[[Reader, DayScope, Any], pd.DataFrame]
+Chain = Callable[[Reader, DayScope], Sequence[pd.DataFrame]]
+RESULT = ("symbol", "date", "result_hash")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ class Recipe:
         because not all inputs are stored.
     made_from
         Tables by date and symbol whose rows of the same symbols and days it takes.
+    chain
+        The rows whose result hashes are in those of a scope's rows, see `results.result_hashes`;
+        None: those of `made_from`.
     """
 
     table: str
@@ -106,6 +111,13 @@ class Recipe:
     rows: Follow
     hashes: Follow
     made_from: tuple[str, ...] = ()
+    chain: Chain | None = None
+
+    def chained(self, reader: Reader, scope: DayScope) -> Sequence[pd.DataFrame]:
+        """Stored rows that a scope's rows were made from, with their result hashes."""
+        if self.chain is not None:
+            return self.chain(reader, scope)
+        return [reader.rows(of, scope, RESULT) for of in self.made_from]
 
 
 @dataclass(frozen=True)

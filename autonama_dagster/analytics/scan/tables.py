@@ -32,7 +32,13 @@ from autonama_dagster.analytics.scan.indicators.indicators import compute
 from autonama_dagster.analytics.scan.input_hashes import signal_hashes, summary_hash
 from autonama_dagster.analytics.scan.quality.quality import judge
 from autonama_dagster.analytics.scan.quality.rules import QualityLimits
-from autonama_dagster.analytics.scan.recipe import DayScope, Reader, Recipe, keys_and_hashes
+from autonama_dagster.analytics.scan.recipe import (
+    RESULT,
+    DayScope,
+    Reader,
+    Recipe,
+    keys_and_hashes,
+)
 from autonama_dagster.analytics.scan.signals import decide
 from autonama_dagster.analytics.scan.universe import (
     WINDOW_DAYS,
@@ -208,6 +214,11 @@ def _signal_hashes(reader: Reader, scope: DayScope, _: ScanParams) -> pd.DataFra
     return bands.assign(input_hash=pd.Series(hashes, dtype="str"))
 
 
+def _chain_of_signals(reader: Reader, scope: DayScope) -> list[pd.DataFrame]:
+    made_from = ("regression_bands", "indicators", "data_quality", "universe")
+    return [reader.rows(of, scope, RESULT) for of in made_from]
+
+
 def _asset_analytics(reader: Reader, scope: DayScope, params: ScanParams) -> pd.DataFrame:
     signals = reader.rows("signals", scope)
     indicators = reader.rows("indicators", scope)
@@ -318,6 +329,12 @@ def _summary_hashes(reader: Reader, scope: DayScope, _: ScanParams) -> pd.DataFr
     return pd.DataFrame({"date": days, "input_hash": pd.Series(hashes, dtype="str")})
 
 
+def _chain_of_summary(reader: Reader, scope: DayScope) -> list[pd.DataFrame]:
+    signals = summary.members(reader.rows("signals", scope, (*RESULT, "is_member")))
+    pairs_of = reader.rows("correlation_matrix", scope, RESULT[1:])
+    return [signals[[*RESULT[1:]]], pairs_of]
+
+
 RECIPES = (
     Recipe("universe", _of_universe, _universe, _universe_hashes),
     Recipe("data_quality", _of_quality, _quality, _quality_hashes),
@@ -329,6 +346,7 @@ RECIPES = (
         _signals,
         _signal_hashes,
         made_from=("regression_bands", "indicators", "data_quality"),
+        chain=_chain_of_signals,
     ),
     Recipe(
         "asset_analytics",
@@ -345,6 +363,6 @@ RECIPES = (
         made_from=("signals", "indicators", "regression_bands"),
     ),
     Recipe("correlation_matrix", _of_window, _correlations, _correlation_hashes),
-    Recipe("analysis_summary", _of_decision, _summary, _summary_hashes),
+    Recipe("analysis_summary", _of_decision, _summary, _summary_hashes, chain=_chain_of_summary),
 )
 """Each after those that it is made from."""

@@ -16,7 +16,7 @@ from autonama_dagster.schemas.registry import TABLES
 
 D = 19_000
 MEASURES = ["pearson", "spearman", "residual_pearson"]
-STAMPED = {"params_hash", "code_version", "run_id", "computed_at"}
+STAMPED = {"params_hash", "code_version", "result_hash", "run_id", "computed_at"}
 
 
 def series(symbol, close, day=None) -> Candles:

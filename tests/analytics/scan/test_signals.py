@@ -15,7 +15,7 @@ from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.registry import TABLES
 
 DATE = pd.Timestamp("2023-12-29").as_unit("s")
-PROVENANCE = {"input_hash", "params_hash", "code_version", "run_id", "computed_at"}
+PROVENANCE = {"input_hash", "params_hash", "code_version", "result_hash", "run_id", "computed_at"}
 QUIET = {
     "rsi_14": 50.0,
     "macd_hist": 0.0,

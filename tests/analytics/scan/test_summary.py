@@ -20,7 +20,7 @@ DAY = 19_720
 DATE = pd.Timestamp(DAY, unit="D").as_unit("s")  # 2023-12-29
 NAMES = [indicator.name for indicator in INDICATORS]
 PARAMS = ChannelParams(degree=3, kstd=1.5, price_scale="linear", lookback=400)
-PROVENANCE = {"input_hash", "params_hash", "code_version", "run_id", "computed_at"}
+PROVENANCE = {"input_hash", "params_hash", "code_version", "result_hash", "run_id", "computed_at"}
 STAMPS = PROVENANCE | {"created_at", "updated_at"}
 NAN = math.nan
 CHANCE = {

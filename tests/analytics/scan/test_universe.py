@@ -18,7 +18,7 @@ from autonama_dagster.analytics.scan.universe import (
 from autonama_dagster.schemas.registry import TABLES
 
 D = 19_000
-STAMPED = {"params_hash", "code_version", "run_id", "computed_at"}
+STAMPED = {"params_hash", "code_version", "result_hash", "run_id", "computed_at"}
 
 
 @dataclass(frozen=True)

@@ -512,7 +512,7 @@ def test_real_symbols(drawn, market_data, explain_inputs, symbol, day, words):
     rows = [[f or "0" for f in r] for r in raw.to_numpy().tolist()]
     good, _ = parse([raw_kline([int(r[0]), *r[1:6], int(r[6]), *r[7:]]) for r in rows], symbol)
     at = (pd.Timestamp(day) - pd.Timestamp(0)).days
-    png = explain_chart(**explain_inputs(of_frame(good), day=at))
+    png = explain_chart(**explain_inputs(of_frame(good.assign(source="replay-recorded")), day=at))
     assert words in drawn.words()
     assert drawn.overlapping() == []
     assert drawn.outside() == []
