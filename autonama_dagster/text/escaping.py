@@ -93,8 +93,13 @@ def chat_text(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    r"""Text that Postgres can hold: NUL and halves of surrogate pairs become their escapes."""
-    return text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
+    """Text that Postgres can hold: NUL and halves of surrogate pairs become their escapes."""
+    return stored_bytes(text).decode()
+
+
+def stored_bytes(text: str) -> bytes:
+    """The same in UTF-8."""
+    return text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace")
 
 
 def file_name(text: str) -> str:

@@ -1,14 +1,14 @@
 """Candles of a longer interval made from those of a shorter one."""
 
 from collections.abc import Collection
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.candles.candles import AMOUNTS, as_instants, opens
-from autonama_dagster.analytics.candles.hashing import combine
+from autonama_dagster.analytics.candles.candles import AMOUNTS, Candles, as_instants, opens
 from autonama_dagster.analytics.candles.intervals import Interval
 from autonama_dagster.analytics.candles.windows import is_jump
 
@@ -39,7 +39,7 @@ def aggregate(
     -------
     pandas.DataFrame
         symbol, date (UTC day on which the candle closes), open_time, the prices, amounts (NaN where
-        a part's is) and trades, row_hash (over the row hashes of the parts in their order), source
+        a part's is) and trades, row_hash (over the digests of the parts in their order), source
         (of the parts', the one farthest from the market), exchange (the parts') and fetched_at (the
         parts' latest), by symbol and time.
     """
@@ -60,7 +60,9 @@ def aggregate(
     rank = {source: number for number, source in enumerate(sources)}
     ranks = sorted_frame["source"].map(rank).to_numpy(np.int64)
     fetched = sorted_frame["fetched_at"].dt.tz_localize(None).to_numpy().astype("M8[us]")
-    hashes = sorted_frame["row_hash"].tolist()
+    # Of every symbol in the order of its steps, which is that of the sorted frame.
+    parts = [c.digest for c in Candles.by_symbol(frame, of).values()]
+    digest = np.concatenate([np.empty((0, 32), np.uint8), *parts])
     opened = to.open_ms(steps[first])
     closed = to.close_ms(steps[first]).view("M8[ms]")
     return pd.DataFrame(
@@ -74,7 +76,8 @@ def aggregate(
             "close": sorted_frame["close"].to_numpy()[stop - 1],
             **{name: reduced(np.add, name) for name in (*AMOUNTS[:2], "trades", *AMOUNTS[2:])},
             "row_hash": pd.Series(
-                [combine(*hashes[a:b]) for a, b in zip(first, stop, strict=True)], dtype="str"
+                [sha256(digest[a:b].data).hexdigest() for a, b in zip(first, stop, strict=True)],
+                dtype="str",
             ),
             "source": pd.array(list(sources), dtype="str").take(
                 _reduceat(np.maximum, ranks, starts)[kept]

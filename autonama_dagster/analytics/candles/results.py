@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autonama_dagster.text.escaping import storable
+from autonama_dagster.text.escaping import storable, stored_bytes
 
 Kind = Literal["float", "money", "int", "bool", "date", "timestamptz", "text", "text[]", "jsonb"]
 FIXED: Final = ("float", "money", "int", "bool", "date", "timestamptz")
@@ -28,7 +28,7 @@ _NOT_THERE: Final = (-1).to_bytes(4, "big", signed=True)
 
 def result_hashes(
     table: str, frame: pd.DataFrame, kinds: Mapping[str, Kind], chain: Sequence[pd.DataFrame] = ()
-) -> NDArray[np.str_]:
+) -> list[str]:
     """SHA-256 (hex) of each row: its values, and the result hashes of what it was made from.
 
     Over the table's name with a line feed behind it, the values of the kinds in `FIXED`, those of
@@ -61,21 +61,20 @@ def result_hashes(
 
     Returns
     -------
-    numpy.ndarray
-        Length n, 64 characters each.
+    list of str
+        Length n.
     """
     n = len(frame)
     head = f"{table}\n".encode()
     fixed = [_packed(frame[name], kind) for name, kind in kinds.items() if kind in FIXED]
     data = np.concatenate([np.empty((n, 0), np.uint8), *fixed], axis=1)
     texts = [_texts(frame[name], kind) for name, kind in kinds.items() if kind not in FIXED]
-    texts.append([_sized(text.encode()) for text in _chained(frame, chain)])
+    texts.append(_chained(frame, chain))
     packed, width = data.tobytes(), data.shape[1]
-    found = [
+    return [
         hashlib.sha256(b"".join((head, packed[at * width : (at + 1) * width], *rest))).hexdigest()
         for at, rest in enumerate(zip(*texts, strict=True))
     ]
-    return np.array(found, dtype="U64")
 
 
 def _packed(column: pd.Series, kind: Kind) -> NDArray[np.uint8]:
@@ -115,9 +114,9 @@ def _texts(column: pd.Series, kind: Kind) -> list[bytes]:
         return [_listed(items) for items in column.tolist()]
     # Many rows share a text: the parameters' hash, a symbol.
     codes, texts = pd.factorize(column)
-    shown = json_text if kind == "jsonb" else storable
-    packed = [_sized(shown(text).encode()) for text in texts]
-    return [packed[code] if code >= 0 else _NOT_THERE for code in codes.tolist()]
+    shown = json_text if kind == "jsonb" else str
+    packed = [*(_sized(stored_bytes(shown(text))) for text in texts.tolist()), _NOT_THERE]
+    return [packed[code] for code in codes.tolist()]
 
 
 def _sized(text: bytes) -> bytes:
@@ -126,7 +125,7 @@ def _sized(text: bytes) -> bytes:
 
 def _listed(items: Any) -> bytes:
     texts = [] if items is None or isinstance(items, float) else [*items]
-    return len(texts).to_bytes(4, "big") + b"".join(_sized(storable(t).encode()) for t in texts)
+    return len(texts).to_bytes(4, "big") + b"".join(_sized(stored_bytes(t)) for t in texts)
 
 
 def json_text(text: str) -> str:
@@ -136,7 +135,7 @@ def json_text(text: str) -> str:
 
 def _printed(value: Any) -> str:
     if isinstance(value, dict):
-        by_key = {storable(key).encode(): item for key, item in value.items()}
+        by_key = {stored_bytes(key): item for key, item in value.items()}
         keys = sorted(by_key, key=lambda key: (len(key), key))
         return "{" + ", ".join(f"{_quoted(k.decode())}: {_printed(by_key[k])}" for k in keys) + "}"
     if isinstance(value, list):
@@ -152,12 +151,12 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _chained(frame: pd.DataFrame, chain: Sequence[pd.DataFrame]) -> list[str]:
-    """Result hashes of what each row was made from, in lines."""
+def _chained(frame: pd.DataFrame, chain: Sequence[pd.DataFrame]) -> list[bytes]:
+    """Result hashes of what each row was made from, in lines, as a text with its length."""
     if not chain:
-        return [""] * len(frame)
+        return [_sized(b"")] * len(frame)
     columns = [_of_rows(frame, rows) for rows in chain]
-    return ["\n".join(lines) for lines in zip(*columns, strict=True)]
+    return [_sized("\n".join(lines).encode()) for lines in zip(*columns, strict=True)]
 
 
 def _of_rows(frame: pd.DataFrame, rows: pd.DataFrame) -> list[str]:

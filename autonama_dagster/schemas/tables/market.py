@@ -70,7 +70,8 @@ class Candle(TableModel):
     taker_buy_volume: Float = column("Taker buy volume in the base asset.", nullable=True, ge=0)
     taker_buy_quote_volume: Float = column("Taker buy volume in USDT.", nullable=True, ge=0)
     row_hash: Text = column(
-        "SHA-256 of the candle as the exchange sent it, with times in milliseconds.",
+        "SHA-256 of the candle as the exchange sent it, with times in milliseconds; of one made "
+        "from others, of their digests.",
         str_matches=r"^[0-9a-f]{64}$",
     )
     source: Text = column("Where the candle came from.", isin=list(SOURCES))

@@ -1,12 +1,14 @@
 """Longer candles from shorter ones, made up and recorded."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
 from interval_support import assert_fits, complete, frame_of, recorded
 
 from autonama_dagster.analytics.candles.aggregation import aggregate
-from autonama_dagster.analytics.candles.hashing import combine
+from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.intervals import INTERVALS
 from autonama_dagster.text.sources import SOURCES
 
@@ -16,6 +18,11 @@ CLOSES = [10.0, 12.0, 9.0, 11.0, 20.0, 21.0, 19.0, 22.0]
 
 def four_hours(frame):
     return aggregate(frame, HOUR, FOUR, SOURCES)
+
+
+def hash_of(parts, interval):
+    (candles,) = Candles.by_symbol(parts, interval).values()
+    return hashlib.sha256(b"".join(map(bytes, candles.digest))).hexdigest()
 
 
 def test_open_is_the_first_close_the_last_and_the_rest_what_lies_between():
@@ -32,7 +39,16 @@ def test_open_is_the_first_close_the_last_and_the_rest_what_lies_between():
     assert made["quote_volume"].tolist() == [12.0, 12.0]
     assert made["trades"].tolist() == [10, 26]
     assert made["taker_buy_volume"].tolist() == [4.0, 4.0]
-    assert made["row_hash"][0] == combine(*hours["row_hash"][:4])
+    assert made["row_hash"][0] == hash_of(hours[:4], HOUR)
+
+
+@pytest.mark.parametrize("change", [{"high": 13.5}, {"trades": 9}, {"source": "archive"}])
+def test_a_changed_part_changes_the_hash_of_its_candle_and_of_no_other(change):
+    hours = frame_of("AAA", "1h", "2024-01-01", CLOSES)
+    other = hours.copy()
+    other.loc[5, [*change]] = [*change.values()]
+    before, after = (four_hours(of)["row_hash"] for of in (hours, other))
+    assert (before == after).tolist() == [True, False]
 
 
 def test_hours_that_are_missing_are_no_part_and_none_makes_no_candle():
@@ -71,7 +87,7 @@ def test_a_candle_begins_after_a_break_inside_it():
     assert_fits("ohlcv_1w", made)
     assert (made["open"][0], made["high"][0], made["close"][0]) == (0.5, 1.7, 0.7)
     assert made["trades"].tolist() == [6]
-    assert made["row_hash"][0] == combine(*new["row_hash"])
+    assert made["row_hash"][0] == hash_of(new, DAY)
 
 
 def test_a_week_is_monday_to_sunday_and_dated_with_its_sunday():
