@@ -17,7 +17,6 @@ import dagster as dg
 import pandas as pd
 
 from assets.partitions import PartitionSet
-from autonama_dagster.analytics.candles.hashing import code_version
 from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.errors import SchemaError
 from autonama_dagster.schemas.base import Partitions, Table
@@ -27,6 +26,7 @@ from autonama_dagster.services.inputs.parameters import SYSTEMS, recipes, with_p
 from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.services.inputs.results import with_results
 from autonama_dagster.services.inputs.upstream import require_rows
+from autonama_dagster.services.inputs.versions import code_version
 from autonama_dagster.settings import Settings
 from resources.exchange.build import EXCHANGES
 from resources.io_manager import LAST_DAY_METADATA, TABLE_METADATA

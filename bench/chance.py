@@ -13,7 +13,7 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from autonama_dagster.analytics.candles.hashing import market_hashes
+from autonama_dagster.analytics.candles.hashing import Versions, market_hashes
 from autonama_dagster.analytics.candles.windows import windows
 from autonama_dagster.analytics.scan.chance import N_SURROGATES, pair_chances, signal_chances
 from autonama_dagster.analytics.scan.channel import ChannelParams
@@ -26,7 +26,7 @@ from resources.warehouse.warehouse import Warehouse
 
 DAYS = 24  # of 100 symbols: as much as a run of a backfill computes at once
 TARGET_MS = 0.3
-PARAMS_HASH = "c" * 64
+MADE = Versions("c" * 64, "bench")
 
 
 def main() -> None:
@@ -61,10 +61,10 @@ def main() -> None:
                         cursor.execute("DELETE FROM trading.signal_chance")
                     kept = found.rename(columns={"seed": "window_hash"})
                     begun = perf_counter()
-                    keep_chances(warehouse, kept, PARAMS_HASH, N_SURROGATES)
+                    keep_chances(warehouse, kept, MADE, N_SURROGATES)
                     write.append(perf_counter() - begun)
                     begun = perf_counter()
-                    known_chances(warehouse, hashes, PARAMS_HASH)
+                    known_chances(warehouse, hashes, MADE)
                     read.append(perf_counter() - begun)
         finally:
             server.destroy()

@@ -10,6 +10,7 @@ from servers import synthetic_market
 
 from autonama_dagster.errors import AutonamaError, ExchangeError
 from autonama_dagster.replay.server import ReplayServer
+from autonama_dagster.services.inputs.required import read_required
 from autonama_dagster.services.scan.results import stored_result
 from autonama_dagster.services.scan.what_if import what_if
 from autonama_dagster.services.verification.parts import parts_of, verify
@@ -64,7 +65,7 @@ def test_a_day_stored_with_other_lists_is_ranked_and_decided_again(opened):
 
 def test_a_second_scan_has_nothing_to_do_and_every_row_is_proved(opened):
     assert opened.scanner().scan(DAY) == []
-    parts = parts_of(opened.warehouse, DAY, DAY, ())
+    parts = parts_of(read_required(opened.warehouse, opened.settings, DAY, DAY))
     found = verify(parts, opened.settings, opened.warehouse)
     assert {part.table: part.rows_of() for part in found if part.rows_of()} == {}
     assert sum(part.rows for part in found) > 30
@@ -113,7 +114,8 @@ def test_one_member_has_no_pairs_and_a_summary(alone):
     assert result.summary["expected_linked_pairs"] is None
     assert alone.warehouse.read("correlation_matrix").empty
     assert alone.scanner().scan(day) == []
-    found = verify(parts_of(alone.warehouse, day, day, ()), alone.settings, alone.warehouse)
+    wanted = read_required(alone.warehouse, alone.settings, day, day)
+    found = verify(parts_of(wanted), alone.settings, alone.warehouse)
     assert {part.table: part.rows_of() for part in found if part.rows_of()} == {}
 
 

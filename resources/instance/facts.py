@@ -162,19 +162,21 @@ def read_dagster(connection: Connection[Row], now: datetime) -> DagsterFacts:
         heartbeat=heartbeat,
         is_daemon_alive=heartbeat is not None and now - heartbeat < _ALIVE,
         automations=_automations(connection),
-        registered=tuple(
-            row[0]
-            for row in _all(
-                connection,
-                "SELECT partition FROM dynamic_partitions "
-                "WHERE partitions_def_name = 'symbol' ORDER BY id",
-            )
-        ),
+        registered=read_registered(connection),
         failed_checks=_failed_checks(connection),
         stalled=_stalled(connection, now),
         n_left_out=n_left_out,
         left_out=left_out,
     )
+
+
+def read_registered(connection: Connection[Row]) -> tuple[str, ...]:
+    """Registered symbols in their order."""
+    rows = _all(
+        connection,
+        "SELECT partition FROM dynamic_partitions WHERE partitions_def_name = 'symbol' ORDER BY id",
+    )
+    return tuple(row[0] for row in rows)
 
 
 def read_runs(connection: Connection[Row], run_ids: Sequence[str], now: datetime) -> list[Run]:

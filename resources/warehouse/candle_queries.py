@@ -76,6 +76,18 @@ def last_candles(warehouse: Warehouse, symbols: Sequence[str]) -> dict[str, date
     return dict(zip(*arrow.to_pydict().values(), strict=True))
 
 
+def candle_spans(warehouse: Warehouse, name: str, symbols: Sequence[str]) -> pd.DataFrame:
+    """symbol, first and last: the days that the symbols' candles in a table close on."""
+    arrow = warehouse.query(
+        f"SELECT symbol, min(date) AS first, max(date) AS last FROM {qualified(table(name))} "
+        "WHERE symbol = ANY($1) GROUP BY symbol ORDER BY symbol",
+        (list(symbols),),
+    )
+    frame: pd.DataFrame = arrow.to_pandas()
+    spans = {end: pd.to_datetime(frame[end]).astype("datetime64[s]") for end in ("first", "last")}
+    return frame.assign(symbol=frame["symbol"].astype("str"), **spans)
+
+
 def candle_gaps(warehouse: Warehouse, symbols: Sequence[str]) -> pd.DataFrame:
     """Days missing between two candles of a symbol.
 

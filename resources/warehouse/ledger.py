@@ -227,18 +227,6 @@ def kept_out(
     return {name: {d: frozenset(s) for d, s in days.items()} for name, days in found.items()}
 
 
-def signal_days(
-    warehouse: Warehouse, first: date, last: date, symbols: Sequence[str] = ()
-) -> list[tuple[date, str]]:
-    """Days and symbols that have a signal, of these symbols or of any."""
-    arrow = warehouse.query(
-        f"SELECT date, symbol FROM {SCHEMA}.signals WHERE date BETWEEN $1 AND $2 "
-        "AND (symbol = ANY($3) OR cardinality($3) = 0)",
-        (first, last, list(symbols)),
-    )
-    return list(zip(*arrow.to_pydict().values(), strict=True))
-
-
 def traded(warehouse: Warehouse, first: date, last: date) -> dict[date, frozenset[str]]:
     """Symbols of each day that have a candle."""
     arrow = warehouse.query(

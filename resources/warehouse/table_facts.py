@@ -4,7 +4,7 @@ Works on a connection of psycopg, which is there at once; the warehouse's bulk d
 for a handful of rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -21,7 +21,6 @@ BY_MEMBER: Final = (
     *(t.name for t in TABLES.values() if t.is_analytic and t.partitions == "date_symbol"),
 )
 _BY_DAY: Final = tuple(t.name for t in TABLES.values() if t.partitions == "date")
-_DECIDED: Final = ("universe", "signals", "asset_analytics", "alerts")
 _LOOK_BACK: Final = 30  # days in which the latest complete one is searched
 
 Row = tuple[Any, ...]
@@ -58,7 +57,7 @@ class TableState:
 
 @dataclass(frozen=True)
 class Lacking:
-    """Rows of members that a table had and has no more.
+    """Rows that a table must have and does not.
 
     Attributes
     ----------
@@ -67,14 +66,14 @@ class Lacking:
     count
         How many there are.
     symbol, day
-        The latest of them.
+        The latest of them; the symbol is None in a table by date.
     first
         The first day with one.
     """
 
     table: str
     count: int
-    symbol: str
+    symbol: str | None
     day: date
     first: date
 
@@ -104,7 +103,7 @@ class TableFacts:
     quarantined, quarantined_today
         Candles kept out of `ohlcv_1d`: all, and those of the day.
     lacking
-        Rows of members that are gone from a day with a summary, of the last 30 days.
+        Rows that are gone from a day with a summary, of the last 30 days.
     faults
         What of the schema is not as it was made, one line each.
     unreadable
@@ -132,9 +131,8 @@ def read_tables(
     connection: Connection[Row],
     registered: Sequence[str],
     expected: date,
-    alerts_since: date | None = None,
 ) -> TableFacts:
-    """Gather the facts.
+    """Gather the facts but for what is `lacking`, which is said elsewhere.
 
     Parameters
     ----------
@@ -144,8 +142,6 @@ def read_tables(
         Registered symbols.
     expected
         Latest day that should be complete.
-    alerts_since
-        First day whose alerts retention keeps; None: it keeps all.
     """
     size = _one(connection, "SELECT pg_database_size(current_database())")[0]
     sizes = _sizes(connection)
@@ -187,7 +183,6 @@ def read_tables(
         unanswered=() if day is None else tuple(s for s in registered if s not in answered),
         quarantined=total,
         quarantined_today=today,
-        lacking=tuple(_lacking(connection, begun, alerts_since)),
     )
 
 
@@ -236,37 +231,6 @@ def _complete(connection: Connection[Row], name: str, begun: date | None) -> dat
     ).format(sql.Identifier(SCHEMA, name))
     found: date | None = _one(connection, query, (begun, _LOOK_BACK))[0]
     return found
-
-
-def _lacking(
-    connection: Connection[Row], begun: date | None, alerts_since: date | None
-) -> Iterator[Lacking]:
-    """Rows that a complete day must have had: a summary is made of all of them.
-
-    A symbol without data has a row where decisions are, and none before.
-    """
-    for name in ("universe", *BY_MEMBER):
-        since = alerts_since if name == "alerts" else None
-        told_by = "signals" if name == "universe" else "universe"
-        query = sql.SQL(
-            """
-            SELECT count(*), (array_agg(m.symbol ORDER BY m.date DESC, m.symbol))[1],
-                   max(m.date), min(m.date)
-            FROM {} AS m
-            JOIN trading.analysis_summary AS a ON a.date = m.date
-            LEFT JOIN {} AS t ON t.symbol = m.symbol AND t.date = m.date
-            WHERE m.is_member AND m.date > %s::date - %s AND m.date >= coalesce(%s, m.date)
-              AND t.symbol IS NULL
-              AND (%s OR EXISTS (
-                  SELECT FROM trading.signals AS s
-                  WHERE s.symbol = m.symbol AND s.date = m.date AND s.status <> 'NO_DATA'
-              ))
-            """
-        ).format(sql.Identifier(SCHEMA, told_by), sql.Identifier(SCHEMA, name))
-        values = (begun, _LOOK_BACK, since, name in _DECIDED)
-        count, symbol, day, first = _one(connection, query, values)
-        if count:
-            yield Lacking(name, count, symbol, day, first)
 
 
 def _without(

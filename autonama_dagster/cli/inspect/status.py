@@ -27,9 +27,9 @@ def status(form: str) -> int:
 
     The exit code is 0 if all is well, and 1 if there is a problem: the latest closed day is not
     complete an hour after midnight UTC, an earlier day is missing, a symbol could not be fetched, a
-    member's row is missing, tables were changed by hand or are locked, a run stalls, the last run
-    of a job failed within 24 hours, the disk is nearly full, or the database does not answer.
-    Quarantined candles, failed checks and a stopped daemon are reported but are no problem.
+    row that must exist is missing, tables were changed by hand or are locked, a run stalls, the
+    last run of a job failed within 24 hours, the disk is nearly full, or the database does not
+    answer. Quarantined candles, failed checks and a stopped daemon are reported but are no problem.
 
     \b
     Examples:

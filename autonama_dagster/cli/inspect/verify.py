@@ -46,9 +46,10 @@ def verify(
     Each row is recomputed twice: from data truncated at its day, and from data extended past it.
     Both must equal the stored row. For one day, a sample, and up to seven days the database itself
     is cut at each day, so that what reads and joins is verified too; for more days, in a drawn
-    share of them. A difference is attributed to look-ahead, other code, other parameters, changed
-    data, another platform, or an altered row. Without --sample or --all, every row of one day is
-    verified.
+    share of them. A difference is attributed to look-ahead, a missing or an extra row, other code,
+    other parameters, changed data, another platform, or an altered row. Which rows must exist
+    follows from the members, the registered symbols and the rows of other tables. Without --sample
+    or --all, every row of one day is verified.
 
     The exit code is 0 if all rows match and 1 if any differs. Results are stored in
     `trading.verifications`.
@@ -63,6 +64,10 @@ def verify(
         progress.step("load the stages")
         if sample or everything:
             load_ahead()
+        from autonama_dagster.services.inputs.required import (  # noqa: PLC0415
+            read_required,
+            registered_symbols,
+        )
         from autonama_dagster.services.verification.parts import parts_of, sample_of  # noqa: PLC0415
         from autonama_dagster.services.verification.parts import verify as run  # noqa: PLC0415
         from autonama_dagster.services.verification.verify import as_rows, document  # noqa: PLC0415
@@ -71,16 +76,16 @@ def verify(
         from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
         with closing(Warehouse(lambda: ready_url(settings), reads=True)) as warehouse:
-            last = wanted or latest_day(warehouse, "signals")
+            stored = [latest_day(warehouse, name) for name in ("signals", "analysis_summary")]
+            last = wanted or max(filter(None, stored), default=None)
             if last is None:
                 raise InputError("no signals are stored: run `autonama scan` first")
             first = settings.start_date if everything or sample else last
-            if sample:
-                parts = sample_of(warehouse, first, last, chosen, sample)
-            else:
-                parts = parts_of(warehouse, first, last, chosen)
+            registered = registered_symbols(settings)
+            of = read_required(warehouse, settings, first, last, registered)
+            parts = sample_of(of, chosen, sample) if sample else parts_of(of, chosen)
             progress.step("compute and compare")
-            found = run(parts, settings, warehouse, progress.requests)
+            found = run(parts, settings, warehouse, progress.requests, registered)
             count = len({s for part in parts for s in part.symbols})
             begin = min(part.first for part in parts)
             rows = as_rows(found, begin, last, symbols=count, now=datetime.now(UTC))

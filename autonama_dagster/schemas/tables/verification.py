@@ -26,6 +26,8 @@ class Verifications(TableModel):
     look_ahead_mismatches: Integer = column(
         "Rows that differ between data truncated at their day and data extended past it.", ge=0
     )
+    missing_mismatches: Integer = column("Rows that must exist and do not.", ge=0)
+    extra_mismatches: Integer = column("Rows that nothing asks for.", ge=0)
     code_mismatches: Integer = column("Rows computed by another code version.", ge=0)
     parameters_mismatches: Integer = column("Rows computed with other parameters.", ge=0)
     data_mismatches: Integer = column("Rows whose inputs have changed since.", ge=0)

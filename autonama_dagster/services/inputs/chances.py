@@ -3,10 +3,16 @@
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles.hashing import market_hashes, params_hash, window_hashes
+from autonama_dagster.analytics.candles.hashing import (
+    Versions,
+    market_hashes,
+    params_hash,
+    window_hashes,
+)
 from autonama_dagster.analytics.scan.chance import N_SURROGATES, null_params, signal_chances
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.recipe import DayScope, Reader
+from autonama_dagster.services.inputs.versions import code_version
 from resources.warehouse.chance_cache import keep_chances, known_chances
 from resources.warehouse.warehouse import Warehouse
 
@@ -52,7 +58,7 @@ def cached_chances(
     bands = reader.hashes("regression_bands", _scope(members))
     windows = bands.rename(columns={"input_hash": "window_hash"})
     asked = members[_OF_MEMBER].merge(windows, on=_OF_MEMBER)
-    made_with = params_hash(null_params(params))
+    made_with = Versions(params_hash(null_params(params)), code_version("scan"))
     known = known_chances(warehouse, asked["window_hash"].tolist(), made_with)
     missing = asked[~asked["window_hash"].isin(known["window_hash"])]
     if len(missing):

@@ -4,13 +4,14 @@ from typing import Final
 
 import pandas as pd
 
-from autonama_dagster.analytics.candles.hashing import Versions, code_version, params_hash
+from autonama_dagster.analytics.candles.hashing import Versions, params_hash
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.quality.rules import QualityLimits
 from autonama_dagster.analytics.scan.recipe import Followed, followed
 from autonama_dagster.analytics.scan.tables import RECIPES, ScanParams
 from autonama_dagster.errors import InputError
 from autonama_dagster.schemas.registry import table
+from autonama_dagster.services.inputs.versions import code_version
 from autonama_dagster.settings import Settings
 
 SYSTEMS: Final = {recipe.table: "scan" for recipe in RECIPES}

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from autonama_dagster.analytics.candles.hashing import code_version
 from autonama_dagster.analytics.candles.results import result_hashes
 from autonama_dagster.analytics.scan.recipe import DayScope, Reader
 from autonama_dagster.analytics.scan.tables import RECIPES
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.services.inputs.parameters import SYSTEMS
+from autonama_dagster.services.inputs.versions import code_version
 
 _RECIPES = {recipe.table: recipe for recipe in RECIPES}
 

@@ -17,6 +17,7 @@ from psycopg import Connection
 
 from autonama_dagster.days import DAY, DUE, last_closed_day, stretches
 from autonama_dagster.errors import AutonamaError
+from autonama_dagster.services.inputs.required import lacking_lately
 from autonama_dagster.settings import Settings, project_dir
 from autonama_dagster.text.labels import counted
 from autonama_dagster.text.sources import SCAN_EXCHANGE
@@ -196,13 +197,15 @@ def table_facts(
     clock: Clock,
 ) -> TableFacts:
     """What the project's tables hold and what is wrong with them, or why they cannot be read."""
-    kept = settings.retention_alerts_days
-    alerts_since = None if kept is None else clock.now.date() - timedelta(days=kept - 1)
     found: tuple[str, ...] = ()
     try:
         if has := revisions(connection):
             found = tuple(_schema_faults(connection, has))
-        tables = read_tables(connection, dagster.registered, clock.expected, alerts_since)
+        tables = read_tables(connection, dagster.registered, clock.expected)
+        ranked = next((t.latest_day for t in tables.tables if t.name == "universe"), None)
+        if ranked is not None:
+            gone = lacking_lately(connection, settings, dagster.registered, ranked)
+            tables = replace(tables, lacking=gone)
     except psycopg.Error as error:
         connection.rollback()
         why = None if found else str(explained(databases.project, error))
@@ -298,10 +301,10 @@ def _table_problems(clock: Clock, tables: TableFacts) -> Iterator[str]:
             f"run `autonama backfill --from {first} --to {last}`"
         )
     for lacking in tables.lacking:
+        whose = "" if lacking.symbol is None else f" of {lacking.symbol}"
         yield (
-            f"{counted(lacking.count, 'row of a member is', 'rows of members are')} missing from "
-            f"{lacking.table}, the latest of "
-            f"{lacking.symbol} on {lacking.day}: run `autonama backfill --from {lacking.first} "
+            f"{counted(lacking.count, 'row is', 'rows are')} missing from {lacking.table}, the "
+            f"latest{whose} on {lacking.day}: run `autonama backfill --from {lacking.first} "
             f"--to {lacking.day} --again`"
         )
     if tables.failed_fetches:

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -12,6 +12,8 @@ from functools import partial
 
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.services.inputs.parameters import ANALYTIC
+from autonama_dagster.services.inputs.required import NOBODY, Required
+from autonama_dagster.services.verification.longer import MADE, verify_longer
 from autonama_dagster.services.verification.verify import (
     Verified,
     together,
@@ -20,7 +22,6 @@ from autonama_dagster.services.verification.verify import (
 )
 from autonama_dagster.settings import Settings
 from resources.processes import cores, end_with_parent, process_context
-from resources.warehouse import ledger
 from resources.warehouse.warehouse import Warehouse
 
 SYMBOLS_AT_ONCE = 100
@@ -52,20 +53,18 @@ class Part:
     in_database: frozenset[date] | None = None
 
 
-def parts_of(
-    warehouse: Warehouse, first: date, last: date, symbols: Sequence[str] = ()
-) -> list[Part]:
-    """Every stored row of the days, of the symbols or of all.
+def parts_of(wanted: Required, symbols: Sequence[str] = ()) -> list[Part]:
+    """Every row of the days that is stored or must be, of the symbols or of all.
 
     Raises
     ------
     InputError
-        Nothing is stored of them.
+        There is none.
     """
-    stored = _stored(warehouse, first, last, symbols)
-    days = sorted({day for day, _ in stored})
-    names = list(dict.fromkeys(sorted(symbol for _, symbol in stored)))
-    group = min(len(names), SYMBOLS_AT_ONCE)
+    by_day = _symbols(wanted, symbols)
+    days = [*by_day]
+    names = sorted(frozenset[str]().union(*by_day.values()))
+    group = max(1, min(len(names), SYMBOLS_AT_ONCE))
     least, most = max(1, FEWEST_ROWS // group), max(1, MOST_ROWS // group)
     width = min(max(-(-len(days) // (2 * cores())), least), most)
     draw = random.Random(str(days[-1]))  # noqa: S311
@@ -85,12 +84,11 @@ def parts_of(
     return parts
 
 
-def sample_of(
-    warehouse: Warehouse, first: date, last: date, symbols: Sequence[str], count: int
-) -> list[Part]:
+def sample_of(wanted: Required, symbols: Sequence[str], count: int) -> list[Part]:
     """So many symbol-days, drawn with the last day as the seed, and the tables of some days."""
-    stored = sorted(_stored(warehouse, first, last, symbols))
-    draw = random.Random(str(last))  # noqa: S311
+    days = _symbols(wanted, symbols)
+    stored = [(day, symbol) for day, names in days.items() for symbol in sorted(names)]
+    draw = random.Random(str(max(days)))  # noqa: S311
     chosen = draw.sample(stored, min(count, len(stored)))
     by_day: dict[date, list[str]] = {}
     for day, symbol in sorted(chosen):
@@ -105,24 +103,28 @@ def verify(
     settings: Settings,
     warehouse: Warehouse,
     on_progress: Callable[[int, int], None] = lambda *_: None,
+    registered: Collection[str] = (),
 ) -> list[Verified]:
     """What is found in the parts, by table in pipeline order."""
     found: dict[str, list[Verified]] = {}
-    for done, of_part in enumerate(_each(parts, settings, warehouse), start=1):
+    for done, of_part in enumerate(_each(parts, settings, warehouse, registered), start=1):
         for part in of_part:
             found.setdefault(part.table, []).append(part)
         on_progress(done, len(parts))
-    return [together(found[name]) for name in ANALYTIC if name in found]
+    return [together(found[name]) for name in (*MADE, *ANALYTIC) if name in found]
 
 
 def _each(
-    parts: Sequence[Part], settings: Settings, warehouse: Warehouse
+    parts: Sequence[Part],
+    settings: Settings,
+    warehouse: Warehouse,
+    registered: Collection[str] = (),
 ) -> Iterator[list[Verified]]:
     if len(parts) <= FEW:
         for part in parts:
-            yield _verify(part, settings, warehouse)
+            yield _verify(part, settings, warehouse, registered)
         return
-    there = partial(_verify_there, settings=settings, url=warehouse.url)
+    there = partial(_verify_there, settings=settings, url=warehouse.url, registered=registered)
     try:
         with ProcessPoolExecutor(
             min(cores(), len(parts)), mp_context=process_context(), initializer=end_with_parent
@@ -146,25 +148,38 @@ def _results(futures: Sequence[Future[list[Verified]]]) -> Iterator[list[Verifie
         raise
 
 
-def _verify_there(part: Part, settings: Settings, url: str) -> list[Verified]:
+def _verify_there(
+    part: Part, settings: Settings, url: str, registered: Collection[str]
+) -> list[Verified]:
     with closing(Warehouse(lambda: url)) as warehouse:
-        return _verify(part, settings, warehouse)
+        return _verify(part, settings, warehouse, registered)
 
 
-def _verify(part: Part, settings: Settings, warehouse: Warehouse) -> list[Verified]:
+def _verify(
+    part: Part, settings: Settings, warehouse: Warehouse, registered: Collection[str]
+) -> list[Verified]:
     chosen = part.in_database
     if part.symbols:
-        return verify_symbols(warehouse, settings, part.symbols, part.first, part.last, chosen)
+        of = (part.symbols, part.first, part.last, chosen)
+        return [
+            *verify_longer(warehouse, *of),
+            *verify_symbols(warehouse, settings, *of, registered),
+        ]
     return verify_days(warehouse, settings, part.first, part.last, in_database=chosen)
 
 
-def _stored(
-    warehouse: Warehouse, first: date, last: date, symbols: Sequence[str]
-) -> list[tuple[date, str]]:
-    """Days and symbols that have a signal."""
-    found = ledger.signal_days(warehouse, first, last, symbols)
+def _symbols(wanted: Required, symbols: Sequence[str]) -> dict[date, frozenset[str]]:
+    """Days in order, and who of these symbols, or of all, has rows on each or must have some."""
+    found = {
+        day: wanted.known.get(day, NOBODY) | wanted.strangers.get(day, NOBODY)
+        for day in wanted.days
+    }
+    if symbols:
+        found = {day: names & frozenset(symbols) for day, names in found.items()}
+        found = {day: names for day, names in found.items() if names}
     if not found:
         who = f" of {', '.join(symbols)}" if symbols else ""
+        first, last = wanted.first, wanted.last
         days = f"{first}" if first == last else f"{first} .. {last}"
-        raise InputError(f"no signals{who} are stored on {days}: run `autonama scan` first")
+        raise InputError(f"no rows{who} are stored on {days}: run `autonama scan` first")
     return found

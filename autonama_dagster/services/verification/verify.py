@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from autonama_dagster.analytics.candles.comparison import differences
-from autonama_dagster.analytics.candles.hashing import code_version
 from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
@@ -23,14 +22,25 @@ from autonama_dagster.services.inputs.parameters import (
     versions,
 )
 from autonama_dagster.services.inputs.readers import stored_scope
+from autonama_dagster.services.inputs.required import (
+    Required,
+    may_exist,
+    must_exist,
+    read_required,
+)
+from autonama_dagster.services.inputs.versions import code_version
 from autonama_dagster.services.verification.recompute import Frames, Recomputation, read_inputs
 from autonama_dagster.settings import Settings
+from resources.warehouse.presence import Days
 from resources.warehouse.warehouse import Warehouse
 
-KINDS: Final = ("look_ahead", "code", "parameters", "data", "platform", "row")
+KINDS: Final = (
+    "look_ahead", "missing", "extra", "code", "parameters", "data", "platform", "row",
+)  # fmt: skip
 """Why a row is not what its inputs give, the first that applies: it knows something later than its
-day; other code or other parameters made it; its inputs have changed; its numbers are close, as
-another processor or library rounds; or the row itself was changed, or is gone."""
+day; it must be there and is not; it is there and nothing asks for it; other code or other
+parameters made it; its inputs have changed; its numbers are close, as another processor or library
+rounds; or the row itself was changed."""
 
 
 SHOWN: Final = 50  # differences that are kept with a verification
@@ -74,13 +84,16 @@ def verify_symbols(
     first: date,
     last: date,
     in_database: Collection[date] | None = None,
+    registered: Collection[str] = (),
 ) -> list[Verified]:
     """Compute the rows of `OF_SYMBOLS` again, from cut and from extended data.
 
-    The days `in_database` are cut in the database, the others in memory; None: all of them.
+    The days `in_database` are cut in the database, the others in memory; None: all of them. Of the
+    registered symbols rows are missed even where no other row tells of them.
     """
     scope = DayScope(tuple(symbols), first, last)
-    return _verified(warehouse, settings, scope, OF_SYMBOLS, ("universe",), in_database)
+    wanted = read_required(warehouse, settings, first, last, registered)
+    return _verified(warehouse, settings, scope, OF_SYMBOLS, ("universe",), in_database, wanted)
 
 
 def verify_days(
@@ -97,7 +110,9 @@ def verify_days(
     """
     wanted = [name for name in OF_DAYS if name in names]
     scope = DayScope(None, first, last)
-    return _verified(warehouse, settings, scope, wanted, ("universe", "signals"), in_database)
+    taken = ("universe", "signals")
+    due = read_required(warehouse, settings, first, last)
+    return _verified(warehouse, settings, scope, wanted, taken, in_database, due)
 
 
 def _verified(
@@ -107,15 +122,17 @@ def _verified(
     names: Sequence[str],
     taken: Sequence[str],
     in_database: Collection[date] | None,
+    wanted: Required,
 ) -> list[Verified]:
     inputs = read_inputs(warehouse, settings.lookback, scope, taken)
     again = Recomputation(warehouse, recipes(settings), inputs, scope, names)
     chosen = frozenset(scope.days if in_database is None else in_database)
     cut, extended = again.cut(chosen), again.extended()
-    return [
-        verified(name, warehouse.read(name, stored_scope(scope)), cut, extended, settings, chosen)
-        for name in names
-    ]
+    found = []
+    for name in names:
+        stored = warehouse.read(name, stored_scope(scope))
+        found.append(verified(name, stored, cut, extended, settings, wanted, chosen))
+    return found
 
 
 def together(parts: Sequence[Verified]) -> Verified:
@@ -146,7 +163,7 @@ def as_rows(
             "mismatches": part.rows_of(),
             **{f"{kind}_mismatches": part.rows_of(kind) for kind in KINDS},
             "details": part.mismatches.head(SHOWN).astype(str).to_json(orient="records"),
-            "code_version": code_version(SYSTEMS[part.table]),
+            "code_version": code_version(SYSTEMS.get(part.table, "candles")),
             "platform": platform_name(),
             "run_id": run_id,
         }
@@ -163,24 +180,40 @@ def verified(
     cut: Frames,
     full: Frames,
     settings: Settings,
+    wanted: Required,
     in_database: Collection[date] = (),
 ) -> Verified:
-    """Compare a table's stored rows with those computed again.
-
-    A row that was never stored, or is not any more, is a mismatch only where its day has others.
-    """
+    """Compare a table's stored rows with those computed again, and with those that must exist."""
     of = table(name)
-    now = cut[name]
-    now = now[now["date"].isin(stored["date"])]
+    now, later = (_expected(of, made[name], stored, wanted) for made in (cut, full))
     against_stored = _differences(of, stored, now)
-    later = full[name]
-    against_later = _differences(of, now, later[later["date"].isin(stored["date"])])
-    key = [*of.key]
-    ahead = against_later[key].drop_duplicates()
-    found = pd.concat([against_stored, against_later], ignore_index=True)
-    kinds = _kinds(of, found, stored, now, ahead, settings)
+    against_later = _differences(of, now, later)
+    ahead = against_later[[*of.key]].drop_duplicates()
+    parts = [against_stored, against_later]
+    if name == "universe":
+        parts.append(_absent(wanted.symbols[name]))
+    found = pd.concat(parts, ignore_index=True)
+    kinds = _kinds(of, found, stored, now, ahead, settings, wanted)
     proved = int(now["date"].isin([pd.Timestamp(day) for day in in_database]).sum())
     return Verified(name, len(now), proved, found.assign(kind=kinds).drop(columns="is_close"))
+
+
+def _expected(
+    of: Table, made: pd.DataFrame, stored: pd.DataFrame, wanted: Required
+) -> pd.DataFrame:
+    """Of the rows that were made those that may exist, and are stored or must be."""
+    key = [*of.key]
+    made = made[may_exist(of, made, wanted)].reset_index(drop=True)
+    is_stored = made[key].merge(stored[key], how="left", indicator="side")["side"] == "both"
+    return made[is_stored | must_exist(of, made, wanted)]
+
+
+def _absent(days: Days) -> pd.DataFrame:
+    """Rows of a ranking that others tell of, as `differences` names what is not there."""
+    keys = [(pd.Timestamp(day), symbol) for day, names in days.items() for symbol in sorted(names)]
+    frame = pd.DataFrame(keys, columns=["date", "symbol"])
+    frame = frame.astype({"date": "datetime64[s]", "symbol": "str"})
+    return frame.assign(column="row", stored="absent", expected="there", is_close=False)
 
 
 def _differences(of: Table, stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
@@ -201,6 +234,7 @@ def _kinds(
     now: pd.DataFrame,
     ahead: pd.DataFrame,
     settings: Settings,
+    wanted: Required,
 ) -> pd.Series:
     """The kind of each difference: that of its row."""
     key = [*of.key]
@@ -216,8 +250,13 @@ def _kinds(
         is_other |= found["date"].isin(_days_of_other_data(stored, now, key))
     is_ahead = found[key].merge(ahead.assign(ahead=True), on=key, how="left")["ahead"].notna()
     is_close = found.groupby(key)["is_close"].transform("all")
+    is_whole = found["column"] == "row"
+    # A symbol's row that must exist and does not follow any more.
+    has_lost_candle = must_exist(of, found, wanted) & (of.partitions == "date_symbol")
     conditions: Mapping[str, pd.Series] = {
         "look_ahead": is_ahead,
+        "missing": is_whole & (found["stored"] == "absent"),
+        "extra": is_whole & ~has_lost_candle,
         "code": rows["code_version"].ne(made.code_version) & is_stored,
         "parameters": rows["params_hash"].ne(made.params_hash) & is_stored,
         "data": is_other & is_stored,

@@ -117,9 +117,7 @@ def test_rows_of_members_that_are_gone(run, changeable):
     assert measured(morning.settings)["problems"] == len(tables)
     for name, line in zip(tables, lines, strict=True):
         symbol = whose.get(name, one)
-        assert line.startswith(
-            f"1 row of a member is missing from {name}, the latest of {symbol} on"
-        )
+        assert line.startswith(f"1 row is missing from {name}, the latest of {symbol} on")
     (command,) = {re.search(r"run `autonama (.*)`$", line)[1] for line in lines}
     mended = run(*shlex.split(command))
     assert mended.code == 0, mended

@@ -4,31 +4,17 @@ from datetime import date
 
 import psycopg
 import pytest
-from rows import insert
+from rows import MEMBERS, add_day, insert
 
 from resources.warehouse.table_facts import BY_MEMBER, read_tables
 
 FIRST, SECOND, THIRD = (date(2024, 1, n) for n in (1, 2, 3))
-MEMBERS = ("AAA", "BBB")
 
 
 @pytest.fixture
 def connection(database):
     with psycopg.connect(database) as opened:
         yield opened
-
-
-def add_day(connection, day, *, without=(), symbols=MEMBERS):
-    """One complete day, but for the tables in `without`."""
-    for symbol in symbols:
-        insert(connection, "universe", date=day, symbol=symbol, is_member=True)
-        insert(connection, "fetch_log", symbol=symbol, interval="1d", from_date=day, to_date=day,
-               outcome="ok")  # fmt: skip
-        for name in set(BY_MEMBER) - set(without):
-            insert(connection, name, date=day, symbol=symbol)
-    insert(connection, "correlation_matrix", date=day, symbol_a="AAA", symbol_b="BBB")
-    if "analysis_summary" not in without:
-        insert(connection, "analysis_summary", date=day)
 
 
 def state(facts, name):
@@ -131,38 +117,3 @@ def test_the_days_of_a_table_are_read_from_an_index(connection):
     add_day(connection, FIRST)
     insert(connection, "quarantine", table_name="ohlcv_1d", date=FIRST, exchange="binance")
     assert state(read_tables(connection, MEMBERS, FIRST), "quarantine").latest_day is None
-
-
-@pytest.mark.parametrize("name", BY_MEMBER)
-def test_a_row_that_a_complete_day_must_have_had(connection, name):
-    add_day(connection, FIRST)
-    add_day(connection, SECOND)
-    connection.execute("UPDATE trading.signals SET status = 'OK'")
-    assert read_tables(connection, MEMBERS, SECOND).lacking == ()
-    for day in (FIRST, SECOND):
-        connection.execute(f"DELETE FROM trading.{name} WHERE date = %s AND symbol = 'BBB'", (day,))
-    found = {r.table: (r.count, r.symbol, r.day, r.first) for r in lacking(connection)}
-    assert found == {name: (2, "BBB", SECOND, FIRST)}
-
-
-def lacking(connection, **settings):
-    return read_tables(connection, MEMBERS, SECOND, **settings).lacking
-
-
-def test_a_rank_that_a_complete_day_must_have_had(connection):
-    add_day(connection, FIRST)
-    connection.execute("UPDATE trading.signals SET status = 'OK', is_member = true")
-    assert lacking(connection) == ()
-    connection.execute("DELETE FROM trading.universe WHERE symbol = 'AAA'")
-    assert [(r.table, r.symbol) for r in lacking(connection)] == [("universe", "AAA")]
-
-
-def test_what_a_day_may_lack(connection):
-    add_day(connection, FIRST, without=("ohlcv_1d", "indicators", "analysis_summary"))
-    assert lacking(connection) == ()  # the day is not complete
-    insert(connection, "analysis_summary", date=FIRST)
-    connection.execute("UPDATE trading.signals SET status = 'NO_DATA'")
-    assert lacking(connection) == ()  # no data
-    connection.execute("DELETE FROM trading.alerts")
-    assert [r.table for r in lacking(connection)] == ["alerts"]
-    assert lacking(connection, alerts_since=SECOND) == ()  # retention

@@ -10,6 +10,7 @@ from projects import project
 from servers import synthetic_market
 
 import autonama_dagster.services.inputs.chances
+from autonama_dagster.analytics.candles.hashing import Versions
 from autonama_dagster.analytics.scan.chance import N_SURROGATES
 from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.replay.server import ReplayServer
@@ -186,9 +187,10 @@ def test_the_chance_of_candles_that_were_changed_is_not_kept_for_the_old_ones(op
 
 def test_rows_are_found_by_window_and_parameters(warehouse):
     rows = pd.DataFrame({"window_hash": ["a" * 64, "b" * 64], "p_buy": 0.25, "p_sell": [0.5, 0.0]})
-    keep_chances(warehouse, rows, "c" * 64, 64)
-    keep_chances(warehouse, rows.assign(p_buy=0.75), "d" * 64, 64)
-    keep_chances(warehouse, rows.iloc[:0], "d" * 64, 64)
-    found = known_chances(warehouse, ["b" * 64, "e" * 64], "c" * 64)
+    made, other = Versions("c" * 64, "1"), Versions("d" * 64, "1")
+    keep_chances(warehouse, rows, made, 64)
+    keep_chances(warehouse, rows.assign(p_buy=0.75), other, 64)
+    keep_chances(warehouse, rows.iloc[:0], other, 64)
+    found = known_chances(warehouse, ["b" * 64, "e" * 64], made)
     assert found.to_dict("records") == [{"window_hash": "b" * 64, "p_buy": 0.25, "p_sell": 0.0}]
-    assert known_chances(warehouse, [], "c" * 64).empty
+    assert known_chances(warehouse, [], made).empty

@@ -31,6 +31,7 @@ from autonama_dagster.orchestration.jobs import ANALYTIC
 from autonama_dagster.services.inputs import ranking
 from autonama_dagster.services.inputs.parameters import OF_DAYS, OF_SYMBOLS
 from autonama_dagster.services.inputs.readers import WarehouseReader
+from autonama_dagster.services.inputs.required import Required, read_required
 from autonama_dagster.services.verification.parts import Part, _each, parts_of, sample_of, verify
 from autonama_dagster.services.verification.verify import KINDS, verify_days, verify_symbols
 from resources.warehouse.warehouse import Warehouse
@@ -317,7 +318,7 @@ def test_an_exclusion_that_knows_the_next_day_is_found(stored, monkeypatch):
         (("UPDATE trading.indicators SET rsi_14 = rsi_14 + 1, params_hash = repeat('a', 64) "
          "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "indicators", "parameters"),
         ("DELETE FROM trading.alerts WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'",
-         "alerts", "row"),
+         "alerts", "missing"),
         (("UPDATE trading.correlation_matrix SET is_high = NOT is_high "
          "WHERE symbol_a = 'BTCUSDT' AND symbol_b = 'ETHUSDT' AND date = '2023-12-29'"),
          "correlation_matrix", "row"),
@@ -365,9 +366,92 @@ def test_a_rank_that_another_symbols_candles_have_changed_is_changed_data(stored
     assert not any(found(stored).values())
 
 
+# Rows that are gone, and rows that nobody asked for.
+
+FORGED = (
+    "INSERT INTO trading.{0} SELECT (jsonb_populate_record(t, %s::jsonb)).* "
+    "FROM trading.{0} AS t WHERE t.date = %s LIMIT 1"
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "expected"),
+    [
+        ("DELETE FROM trading.correlation_matrix WHERE date = %s", (DAY,),
+         {"correlation_matrix": {"missing": 1}}),
+        ("DELETE FROM trading.alerts WHERE date = %s", (DAY,), {"alerts": {"missing": 3}}),
+        ("DELETE FROM trading.indicators WHERE date = %s", (DAY,), {"indicators": {"missing": 2}}),
+        ("DELETE FROM trading.signals WHERE date = %s", (DAY,),
+         {"signals": {"missing": 3}, "analysis_summary": {"data": 1}}),
+        ("DELETE FROM trading.signals WHERE date = %s AND symbol = 'BTCUSDT'", (DAY,),
+         {"signals": {"missing": 1}, "analysis_summary": {"data": 1}}),
+        ("DELETE FROM trading.analysis_summary WHERE date = %s", (DAY,),
+         {"analysis_summary": {"missing": 1}}),
+        (FORGED.format("alerts"), ('{"symbol": "FAKEUSDT"}', DAY), {"alerts": {"extra": 1}}),
+        (FORGED.format("signals"), ('{"symbol": "FAKEUSDT", "is_member": false}', DAY),
+         {"signals": {"extra": 1}}),
+        (FORGED.format("indicators"), ('{"symbol": "SOLUSDT"}', DAY), {"indicators": {"extra": 1}}),
+        (FORGED.format("correlation_matrix"), ('{"symbol_b": "FAKEUSDT"}', DAY),
+         {"correlation_matrix": {"extra": 1}}),
+    ],
+)  # fmt: skip
+def test_rows_that_are_gone_and_rows_too_many_are_found(stored, statement, values, expected):
+    assert change(stored, statement, *values) >= 1
+    project = stored.project
+    wanted = read_required(project.warehouse, project.settings, START, DAY, registered(stored))
+    parts = verify(parts_of(wanted), project.settings, project.warehouse)
+    stored.restore()
+    kinds = {p.table: {k: p.rows_of(k) for k in KINDS if p.rows_of(k)} for p in parts}
+    assert {name: of for name, of in kinds.items() if of} == expected
+
+
+def test_a_candidate_that_signals_know_a_rank_of_is_missed(stored):
+    gone = "DELETE FROM trading.universe WHERE date = %s AND symbol = 'ETHUSDT'"
+    assert change(stored, gone, DAY) == 1
+    kinds = found(stored, DAY, DAY)
+    stored.restore()
+    assert kinds["universe"]["missing"] == 1
+    assert kinds["signals"] == {"data": 1}
+
+
+def test_a_day_that_is_gone_altogether_is_missed(stored):
+    for name in (*OF_SYMBOLS, *OF_DAYS):
+        assert change(stored, f"DELETE FROM trading.{name} WHERE date = %s", DAYS[1])
+    kinds = found(stored)
+    project = stored.project
+    wanted = read_required(project.warehouse, project.settings, START, DAY, registered(stored))
+    stored.restore()
+    assert {name: dict(of) for name, of in kinds.items() if of} == {
+        "analysis_summary": {"missing": 1}
+    }
+    assert DAYS[1] in wanted.days
+
+
+def test_an_indicator_whose_candle_is_gone_is_no_extra_row(stored):
+    gone = "DELETE FROM trading.ohlcv_1d WHERE date = %s AND symbol = 'ETHUSDT'"
+    assert change(stored, gone, DAY) == 1
+    kinds = found(stored, DAY, DAY)
+    stored.restore()
+    assert kinds["indicators"] == kinds["signals"] == {"data": 1}
+
+
+def test_the_command_verifies_a_day_that_lost_its_signals(stored):
+    change(stored, "DELETE FROM trading.signals WHERE date = %s", DAY)
+    ended = subprocess.run(
+        [PROGRAM, "verify", "--format", "json"], capture_output=True, text=True, check=False
+    )
+    stored.restore()
+    assert ended.returncode == 1, ended.stderr
+    said = json.loads(ended.stdout)
+    missing = {table["table"]: table["missing"] for table in said["tables"]}
+    assert said["last"] == str(DAY)
+    assert {name: n for name, n in missing.items() if n} == {"signals": len(SYMBOLS)}
+
+
 def test_parts_and_samples_name_what_is_stored(stored):
     warehouse, settings = stored.project.warehouse, stored.project.settings
-    parts = parts_of(warehouse, START, DAY)
+    wanted = read_required(warehouse, settings, START, DAY)
+    parts = parts_of(wanted)
     assert [(p.first, p.last, p.symbols) for p in parts] == [
         (START, DAY, SYMBOLS), (START, DAY, ()),
     ]  # fmt: skip
@@ -375,11 +459,11 @@ def test_parts_and_samples_name_what_is_stored(stored):
     total = verify(parts, settings, warehouse, lambda *done: told.append(done))
     assert {part.table: part.rows for part in total}["signals"] == 9
     assert told[-1] == (2, 2)
-    sample = sample_of(warehouse, START, DAY, ("BTCUSDT",), 2)
-    assert sample == sample_of(warehouse, START, DAY, ("BTCUSDT",), 2)
+    sample = sample_of(wanted, ("BTCUSDT",), 2)
+    assert sample == sample_of(wanted, ("BTCUSDT",), 2)
     assert sum(len(part.symbols) for part in sample) == 2
-    with pytest.raises(InputError, match="no signals of NOPE are stored on"):
-        parts_of(warehouse, START, DAY, ("NOPE",))
+    with pytest.raises(InputError, match="no rows of NOPE are stored on"):
+        parts_of(wanted, ("NOPE",))
 
 
 @pytest.mark.parametrize(
@@ -389,19 +473,20 @@ def test_parts_and_samples_name_what_is_stored(stored):
 def test_parts_fit_the_memory_and_are_enough_for_two_cores(
     monkeypatch, symbols, days, parts, width
 ):
-    stored = [(START + timedelta(days=d), f"S{n:03}") for d in range(days) for n in range(symbols)]
-    monkeypatch.setattr("autonama_dagster.services.verification.parts._stored", lambda *_: stored)
+    stored = {START + timedelta(days=d): {f"S{n:03}" for n in range(symbols)} for d in range(days)}
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    made = [part for part in parts_of(None, stored[0][0], stored[-1][0]) if part.symbols]
+    wanted = Required(min(stored), max(stored), {}, stored, {}, {}, frozenset())
+    made = [part for part in parts_of(wanted) if part.symbols]
     assert len(made) == parts
     assert max((part.last - part.first).days + 1 for part in made) == width
     assert max(len(part.symbols) for part in made) <= 100
-    assert sum(((p.last - p.first).days + 1) * len(p.symbols) for p in made) == len(stored)
+    assert sum(((p.last - p.first).days + 1) * len(p.symbols) for p in made) == symbols * days
 
 
 def test_processes_find_the_same(stored):
     warehouse, settings = stored.project.warehouse, stored.project.settings
-    parts = [part for _ in range(2) for part in parts_of(warehouse, START, DAY)]
+    wanted = read_required(warehouse, settings, START, DAY)
+    parts = [part for _ in range(2) for part in parts_of(wanted)]
     total = {part.table: (part.rows, part.rows_of()) for part in verify(parts, settings, warehouse)}
     assert total["signals"] == (18, 0)
     assert total["analysis_summary"] == (6, 0)
@@ -413,7 +498,7 @@ def die(_part, **_):
 
 def test_a_lost_process_is_said_in_one_line(stored, monkeypatch):
     monkeypatch.setattr("autonama_dagster.services.verification.parts._verify_there", die)
-    parts = parts_of(stored.project.warehouse, START, DAY) * 2
+    parts = [Part(DAY, DAY, SYMBOLS)] * 4
     with pytest.raises(AutonamaError, match=r"a process died .* verify again"):
         verify(parts, stored.project.settings, stored.project.warehouse)
 
