@@ -66,6 +66,13 @@ def candle_frame(number: int, days: int) -> pd.DataFrame:
                 [hashlib.sha256(b"%d,%d" % (number, n)).hexdigest() for n in range(count)],
                 dtype="str",
             ),
+            "raw": pd.Series(
+                [
+                    f"{a:.8f},{a:.8f},{a:.8f},{b:.8f},{v:.8f},{v * b:.8f},7,{v:.8f},{v:.8f}"
+                    for a, b, v in zip(opened, close, volume, strict=True)
+                ],
+                dtype="str",
+            ),
             "source": pd.Series(["synthetic"] * count, dtype="str"),
             "exchange": pd.Series(["binance"] * count, dtype="str"),
             "fetched_at": pd.Series([NOW] * count),

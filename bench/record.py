@@ -57,12 +57,13 @@ def candles(days: int, candles_a_day: int, salt: int = 0, every: int = 1) -> pd.
             "trades": 3,
             **dict.fromkeys(("taker_buy_volume", "taker_buy_quote_volume"), 1.0),
             "row_hash": [f"{s:032x}{n:032x}" for s, n in zip(salted, numbers, strict=True)],
+            "raw": None,
             "source": "binance",
             "exchange": "binance",
             "fetched_at": STAMPS["computed_at"],
         }
     )
-    return frame.astype(dict.fromkeys(("symbol", "row_hash", "source", "exchange"), "str"))
+    return frame.astype(dict.fromkeys(("symbol", "row_hash", "raw", "source", "exchange"), "str"))
 
 
 def writes(warehouse: Warehouse, days: int, candles_a_day: int, repeat: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ TextList = Series[object]
 Day = Series[pd.Timestamp]
 Instant = Series[pd.DatetimeTZDtype]
 
-SqlType = Literal["text[]", "jsonb", "money", "date", "timestamptz"]
+SqlType = Literal["text[]", "jsonb", "money", "date", "timestamptz", "packed"]
 Partitions = Literal["date", "symbol", "date_symbol"]
 
 
@@ -38,8 +38,9 @@ def column(
 ) -> Any:
     """Declare a column: its description, whether it may be NULL, and its checks.
 
-    `sql` is given where the frame's dtype does not decide the type in Postgres. Remaining keywords
-    (`ge`, `le`, `isin`, `str_matches`, ...) are pandera's checks.
+    `sql` is given where the frame's dtype does not decide the type in Postgres; packed text is of
+    numbers, and kept in half a byte for each character. Remaining keywords (`ge`, `le`, `isin`,
+    `str_matches`, ...) are pandera's checks.
     """
     return pa.Field(nullable=nullable, description=description, metadata={"sql": sql}, **checks)
 
@@ -155,7 +156,8 @@ class Table:
         return {name: self._kind(name) for name in names}
 
     def _kind(self, name: str) -> Kind:
-        if declared := self.sql_type(name):
+        declared = self.sql_type(name)
+        if declared is not None and declared != "packed":
             return declared
         dtype = self.schema.columns[name].dtype.type
         if isinstance(dtype, pd.StringDtype):

@@ -20,6 +20,7 @@ _DECLARED: dict[str, sa.types.TypeEngine[Any]] = {
     "money": sa.Numeric(38, 18),
     "date": sa.Date(),
     "timestamptz": sa.DateTime(timezone=True),
+    "packed": sa.LargeBinary(),
 }
 
 

@@ -21,6 +21,7 @@ _DECLARED: Final = {
     "money": "numeric(38,18)",
     "date": "date",
     "timestamptz": "timestamp with time zone",
+    "packed": "bytea",
 }
 # Cheap: 400 rows in a millisecond, and no table is locked or read.
 _COLUMNS: Final = """

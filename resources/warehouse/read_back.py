@@ -134,8 +134,8 @@ def _sum_of(of: Table, name: str, column: pa.ChunkedArray) -> _Sum:
             first_and_last = f"""min("{name}" COLLATE "C") || ' ' || max("{name}" COLLATE "C")"""
             return _Sum(first_and_last, f"{ends['min']} {ends['max']}")
         return _Sum(f'sum(hashtext("{name}")::bigint)::text', None, is_hashed=True)
-    if pa.types.is_list(kind):
-        return _Sum(f'sum(cardinality("{name}"))', pc.sum(pc.list_value_length(column)).as_py())
+    if pa.types.is_list(kind) or pa.types.is_binary(kind):
+        return _sum_of_lengths(name, column)
     if pa.types.is_date(kind):
         days = pc.sum(pc.cast(pc.cast(column, pa.date32()), pa.int32())).as_py()
         return _Sum(f"sum(\"{name}\" - date '1970-01-01')", days)
@@ -151,6 +151,12 @@ def _sum_of(of: Table, name: str, column: pa.ChunkedArray) -> _Sum:
         total = pc.sum(pc.cast(column, pa.decimal128(38))).as_py()  # it may exceed 64 bits
         return _Sum(f'sum("{name}")::text', None if total is None else str(total))
     return _Sum(f'sum("{name}")', pc.sum(column).as_py())
+
+
+def _sum_of_lengths(name: str, column: pa.ChunkedArray) -> _Sum:
+    if pa.types.is_binary(column.type):
+        return _Sum(f'sum(octet_length("{name}"))', pc.sum(pc.binary_length(column)).as_py())
+    return _Sum(f'sum(cardinality("{name}"))', pc.sum(pc.list_value_length(column)).as_py())
 
 
 def _text_sums(cursor: dbapi.Cursor, sent: pa.Table, names: Sequence[str]) -> dict[str, str | None]:

@@ -19,12 +19,13 @@ from autonama_dagster.schemas.base import SCHEMA, Table
 from autonama_dagster.schemas.registry import CANDLE_TABLES
 from autonama_dagster.schemas.tables.market import QUARANTINE
 from autonama_dagster.schemas.tables.revisions import REVISIONS
-from resources.warehouse.frames import split, to_arrow
+from resources.warehouse.frames import UNPACKED, split, to_arrow
 from resources.warehouse.read_back import check_none, check_scope, check_staged
 
 STAGE = "autonama_stage"
 LONGEST = max(length for name in STORED for length in INTERVALS[name].lengths)
-ABOUT_CANDLES = {"open_time", "source", "exchange", "fetched_at", "run_id"}  # nothing that they say
+# Nothing that they say: what the strings say is in the row hash.
+ABOUT_CANDLES = {"open_time", "source", "exchange", "fetched_at", "run_id", "raw"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ def _columns(of: Table) -> str:
 
 
 def select_list(of: Table, columns: Sequence[str]) -> str:
-    """Columns as frames can hold them: money as float, JSON as text."""
-    casts = {"money": "::double precision", "jsonb": "::text"}
-    return ", ".join(f'"{c}"{casts.get(of.sql_type(c) or "", "")} AS "{c}"' for c in columns)
+    """Columns as frames can hold them: money as float, JSON and what is packed as text."""
+    forms = {"money": "{}::double precision", "jsonb": "{}::text", "packed": UNPACKED}
+    shown = (forms.get(of.sql_type(c) or "", "{}").format(f'"{c}"') for c in columns)
+    return ", ".join(f'{form} AS "{c}"' for form, c in zip(shown, columns, strict=True))
 
 
 def condition(of: Table, scope: Scope) -> tuple[str, list[Any]]:
@@ -152,6 +154,7 @@ def merge_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
         # one version of a candle.
         given["fetched_at"] = 'greatest(t."fetched_at", excluded."fetched_at")'
         _keep_replaced(cursor, of, REVISIONS[of.name])
+        _complete(cursor, of)
     updates = ", ".join(f'"{c}" = {value}' for c, value in given.items())
     changed = f" WHERE {_differs(of, 'excluded')}" if "row_hash" in others else ""
     conflict = f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}"
@@ -188,6 +191,15 @@ def _keep_replaced(cursor: dbapi.Cursor, of: Table, kept: Table) -> None:
         )
         """,
         "replaced candles",
+    )
+
+
+def _complete(cursor: dbapi.Cursor, of: Table) -> None:
+    """Give candles of before the strings that were not kept then, where they are the same."""
+    matches = " AND ".join(f"t.{k} = s.{k}" for k in of.key)
+    cursor.execute(
+        f"UPDATE {qualified(of)} AS t SET raw = s.raw FROM {STAGE} AS s "
+        f"WHERE {matches} AND t.raw IS NULL AND t.row_hash = s.row_hash"
     )
 
 

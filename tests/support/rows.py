@@ -13,6 +13,7 @@ from resources.warehouse.table_facts import BY_MEMBER
 FILLER = {
     "text": "x", "double precision": 1.0, "bigint": 1, "boolean": True, "date": "2024-01-01",
     "timestamp with time zone": "2024-01-02T00:05:00Z", "jsonb": "{}", "ARRAY": [], "numeric": 1,
+    "bytea": b"\x12",
 }  # fmt: skip
 MEMBERS = ("AAA", "BBB")
 _NAMED = {"exchange": SCAN_EXCHANGE}

@@ -80,6 +80,7 @@ def candles(symbols: list[str], days: list[str], close: float = 10.0) -> pd.Data
             "taker_buy_volume": 1.0,
             "taker_buy_quote_volume": 2.0,
             "row_hash": f"{int(close * 1000):064x}",
+            "raw": None,
             "source": "binance",
             "exchange": "binance",
             "fetched_at": NOW,
@@ -88,7 +89,7 @@ def candles(symbols: list[str], days: list[str], close: float = 10.0) -> pd.Data
         for day in days
     ]
     return pd.DataFrame(rows).astype(
-        dict.fromkeys(("symbol", "row_hash", "source", "exchange"), "str")
+        dict.fromkeys(("symbol", "row_hash", "raw", "source", "exchange"), "str")
     )
 
 

@@ -9,13 +9,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.candles.candles import AMOUNTS, DAY_MS, PRICES, as_instants
+from autonama_dagster.analytics.candles.candles import AMOUNTS, DAY_MS, PRICES, as_instants, opens
 from autonama_dagster.analytics.candles.intervals import DAILY, Interval
 
 PRICE_LIMIT: Final = 1e12
@@ -50,6 +51,7 @@ class RawKline(NamedTuple):
 _TEXT_FIELDS: Final = tuple(
     name for name in RawKline._fields if name not in {"open_time", "close_time"}
 )
+_texts_of: Final = itemgetter(*map(RawKline._fields.index, _TEXT_FIELDS))
 
 
 def raw_kline(fields: Sequence[object]) -> RawKline:
@@ -101,6 +103,61 @@ def row_hash(row: RawKline) -> str:
     return hashlib.sha256(",".join(map(str, row)).encode()).hexdigest()
 
 
+def strings(row: RawKline) -> str:
+    """The exchange's own strings but for the times, joined by ",": what is kept of them.
+
+    The times follow from the candle's key: see `stored_kline`.
+    """
+    return ",".join(_texts_of(row))
+
+
+def stored_kline(text: str, open_time: int, interval: Interval = DAILY) -> RawKline:
+    """The candle of `strings`, which opens at that time (milliseconds).
+
+    Raises
+    ------
+    ValueError
+        They are more or fewer.
+    """
+    texts = dict(zip(_TEXT_FIELDS, text.split(","), strict=True))
+    (close_time,) = interval.close_ms(interval.steps(np.array([open_time]))).tolist()
+    return RawKline(open_time=open_time, close_time=close_time, **texts)
+
+
+def contradicts(frame: pd.DataFrame, interval: Interval = DAILY) -> NDArray[np.bool_]:
+    """Which candles are not what their own strings say: another row hash, or another number.
+
+    Parameters
+    ----------
+    frame
+        n candles of an interval's table, with the columns that `parse` gives them; `raw` may be
+        NULL, and such a candle contradicts nothing.
+
+    Returns
+    -------
+    numpy.ndarray
+        Length n.
+    """
+    kept = np.flatnonzero(frame["raw"].notna())
+    times = opens(frame, interval)[kept].tolist()
+    found = np.zeros(len(frame), dtype=bool)
+    rows: list[RawKline] = []
+    readable: list[int] = []
+    for place, text, time in zip(kept.tolist(), frame["raw"].iloc[kept], times, strict=True):
+        try:
+            rows.append(stored_kline(text, time, interval))
+        except ValueError:
+            found[place] = True
+        else:
+            readable.append(place)
+    hashes = np.array([row_hash(row) for row in rows], dtype=object)
+    found[readable] = hashes != frame["row_hash"].to_numpy(object)[readable]
+    for name in (*PRICES, *AMOUNTS, "trades"):
+        said = _floats([getattr(row, name) for row in rows])
+        found[readable] |= said != frame[name].to_numpy(np.float64)[readable]
+    return found
+
+
 def parse(
     rows: Sequence[RawKline], symbol: str, interval: Interval = DAILY
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -125,8 +182,9 @@ def parse(
     -------
     good
         symbol, date (datetime64[s], naive, the UTC day), open, high, low, close, volume,
-        quote_volume, taker_buy_volume, taker_buy_quote_volume (float64, finite), trades (int64)
-        and row_hash, in the order of `rows`; but for daily candles open_time (UTC) after date.
+        quote_volume, taker_buy_volume, taker_buy_quote_volume (float64, finite), trades (int64),
+        row_hash and raw (see `strings`), in the order of `rows`; but for daily candles open_time
+        (UTC) after date.
     bad
         symbol, date, reason (one line) and raw (the row as a JSON array).
     """
@@ -149,6 +207,7 @@ def parse(
     columns["trades"] = numbers["trades"][good].astype(np.int64)
     columns |= {name: numbers[name][good] for name in AMOUNTS[2:]}
     columns["row_hash"] = pd.Series([row_hash(rows[i]) for i in good.tolist()], dtype="str")
+    columns["raw"] = pd.Series([strings(rows[i]) for i in good.tolist()], dtype="str")
     quarantined: dict[str, object] = {
         "symbol": symbol,
         "date": date[bad],

@@ -28,7 +28,7 @@ _ALERT_COLUMNS = (
 )  # fmt: skip
 _PAIR_COLUMNS = ("symbol_a", "symbol_b", "pearson", "spearman", "residual_pearson", "n_obs")
 _BEHIND = {
-    "row_hash", "input_hash", "params_hash", "code_version", "result_hash", "run_id",
+    "row_hash", "raw", "input_hash", "params_hash", "code_version", "result_hash", "run_id",
     "computed_at", "created_at", "updated_at", "analysis_date",
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from autonama_dagster.schemas.base import (
     instant,
     symbol_column,
 )
-from autonama_dagster.schemas.tables.market import Candle
+from autonama_dagster.schemas.tables.market import Candle, Strings
 
 
 class SymbolTime(TableModel):
@@ -26,11 +26,11 @@ class IntervalCandle(Candle, SymbolTime):
     """Closed candles of an interval, one row per symbol and open time."""
 
 
-class Ohlcv15m(IntervalCandle):
+class Ohlcv15m(Strings, IntervalCandle):
     """Closed 15-minute candles as the exchange sent them, for AUTONAMA_INTRADAY_SYMBOLS."""
 
 
-class Ohlcv1h(IntervalCandle):
+class Ohlcv1h(Strings, IntervalCandle):
     """Closed hourly candles as the exchange sent them, for AUTONAMA_INTRADAY_SYMBOLS."""
 
 

@@ -83,6 +83,20 @@ class Candle(TableModel):
     run_id: Text = column("Dagster run that stored the candle.")
 
 
+class Strings(TableModel):
+    """What fetched candles have beside candles that are made from others."""
+
+    raw: Text = column(
+        "The exchange's own strings: open, high, low, close, volume, quote volume, trades, and the "
+        "taker buy volumes, joined by commas. As SQL keeps it, each character is half a byte; as "
+        "text: rtrim(translate(encode(raw, 'hex'), 'abcdef', '.,-+eE'), ','). NULL: fetched by a "
+        "version that did not keep them.",
+        nullable=True,
+        sql="packed",
+        str_matches=r"^[0-9.,+eE-]+$",
+    )
+
+
 class SymbolDay(TableModel):
     """Key of the daily candles."""
 
@@ -91,7 +105,7 @@ class SymbolDay(TableModel):
 
 
 # The class named last gives the first columns.
-class Ohlcv1d(Candle, SymbolDay):
+class Ohlcv1d(Strings, Candle, SymbolDay):
     """Closed daily candles as the exchange sent them, one row per symbol and UTC day."""
 
 

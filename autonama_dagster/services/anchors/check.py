@@ -1,14 +1,16 @@
 """Comparison of the anchor log with the tables: what was anchored must still be there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.services.anchors.leaves import (
-    Leaves,
-    candle_leaves,
-    known_leaves,
+    DAYS_AT_ONCE,
+    Key,
+    Version,
+    known_versions,
+    leaves_at,
     mark,
     root_of,
 )
@@ -51,47 +53,35 @@ def check_chain(content: Content) -> list[Finding]:
 
 
 def check_candles(warehouse: Warehouse, lines: Sequence[Line]) -> Iterator[Finding]:
-    """Candles that are neither stored as they were anchored nor kept as a revision."""
+    """Candles that were others, or not there, when the tables say that they were known."""
     for name in REVISIONS:
-        about = [line for line in lines if name in line.tables]
-        if about:
-            yield from _check_table(warehouse, name, about)
+        about = sorted((line for line in lines if name in line.tables), key=lambda line: line.day)
+        for part in _parts(about):
+            versions = known_versions(warehouse, name, part[0].day, part[-1].day)
+            for line in part:
+                yield from _check_line(line, name, versions)
 
 
-def _check_table(warehouse: Warehouse, name: str, lines: Sequence[Line]) -> Iterator[Finding]:
-    days = [line.day for line in lines]
-    stored = candle_leaves(warehouse, name, min(days), max(days))
-    suspects = [
-        (line.day, symbol)
-        for line in lines
-        for symbol, marked in line.tables[name].marks.items()
-        if not _is_marked(stored.get(line.day, {}), symbol, marked)
-    ]
-    known: dict[tuple[date, str], list[bytes]] = {}
-    if suspects:
-        symbols = sorted({symbol for _, symbol in suspects})
-        known = known_leaves(warehouse, name, symbols, min(suspects)[0], max(suspects)[0])
-    for line in lines:
-        yield from _check_line(line, name, stored.get(line.day, {}), known)
+def _parts(lines: Sequence[Line]) -> Iterator[list[Line]]:
+    """Lines by day in groups whose candles fit the memory."""
+    days = sorted({line.day for line in lines})
+    for start in range(0, len(days), DAYS_AT_ONCE):
+        chosen = set(days[start : start + DAYS_AT_ONCE])
+        yield [line for line in lines if line.day in chosen]
 
 
 def _check_line(
-    line: Line, name: str, stored: Leaves, known: dict[tuple[date, str], list[bytes]]
+    line: Line, name: str, versions: Mapping[Key, Sequence[Version]]
 ) -> Iterator[Finding]:
     said = line.tables[name]
+    moment = said.newest or line.made_at
     found: dict[str, bytes] = {}
     for symbol, marked in said.marks.items():
-        candidates = known.get((line.day, symbol), [])
-        if _is_marked(stored, symbol, marked):
-            found[symbol] = stored[symbol]
-        elif match := [of for of in candidates if mark(of) == marked]:
+        known = versions.get((line.day, symbol), ())
+        if match := [of for of in leaves_at(known, moment) if mark(of) == marked]:
             found[symbol] = match[0]
         else:
-            what = "changed" if symbol in stored else "missing"
-            yield Finding(line.number, what, line.day, name, symbol)
+            there = any(version.known_from <= moment for version in known)
+            yield Finding(line.number, "changed" if there else "missing", line.day, name, symbol)
     if len(found) == len(said.marks) and root_of(found) != said.root:
         yield Finding(line.number, "changed", line.day, name)
-
-
-def _is_marked(leaves: Leaves, symbol: str, marked: str) -> bool:
-    return symbol in leaves and mark(leaves[symbol]) == marked

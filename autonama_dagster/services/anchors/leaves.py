@@ -2,15 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from autonama_dagster.analytics.candles.candles import FACTS, Candles
-from autonama_dagster.analytics.candles.intervals import INTERVALS, Interval
+from autonama_dagster.analytics.candles.intervals import DAILY, INTERVALS, Interval
 from autonama_dagster.analytics.candles.rows import dates
 from autonama_dagster.days import chunks
 from autonama_dagster.schemas.tables.revisions import REVISIONS
@@ -26,8 +26,10 @@ Leaves = Mapping[str, bytes]
 """By symbol the leaf of its rows of a day."""
 
 
-@dataclass(frozen=True)
-class _Version:
+Key = tuple[date, str]  # of a symbol's candles of a day
+
+
+class Version(NamedTuple):
     """A candle, present or replaced: its step, from when to when it was known, and its digest."""
 
     step: int
@@ -66,15 +68,11 @@ def candle_leaves(
     return dict(found)
 
 
-def known_leaves(
-    warehouse: Warehouse, name: str, symbols: Sequence[str], first: date, last: date
-) -> dict[tuple[date, str], list[bytes]]:
-    """By day and symbol the leaves that there ever were, of every state of its candles.
-
-    A state is what was known at some moment: candles that came later or were replaced before are
-    none of it.
-    """
-    interval, scope = _interval(name), Scope(tuple(symbols), first, last)
+def known_versions(
+    warehouse: Warehouse, name: str, first: date, last: date
+) -> dict[Key, list[Version]]:
+    """All candles of a table that are or were known, by day and symbol."""
+    interval, scope = _interval(name), Scope(None, first, last)
     columns = (*_columns(interval), "fetched_at")
     present = warehouse.read(name, scope, columns)
     replaced = warehouse.read(
@@ -83,33 +81,41 @@ def known_leaves(
     always = datetime.max.replace(tzinfo=UTC)
     parts = [present.assign(valid_from=present["fetched_at"], valid_to=always)]
     parts += [part for _, part in replaced.groupby("revision")]
-    versions: defaultdict[tuple[date, str], list[_Version]] = defaultdict(list)
+    found: defaultdict[Key, list[Version]] = defaultdict(list)
     for part in parts:
         for key, version in _versions(part, interval):
-            versions[key].append(version)
-    return {key: list(_states(of)) for key, of in versions.items()}
+            found[key].append(version)
+    return dict(found)
 
 
-def _versions(
-    frame: pd.DataFrame, interval: Interval
-) -> Iterator[tuple[tuple[date, str], _Version]]:
+def leaves_at(versions: Sequence[Version], moment: datetime) -> Iterator[bytes]:
+    """Leaf of the candles that were known at a moment.
+
+    A candle that was replaced by one whose source's clock was not later has a version that was
+    known for no time; what would have been known with such a version follows.
+    """
+    known = {v.step: v for v in versions if v.known_from <= moment < v.known_to}
+    yield _leaf_of(known)
+    for version in versions:
+        if version.known_from == version.known_to <= moment:
+            yield _leaf_of({**known, version.step: version})
+
+
+def _leaf_of(candles: Mapping[int, Version]) -> bytes:
+    return leaf(candles[step].digest for step in sorted(candles))
+
+
+def _versions(frame: pd.DataFrame, interval: Interval) -> Iterator[tuple[Key, Version]]:
     """Candles of which each is there once, with their day and symbol."""
-    for symbol, rows in frame.groupby("symbol"):
-        ((_, series),) = Candles.by_symbol(rows, interval).items()
-        ordered = rows.sort_values("open_time" if "open_time" in rows else "date")
-        known = zip(ordered["valid_from"], ordered["valid_to"], strict=True)
-        times = list(known)
+    time = "date" if interval == DAILY else "open_time"
+    ordered = {str(symbol): rows for symbol, rows in frame.sort_values(time).groupby("symbol")}
+    for symbol, series in Candles.by_symbol(frame, interval).items():
+        known_from, known_to = (ordered[symbol][c].tolist() for c in ("valid_from", "valid_to"))
+        steps = series.day.tolist()
         for day, of_day in _by_day(series):
             for at in range(of_day.start, of_day.stop):
                 digest = bytes(series.digest[at])
-                yield (day, str(symbol)), _Version(int(series.day[at]), *times[at], digest)
-
-
-def _states(versions: Sequence[_Version]) -> Iterator[bytes]:
-    """Leaf of what was known each time that something of it changed, the latest first."""
-    for moment in sorted({v.known_from for v in versions}, reverse=True):
-        known = [v for v in versions if v.known_from <= moment < v.known_to]
-        yield leaf(v.digest for v in sorted(known, key=lambda v: v.step))
+                yield (day, symbol), Version(steps[at], known_from[at], known_to[at], digest)
 
 
 def _by_day(series: Candles) -> Iterator[tuple[date, slice]]:
@@ -122,7 +128,7 @@ def _by_day(series: Candles) -> Iterator[tuple[date, slice]]:
 
 
 def _columns(interval: Interval) -> tuple[str, ...]:
-    key = ("symbol", "date") if interval == INTERVALS["1d"] else ("symbol", "date", "open_time")
+    key = ("symbol", "date") if interval == DAILY else ("symbol", "date", "open_time")
     return (*key, *FACTS)
 
 

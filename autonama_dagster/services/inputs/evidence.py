@@ -20,6 +20,7 @@ from autonama_dagster.analytics.scan.quality.beside import (
     missing_hours,
 )
 from autonama_dagster.analytics.scan.quality.quality import Evidence
+from autonama_dagster.services.inputs.longer_candles import read_parts
 from autonama_dagster.text.sources import SOURCES
 from resources.warehouse.candle_faults import candle_faults, other_versions
 from resources.warehouse.candle_queries import fetched_ranges
@@ -106,7 +107,7 @@ def _hours(
     answered = fetched_ranges(warehouse, "1h", symbols)
     if not answered:
         return {}, {}
-    frame = warehouse.read("ohlcv_1h", Scope(tuple(answered), first, last))
+    frame = read_parts(warehouse, "1h", Scope(tuple(answered), first, last))
     hours = frame[known_rows(frame, answered, 1)]
     made = Candles.by_symbol(aggregate(hours, INTERVALS["1h"], DAILY, SOURCES))
     counts = {str(s): Counter(day_numbers(of).tolist()) for s, of in hours.groupby("symbol")}

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autonama_dagster.analytics.candles.klines import RawKline, parse, raw_kline, row_hash
+from autonama_dagster.analytics.candles.intervals import INTERVALS
+from autonama_dagster.analytics.candles.klines import (
+    RawKline,
+    contradicts,
+    parse,
+    raw_kline,
+    row_hash,
+    stored_kline,
+    strings,
+)
 
 DAY_MS = 86_400_000
 OPEN_MS = 1_703_808_000_000  # 2023-12-29
@@ -89,6 +98,49 @@ class TestRowHash:
         assert row_hash(row._replace(**{field: other})) != row_hash(row)
 
 
+class TestStrings:
+    @pytest.mark.parametrize(("name", "opens"), [("1d", OPEN_MS), ("1h", OPEN_MS + 3_600_000)])
+    def test_with_the_key_they_are_the_row(self, name, opens):
+        grid = INTERVALS[name]
+        (ends,) = grid.close_ms(grid.steps(np.array([opens])))
+        row = raw_kline(REST)._replace(open_time=opens, close_time=int(ends))
+        assert strings(row).startswith("1.50000000,1.60000000,1.40000000,1.55000000,9.00000000,13")
+        assert stored_kline(strings(row), opens, grid) == row
+
+    def test_a_candle_that_is_what_they_say_contradicts_nothing(self):
+        good, _ = parse([candle(), candle(trades="8")], "BTCUSDT")
+        assert not contradicts(good).any()
+        assert not contradicts(good.assign(close=9.0, raw=pd.Series([None] * 2, dtype="str"))).any()
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume",
+            "taker_buy_quote_volume", "trades",
+        ],
+    )  # fmt: skip
+    def test_a_number_that_was_changed_does(self, name):
+        good, _ = parse([candle(), candle()], "BTCUSDT")
+        good.loc[1, name] = good.loc[1, name] + 1
+        assert contradicts(good).tolist() == [False, True]
+        good.loc[1, name] = np.nan if good[name].dtype == float else 0
+        assert contradicts(good).tolist() == [False, True]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"row_hash": "f" * 64},
+            {"date": pd.Timestamp("2023-12-30")},
+            {"raw": strings(candle(close="1.56000000"))},
+            {"raw": strings(candle(close="1.5500000"))},
+            {"raw": "1,2"},
+        ],
+    )
+    def test_another_hash_day_or_text_does(self, changes):
+        good, _ = parse([candle()], "BTCUSDT")
+        assert contradicts(good.assign(**changes)).tolist() == [True]
+
+
 class TestParse:
     def test_columns(self):
         good, bad = parse([candle()], "BTCUSDT")
@@ -107,6 +159,7 @@ class TestParse:
                 "taker_buy_volume": 4.0,
                 "taker_buy_quote_volume": 6.0,
                 "row_hash": row_hash(candle()),
+                "raw": strings(candle()),
             }
         ]
 
@@ -119,6 +172,7 @@ class TestParse:
             *["float64"] * 6,
             "int64",
             *["float64"] * 2,
+            "str",
             "str",
         ]
         assert [str(dtype) for dtype in bad.dtypes] == ["str", "datetime64[s]", "str", "str"]

@@ -110,6 +110,20 @@ def test_a_revision_is_no_finding_and_is_anchored_too(run, daemon, path):
     assert findings(run) == {(str(DAY), "ohlcv_1d", "ETHUSDT", "changed")}
 
 
+def test_an_edit_that_the_exchange_has_put_right_meanwhile_is_found(run, daemon):
+    execute(daemon, f"UPDATE trading.ohlcv_1d SET close = close * 1.001 "
+            f"WHERE symbol = 'ETHUSDT' AND date = '{DAY}'")  # fmt: skip
+    execute(daemon, f"DELETE FROM trading.ohlcv_1d WHERE symbol = 'SOLUSDT' AND date = '{DAY}'")
+    daemon.server.set_now(at(DAY, "00:20:00"))
+    registered = daemon.instance.get_dynamic_partitions("symbol")
+    daemon.step("symbols_job", DAY, DAY, *registered, assets=("ohlcv_1d",))
+    daemon.step("summary_job", DAY, DAY)
+    assert findings(run) == {
+        (str(DAY), "ohlcv_1d", "ETHUSDT", "changed"),
+        (str(DAY), "ohlcv_1d", "SOLUSDT", "missing"),
+    }
+
+
 def test_a_candle_that_is_gone_and_one_that_was_moved_are_found(run, daemon):
     execute(daemon, f"DELETE FROM trading.ohlcv_1d WHERE symbol = 'BTCUSDT' AND date = '{DAY}'")
     execute(daemon, f"UPDATE trading.ohlcv_1d SET date = '2023-10-31' "

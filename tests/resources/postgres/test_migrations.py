@@ -20,7 +20,7 @@ CANDLES = (
     "ohlcv_1d", "ohlcv_15m", "ohlcv_1h", "ohlcv_4h", "ohlcv_1w",
     "ohlcv_1d_revisions", "ohlcv_15m_revisions", "ohlcv_1h_revisions",
 )  # fmt: skip
-NEW = {"exchange", "fault", "fault_date"}
+NEW = {"exchange", "fault", "fault_date", "raw"}
 
 
 @pytest.fixture

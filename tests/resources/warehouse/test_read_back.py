@@ -247,6 +247,7 @@ CHANGED = {
     "text": "{} || 'y'", "double precision": "{} + 1", "bigint": "{} + 1", "boolean": "NOT {}",
     "date": "{} + 1", "timestamp with time zone": "{} + interval '1 second'", "numeric": "{} + 1",
     "ARRAY": "array_append({}, NULL)", "jsonb": "NULL",
+    "bytea": "{} || '\\x11'",
 }  # fmt: skip
 
 

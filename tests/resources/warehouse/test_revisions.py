@@ -16,6 +16,7 @@ from resources.warehouse.warehouse import Batch
 DAYS = ["2024-01-01", "2024-01-02"]
 BOTH = Scope(("AAA", "BBB"), date(2024, 1, 1), date(2024, 1, 2))
 FIRST = Scope(("AAA",), last=date(2024, 1, 1))
+RAW = "1.50,1.6E+2,1.4e-1,1.55,9.0,13.5,7,4.0,6.00"
 HOUR = pd.Timedelta(hours=1)
 
 
@@ -97,6 +98,25 @@ def test_a_number_changed_by_hand_is_mended_by_the_next_fetch_and_kept(
     assert kept()["close"].tolist() == [11.0]
     put(after=2)
     assert len(kept()) == 1
+
+
+def test_strings_are_kept_in_half_a_byte_each_and_read_as_text(put, stored, database, name):
+    put(raw=RAW)
+    assert stored()["raw"] == RAW
+    with psycopg.connect(libpq_url(database)) as connection:
+        (size,) = connection.execute(
+            f"SELECT max(octet_length(raw)) FROM trading.{name}"
+        ).fetchone()
+    assert size == (len(RAW) + 1) // 2
+
+
+def test_a_candle_of_before_gets_its_strings_and_is_no_revision(put, kept, stored):
+    put()
+    put(after=1, raw=RAW)
+    assert kept().empty
+    assert (stored()["raw"], stored()["fetched_at"]) == (RAW, NOW)
+    put(close=11.0, after=2, raw=RAW + "1")
+    assert (kept()["raw"].tolist(), stored()["raw"]) == ([RAW], RAW + "1")
 
 
 def test_two_changes_and_one_back_are_three_revisions_that_meet(put, kept, stored):
