@@ -53,7 +53,7 @@ BENCHMARKS = {
     ),
     "growth": Benchmark("growth", "time per partition at 25 to 200 symbols"),
     "hourly": Benchmark("hourly", "a year of hourly candles loaded, and a window read"),
-    "quality": Benchmark("quality", "false alarms of the quality ledger, and its time"),
+    "quality": Benchmark("quality", "false alarms of the quality ledger, planted faults, time"),
     "trust": Benchmark("trust", "all rows verified, and one signal explained: seconds"),
     "record": Benchmark("record", "revisions and hashes, as a share of a backfill"),
     "help": Benchmark("help", "autonama --help"),

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, PRICES, Candles
+from autonama_dagster.analytics.candles.candles import AMOUNTS, NUMBERS, PRICES, Candles
 from autonama_dagster.analytics.candles.intervals import MAX_MISSING_DAYS
 from autonama_dagster.analytics.candles.windows import breaks, foreign
 
@@ -41,11 +41,15 @@ RULES: Final = {
     "daily_vs_hourly": "The day's hourly candles do not add up to it.",
     "quote_volume": "The day's average trade price (quote volume / volume) lies outside low "
     "to high.",
+    "amounts": "Volumes and number of trades contradict each other.",
 }
 
 # No trades explain an average price this far outside low to high: the quote volume is in another
 # currency or unit, or another candle's.
 WRONG_UNIT: Final = 2.0
+# Recorded candles may lack trades and taker volumes, which the replay serves as 0, and so may those
+# of an unknown source.
+_INCOMPLETE: Final = (b"replay-recorded", b"replay-estimated", b"")
 # Open gaps of 10 % that the next day undoes: of 450,070 recorded candles none stands so far out.
 FOREIGN_PCT: Final = 10.0
 # An open far less continuous than the opens of this many days before does not continue them. 3
@@ -109,6 +113,7 @@ def of_candles(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
     yield from foreign_candles(candles, alone)
     yield from stale(candles, repeats, limits)
     yield from quote_volume(candles, limits)
+    yield from amounts(candles)
 
 
 def gaps(candles: Candles, last: int, accounted: NDArray[np.int64]) -> Iterator[Finding]:
@@ -155,11 +160,12 @@ def faults(candles: Candles) -> Iterator[Finding]:
     lowest = np.minimum(np.minimum(bottom, candles.low), candles.high)
     highest = np.maximum(np.maximum(top, candles.high), candles.low)
     is_wrong = ~((lowest > 0) & (highest < np.inf))
-    for amount in (candles.volume, candles.quote_volume):
+    for amount in (getattr(candles, name) for name in AMOUNTS):
         is_wrong |= (amount < 0) | (amount == np.inf)
+    is_wrong |= candles.trades < 0
     for mask, rule in ((is_wrong, "non_positive"), (is_unordered & ~is_wrong, "ohlc_order")):
         for i in np.flatnonzero(mask).tolist():
-            numbers = {name: getattr(candles, name)[i].item() for name in CANDLE_FLOATS}
+            numbers = {name: getattr(candles, name)[i].item() for name in (*NUMBERS, "trades")}
             seen = {name: n if np.isfinite(n) else None for name, n in numbers.items()}
             yield on_candle(candles, i, rule, ERROR, seen)
 
@@ -273,19 +279,47 @@ def stale(candles: Candles, repeats: NDArray[np.bool_], limits: QualityLimits) -
 
 
 def quote_volume(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
-    """Quote volume / volume is the average price of the trades, which lies in low to high."""
+    """Quote volume / volume is the average price of the trades, which lies in low to high.
+
+    So it is of the trades in which takers bought; a day has one finding, of the one further out.
+    """
+    pairs = (
+        (candles.quote_volume, candles.volume),
+        (candles.taker_buy_quote_volume, candles.taker_buy_volume),
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        average = candles.quote_volume / candles.volume
+        average = np.stack([quote / base for quote, base in pairs])
         outside = np.maximum(candles.low / average, average / candles.high)
-    is_traded = np.isfinite(candles.quote_volume) & (candles.volume > 0)
-    for i in np.flatnonzero(is_traded & (outside > 1 + limits.vwap_pct / 100)).tolist():
+    outside[np.stack([~(np.isfinite(quote) & (base > 0)) for quote, base in pairs])] = 0
+    worst = outside.argmax(axis=0)
+    for i in np.flatnonzero(outside.max(axis=0) > 1 + limits.vwap_pct / 100).tolist():
+        of = worst[i]
         seen = {
-            "average_price": float(f"{average[i]:.6g}"),
+            "average_price" if of == 0 else "average_taker_price": float(f"{average[of, i]:.6g}"),
             "low": candles.low[i].item(),
             "high": candles.high[i].item(),
         }
-        severity = ERROR if outside[i] > WRONG_UNIT else WARNING
+        severity = ERROR if outside[of, i] > WRONG_UNIT else WARNING
         yield on_candle(candles, i, "quote_volume", severity, seen)
+
+
+def amounts(candles: Candles) -> Iterator[Finding]:
+    """Takers trade no more than everyone; volume is traded, in both currencies or in none.
+
+    None of 188,442 recorded candles that have all these numbers breaks one of the rules.
+    """
+    volume, quote, trades = candles.volume, candles.quote_volume, candles.trades
+    taker, taker_quote = candles.taker_buy_volume, candles.taker_buy_quote_volume
+    is_told = (trades > 0) | (taker > 0) | (taker_quote > 0)
+    is_told |= ~np.isin(candles.source, _INCOMPLETE)
+    is_wrong = (taker > volume) | (taker_quote > quote)
+    is_wrong |= ((taker == 0) & (taker_quote > 0)) | ((taker > 0) & (taker_quote == 0))
+    is_wrong |= (volume == 0) & ((quote > 0) | (trades > 0))
+    is_wrong |= (volume > 0) & (trades == 0) & is_told
+    names = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades")
+    for i in np.flatnonzero(is_wrong).tolist():
+        numbers = {name: getattr(candles, name)[i].item() for name in names}
+        yield on_candle(candles, i, "amounts", ERROR, numbers)
 
 
 def on_candle(candles: Candles, i: int, rule: str, severity: int, seen: dict[str, Any]) -> Finding:

@@ -32,6 +32,18 @@ def quiet(n=N, seed=1):
     return replace(candles, volume=volume, quote_volume=volume * candles.close)
 
 
+def traded(source=b"binance"):
+    """The same from a source that tells of trades and takers too."""
+    candles = quiet()
+    return replace(
+        candles,
+        taker_buy_volume=candles.volume / 2,
+        taker_buy_quote_volume=candles.quote_volume / 2,
+        trades=np.full(N, 100),
+        source=np.full(N, source),
+    )
+
+
 def rising(factor=1.0):
     """Closes that rise by 0.1 % a day, and by `factor` on day 80."""
     closes = 10.0 * np.exp(np.arange(N) * 1e-3)
@@ -178,6 +190,9 @@ def test_days_without_a_trade_are_nobodys_copy():
         ({"close": np.nan}, "non_positive"),
         ({"volume": -1.0}, "non_positive"),
         ({"quote_volume": np.inf}, "non_positive"),
+        ({"taker_buy_volume": -1.0}, "non_positive"),
+        ({"taker_buy_quote_volume": np.inf}, "non_positive"),
+        ({"trades": -1}, "non_positive"),
     ],
 )
 def test_a_stored_candle_that_cannot_be_is_an_error(values, rule):
@@ -348,6 +363,54 @@ def test_the_average_price_lies_between_low_and_high(factor, severity):
 
 
 @pytest.mark.parametrize(
+    ("factor", "severity"), [(1.0, None), (1.005, None), (1.5, "WARNING"), (2.5, "ERROR")]
+)
+def test_so_does_the_average_price_of_takers(factor, severity):
+    candles = traded()
+    quote = 300.0 * candles.high[80] * factor
+    frame = rows(changed(candles, 80, taker_buy_volume=300.0, taker_buy_quote_volume=quote))
+    assert found(frame) == ({80: ["quote_volume"]} if severity else {})
+    assert frame.loc[80, "severity"] == (severity or "OK")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"taker_buy_volume": 1081.0},
+        {"taker_buy_quote_volume": 1e9, "taker_buy_volume": 900.0},
+        {"trades": 0},
+        {"trades": 0, "taker_buy_volume": 0.0, "taker_buy_quote_volume": 0.0},
+        {"volume": 0.0, "taker_buy_volume": 0.0},
+        {
+            "volume": 0.0,
+            "quote_volume": 0.0,
+            "taker_buy_volume": 0.0,
+            "taker_buy_quote_volume": 0.0,
+        },
+        {"taker_buy_volume": 0.0},
+        {"taker_buy_quote_volume": 0.0},
+    ],
+)
+def test_volumes_and_trades_that_contradict_each_other_are_an_error(values):
+    frame = rows(changed(traded(), 80, **values))
+    assert "amounts" in found(frame)[80]
+    assert seen(frame, 80)["amounts"]["severity"] == "ERROR"
+    assert set(found(frame)) == {80}
+
+
+def test_a_recorded_candle_may_lack_trades_and_takers_but_not_trades_alone():
+    none = {"trades": 0, "taker_buy_volume": 0.0, "taker_buy_quote_volume": 0.0}
+    for source in (b"replay-recorded", b"replay-estimated", b""):
+        assert found(rows(changed(traded(source), 80, **none))) == {}
+        assert found(rows(changed(traded(source), 80, trades=0))) == {80: ["amounts"]}
+
+
+def test_takers_that_no_source_tells_of_contradict_nothing():
+    candles = changed(traded(), 80, taker_buy_volume=np.nan, taker_buy_quote_volume=np.nan)
+    assert found(rows(candles)) == {}
+
+
+@pytest.mark.parametrize(
     ("name", "factor", "severity"),
     [
         ("close", 1.0 + 1e-9, "OK"),
@@ -401,7 +464,7 @@ def test_hours_and_other_versions_that_agree_change_nothing():
 
 def test_all_rules_can_be_listed_together_in_their_order():
     names = list(RULES)
-    assert len(names) == 14
+    assert len(names) == 15
     candles = changed(without(quiet(), 79), 79, volume=0.0, low=1e-9, quote_volume=0.0)
     frame = rows(candles, evidence=Evidence(tuple(forming({FIRST_DAY + 80: "x"}))))
     listed = frame.loc[80, "findings"]
