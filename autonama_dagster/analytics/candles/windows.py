@@ -89,9 +89,9 @@ def foreign(candles: Candles, broken: NDArray[np.int64]) -> NDArray[np.int64]:
     broken
         Their `breaks`.
     """
-    at: NDArray[np.int64] = broken[:-1][np.diff(broken) == 1]
-    if not at.size or candles.interval != DAILY:
-        return at[:0]
+    if len(broken) < 2 or candles.interval != DAILY:  # noqa: PLR2004
+        return broken[:0]
+    at = broken[:-1][np.diff(broken) == 1]
     missing = np.diff(candles.day) - 1
     is_near = np.maximum(missing[at - 1], missing[at]) <= candles.interval.max_missing
     is_joined = ~_is_far(candles.open[at + 1] / candles.close[at - 1])
@@ -146,8 +146,9 @@ def windows(candles: Candles, days: NDArray[np.int64], lookback: int = LOOKBACK_
     oldest = np.searchsorted(candles.day, asked - (lookback - 1), side="left")
     broken = breaks(candles)
     alone = foreign(candles, broken)
-    undone = np.union1d(alone, alone + 1)
-    first = np.concatenate([[0], np.setdiff1d(broken, undone)])
+    # There is hardly ever one, and sets would take as long as all the rest.
+    undone = np.union1d(alone, alone + 1) if alone.size else alone
+    first = np.append(0, np.setdiff1d(broken, undone) if alone.size else broken)
     # A break counts from the day its first candle is known: first[i] < stop, or the first, 0.
     latest_break = np.maximum(np.searchsorted(first, stop, side="left") - 1, 0)
     start = np.maximum(oldest, first[latest_break])

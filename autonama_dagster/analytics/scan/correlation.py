@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autonama_dagster.analytics.candles.candles import Candles
 from autonama_dagster.analytics.candles.hashing import combine, window_hashes
 from autonama_dagster.analytics.candles.rows import interval_of, times
-from autonama_dagster.analytics.candles.windows import breaks, windows
+from autonama_dagster.analytics.candles.windows import is_jump, windows
 
 RETURN_DAYS = 90
 MIN_COMMON_DAYS = 60
@@ -193,7 +193,7 @@ def daily_returns(
             window = windows(series, np.array([day]), reach)
             later = np.arange(window.start[0] + 1, window.stop[0])
             later = later[series.day[later] - series.day[later - 1] == 1]
-            later = later[~np.isin(later, breaks(series))]  # around a foreign candle
+            later = later[~is_jump(series.open, series.close)[later - 1]]  # around a foreign candle
             ratios = series.close[later] / series.close[later - 1]
             column = series.day[later] - (day - RETURN_DAYS + 1)
             # math.log, one by one: a vectorised logarithm may round by the place in the array.
