@@ -478,7 +478,9 @@ def test_nothing_after_a_day_changes_its_row_and_nothing_before_its_lookback(see
     rng = np.random.default_rng(seed)
     candles = walk(seed, N, 0.4)  # wild: jumps and breaks
     volume = rng.integers(0, 3, N) * 1.0
-    candles = replace(candles, volume=volume, quote_volume=volume * candles.close)
+    level = rng.choice([1.0, 1.3, 100.0], N, p=[0.8, 0.1, 0.1])  # foreign candles
+    prices = {n: getattr(candles, n) * level for n in ("open", "high", "low", "close")}
+    candles = replace(candles, **prices, volume=volume, quote_volume=volume * candles.close)
     candles = without(candles, *rng.choice(N, 10, replace=False).tolist())
     days = FIRST_DAY + np.arange(LOOKBACK, N)
     evidence = Evidence(tuple(forming({FIRST_DAY + int(rng.integers(N)): "x"})))
