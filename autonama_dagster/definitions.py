@@ -8,6 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from autonama_dagster.orchestration.automation.candle_checks import (
+    candle_checks_job,
+    candle_checks_schedule,
+)
 from autonama_dagster.orchestration.automation.daily_universe import daily_universe
 from autonama_dagster.orchestration.automation.failed_run_alert import failed_run_alert
 from autonama_dagster.orchestration.automation.retention import retention_job, retention_schedule
@@ -33,8 +37,12 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     pipeline = build_pipeline(settings, **resources)
     scan_jobs = [*(pipeline.jobs or ())]
     started = dg.Definitions(
-        jobs=[build_backfill_job(settings), retention_job],
-        schedules=[daily_universe(settings), retention_schedule(settings)],
+        jobs=[build_backfill_job(settings), candle_checks_job, retention_job],
+        schedules=[
+            daily_universe(settings),
+            candle_checks_schedule(settings),
+            retention_schedule(settings),
+        ],
         sensors=[
             scan_sensor(settings, scan_jobs),
             revision_sensor(settings, scan_jobs),

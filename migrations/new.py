@@ -35,10 +35,19 @@ def main(message: str) -> None:
                 config.attributes["autogenerates"] = True
                 command.upgrade(config, "head")
                 number = int(newest_revision()) + 1
-                command.revision(config, message, autogenerate=True, rev_id=f"{number:04}")
+                script = command.revision(config, message, autogenerate=True, rev_id=f"{number:04}")
+                tidy(Path(script.path))  # type: ignore[union-attr]
             engine.dispose()
         finally:
             server.destroy()
+
+
+def tidy(file: Path) -> None:
+    """Leave out Alembic's comments, and the import of types that are not used."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    has_types = any("postgresql." in line for line in lines)
+    unused = ("    # ###", *(() if has_types else ("from sqlalchemy.dialects import",)))
+    file.write_text("".join(li for li in lines if not li.startswith(unused)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ GROUPS = {"market", "analysis", "decision", "summary"}
 UPDATE = ".venv/bin/python -m tests.test_graph --update"
 TABLE = "autonama/table"
 BOOKKEEPING = {
-    "fetch_log", "quarantine", "signal_chance", "verifications",
+    "candle_checks", "fetch_log", "quarantine", "signal_chance", "verifications",
     *(t.name for t in REVISIONS.values()),
 }  # fmt: skip
 

@@ -32,6 +32,11 @@ class ExchangeSettings(BaseModel):
     exchange_weight_per_minute: Annotated[int, Field(ge=50, le=100_000)] = Field(
         default=4800, description="Request weight to use per minute (Binance's limit is 6000)."
     )
+    revision_checks: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=20,
+        description="Stored daily candles to request again each day, at most one per pair, to "
+        "notice revisions; 0: none.",
+    )
     binance_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("BINANCE_API_KEY"),

@@ -8,6 +8,7 @@ from autonama_dagster.schemas.tables.analysis import (
     INDICATORS_TABLE,
     REGRESSION_BANDS,
 )
+from autonama_dagster.schemas.tables.candle_checks import CANDLE_CHECKS
 from autonama_dagster.schemas.tables.decision import ALERTS, ASSET_ANALYTICS, SIGNALS_TABLE
 from autonama_dagster.schemas.tables.intraday import INTRADAY
 from autonama_dagster.schemas.tables.lineage import SIGNAL_LINEAGE
@@ -34,6 +35,7 @@ TABLES: dict[str, Table] = {
         SIGNAL_CHANCE,
         VERIFICATIONS,
         FETCH_LOG,
+        CANDLE_CHECKS,
         QUARANTINE,
     )
 }

@@ -1,7 +1,7 @@
 """Candles from an exchange as frames: asked for in one batch, parsed, with the log of it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -72,41 +72,56 @@ def fetch_candles(
 ) -> Fetched:
     """Ask for the closed candles that open from `first` to `last`, both included, of every symbol.
 
+    See `fetch_spans`.
+    """
+    return fetch_spans(exchange, dict.fromkeys(symbols, (first, last)), interval, on_progress)
+
+
+def fetch_spans(
+    exchange: CandleSource,
+    spans: Mapping[str, tuple[date, date]],
+    interval: str,
+    on_progress: Progress | None = None,
+) -> Fetched:
+    """Ask for the closed candles of every symbol that open on its days, first and last included.
+
     Days that have not closed at the exchange's clock are neither asked for nor logged. Nor is the
     absence of a day's last candle believed during `PATIENCE` after the day's close, if the pair
     traded in the 24 hours before: that day is logged as failed, so that it is asked for again.
     """
     grid = INTERVALS[interval]
     now = exchange.server_time()
-    last = min(last, last_closed_day(now))
-    if last < first or not symbols:
-        nothing = _candles([], grid, exchange.name)
-        return Fetched(nothing, empty_rejected(), _log([], exchange.name), (), exchange.name)
-    is_fresh = now < midnight(last + DAY) + PATIENCE
-    begin = min(first, last - DAY) if is_fresh else first  # the day before tells who trades
-    requests = [KlinesRequest(s, interval, midnight(begin), midnight(last + DAY)) for s in symbols]
-    answers = exchange.klines_many(requests, on_progress)
+    closed = last_closed_day(now)
+    asked = {
+        symbol: (first, min(last, closed))
+        for symbol, (first, last) in spans.items()
+        if first <= min(last, closed)
+    }
+    requests = [
+        KlinesRequest(symbol, interval, midnight(_begin(first, last, now)), midnight(last + DAY))
+        for symbol, (first, last) in asked.items()
+    ]
+    answers = exchange.klines_many(requests, on_progress) if requests else {}
     good: list[pd.DataFrame] = []
     bad: list[pd.DataFrame] = []
     log: list[dict[str, object]] = []
-    for symbol in symbols:
+    for symbol, (first, last) in asked.items():
         answer = answers[symbol]
-        is_late = is_fresh and _is_late(answer, grid.opens_at(grid.last_step(last)))
+        opens = grid.opens_at(grid.last_step(last))
+        is_late = _is_fresh(last, now) and _is_late(answer, opens)
         log += _logged(symbol, interval, first, last, now, answer, is_late=is_late)
         if isinstance(answer, Klines):
-            asked = answer.within(midnight(first), midnight(last + DAY))
-            for source, rows in asked.by_source():
+            wanted = answer.within(midnight(first), midnight(last + DAY))
+            for source, rows in wanted.by_source():
                 frame, rejected = parse(rows, symbol, grid)
                 good.append(frame.assign(source=source, fetched_at=answer.asked_at))
                 bad.append(rejected)
-    failed = tuple(s for s in symbols if isinstance(answers[s], SymbolFetchError))
     found = [f for f in bad if len(f)]
-    rejected = pd.concat(found, ignore_index=True) if found else empty_rejected()
     return Fetched(
         _candles(good, grid, exchange.name),
-        rejected,
+        pd.concat(found, ignore_index=True) if found else empty_rejected(),
         _log(log, exchange.name),
-        failed,
+        tuple(s for s in asked if isinstance(answers[s], SymbolFetchError)),
         exchange.name,
     )
 
@@ -129,6 +144,16 @@ def refuse_mixture(stored: str | None, frame: pd.DataFrame) -> None:
         "not be mixed; "
         "use another AUTONAMA_HOME or DATABASE_URL, or fix AUTONAMA_EXCHANGE_URL"
     )
+
+
+def _begin(first: date, last: date, now: datetime) -> date:
+    """First day to ask for: where the last candle may be late, the day before tells who trades."""
+    return min(first, last - DAY) if _is_fresh(last, now) else first
+
+
+def _is_fresh(day: date, now: datetime) -> bool:
+    """Whether a candle of the day may still be published."""
+    return now < midnight(day + DAY) + PATIENCE
 
 
 def _is_late(answer: Klines | SymbolFetchError, opens: datetime) -> bool:

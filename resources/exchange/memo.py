@@ -79,6 +79,11 @@ class MemoExchange:
         return self._exchange.name
 
     @property
+    def source(self) -> Exchange:
+        """The exchange behind, for who wants its answer of today."""
+        return self._exchange
+
+    @property
     def knows_delisted(self) -> bool:
         """What the exchange behind knows."""
         return self._exchange.knows_delisted

@@ -158,7 +158,7 @@ def merge_rows(cursor: dbapi.Cursor, of: Table, arrow: pa.Table) -> None:
     updates = ", ".join(f'"{c}" = {value}' for c, value in given.items())
     changed = f" WHERE {_differs(of, 'excluded')}" if "row_hash" in others else ""
     conflict = f" ON CONFLICT ({', '.join(of.key)}) DO UPDATE SET {updates}{changed}"
-    _drain(cursor, of, conflict, _said(of) if changed else others)
+    _drain(cursor, of, conflict, said_columns(of) if changed else others)
 
 
 def _keep_replaced(cursor: dbapi.Cursor, of: Table, kept: Table) -> None:
@@ -176,7 +176,7 @@ def _keep_replaced(cursor: dbapi.Cursor, of: Table, kept: Table) -> None:
         GROUP BY {replaced}
         """
     )
-    said = ", ".join(f't."{c}"' for c in _said(of))
+    said = ", ".join(f't."{c}"' for c in said_columns(of))
     check_none(
         cursor,
         kept,
@@ -205,11 +205,11 @@ def _complete(cursor: dbapi.Cursor, of: Table) -> None:
 
 def _differs(of: Table, other: str) -> str:
     """Whether the candle `t` has other numbers or another hash: a number changed by hand counts."""
-    columns = (", ".join(f'{row}."{c}"' for c in _said(of)) for row in ("t", other))
+    columns = (", ".join(f'{row}."{c}"' for c in said_columns(of)) for row in ("t", other))
     return "({}) IS DISTINCT FROM ({})".format(*columns)
 
 
-def _said(of: Table) -> list[str]:
+def said_columns(of: Table) -> list[str]:
     """Columns that say something of a candle."""
     return [c for c in of.columns if c not in of.key and c not in ABOUT_CANDLES]
 

@@ -5,15 +5,17 @@ for a handful of rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
 
 from psycopg import Connection, sql
 
+from autonama_dagster.days import DAY
 from autonama_dagster.schemas.base import SCHEMA
 from autonama_dagster.schemas.registry import TABLES
 from autonama_dagster.text.sources import SCAN_EXCHANGE
+from resources.warehouse.check_facts import CheckFacts, read_checks
 
 # Tables in which every member of a day has a row once the day is complete.
 BY_MEMBER: Final = (
@@ -104,6 +106,8 @@ class TableFacts:
         Candles kept out of `ohlcv_1d`: all, and those of the day.
     lacking
         Rows that are gone from a day with a summary, of the last 30 days.
+    candle_checks
+        Stored candles that were asked for again.
     faults
         What of the schema is not as it was made, one line each.
     unreadable
@@ -123,6 +127,7 @@ class TableFacts:
     quarantined: int = 0
     quarantined_today: int = 0
     lacking: tuple[Lacking, ...] = ()
+    candle_checks: CheckFacts = field(default_factory=CheckFacts)
     faults: tuple[str, ...] = ()
     unreadable: str | None = None
 
@@ -183,6 +188,7 @@ def read_tables(
         unanswered=() if day is None else tuple(s for s in registered if s not in answered),
         quarantined=total,
         quarantined_today=today,
+        candle_checks=read_checks(connection, expected + DAY),
     )
 
 

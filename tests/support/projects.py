@@ -56,11 +56,12 @@ class Project:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table without the columns that tell runs apart, in a total order.
 
-        Verifications are left out, which are of each run, and the cache of chances.
+        Verifications and checks of candles are left out, which are of each run, and the cache of
+        chances.
         """
         found = {}
         for name, table in TABLES.items():
-            if name in {"signal_chance", "verifications"}:
+            if name in {"signal_chance", "verifications", "candle_checks"}:
                 continue
             frame = self.warehouse.read(name)
             frame = frame[[c for c in table.columns if c not in VOLATILE]]

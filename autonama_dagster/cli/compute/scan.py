@@ -180,6 +180,7 @@ def _stored(
     with_charts: bool,
 ) -> ScanResult:
     progress.step("load Dagster")
+    from autonama_dagster.orchestration.automation.candle_checks import ask_after_scan  # noqa: PLC0415
     from autonama_dagster.orchestration.scanner import Scanner  # noqa: PLC0415
     from resources.instance.home import open_instance  # noqa: PLC0415
 
@@ -192,7 +193,14 @@ def _stored(
             on_step=progress.step,
             progress=progress,
         )
-        scanner.scan(day, with_charts=with_charts)
+        if scanner.scan(day, with_charts=with_charts):
+            ask_after_scan(
+                settings,
+                instance=instance,
+                exchange=exchange.source,
+                warehouse=warehouse,
+                on_step=progress.step,
+            )
     progress.step("read the results")
     result = stored_result(warehouse, settings, day)
     if not with_charts:

@@ -13,6 +13,7 @@ from autonama_dagster.text.labels import counted
 if TYPE_CHECKING:
     from autonama_dagster.cli.shared.screen import Screen
     from autonama_dagster.services.monitoring.health import Anchor, Health
+    from resources.warehouse.check_facts import CheckFacts
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "bold red", "CANCELED": "yellow"}
 _MIB = 1024**2
@@ -127,6 +128,7 @@ def _print_runs(console: "Screen", health: "Health") -> None:
 
 def _print_rest(console: "Screen", health: "Health") -> None:
     dagster, disk = health.dagster, health.disk
+    _print_checks(console, health.tables.candle_checks)
     console.print(
         f"disk: project {_size(health.tables.database_bytes)}, Dagster "
         f"{_size(dagster.database_bytes)}, folder {_size(disk.folder_bytes)} in "
@@ -155,6 +157,26 @@ def _anchored(anchor: "Anchor") -> str:
     return (
         f"{counted(anchor.lines, 'line')} in {anchor.file}, the last about {anchor.day}, "
         f"{anchor.made_at:%Y-%m-%d %H:%M} UTC, root {anchor.root}"
+    )
+
+
+def _print_checks(console: "Screen", checks: "CheckFacts") -> None:
+    if checks.since is None:
+        return
+    if not checks.asked:
+        console.print(f"requested again since {checks.since}: no stored candle")
+        return
+    interval = ""
+    if checks.confirmed_share is not None:
+        share, low, high = (
+            f"{100 * float(end or 0):.1f}"
+            for end in (checks.confirmed_share, checks.confirmed_low, checks.confirmed_high)
+        )
+        interval = f" ({share} % of those answered, 95 % interval {low} to {high} %)"
+    console.print(
+        f"requested again since {checks.since}: {counted(checks.asked, 'stored candle')}, "
+        f"{checks.confirmed} confirmed{interval}, {checks.revised} revised, "
+        f"{checks.missing} missing, {checks.failed} failed"
     )
 
 

@@ -350,6 +350,14 @@ def notes(clock: Clock, tables: TableFacts, dagster: DagsterFacts) -> Iterator[s
             f"{counted(tables.quarantined, 'candle is', 'candles are')} quarantined, "
             f"{tables.quarantined_today} of {tables.day}: see table trading.quarantine"
         )
+    checks = tables.candle_checks
+    if checks.revised or checks.missing:
+        yield (
+            f"of {counted(checks.answered, 'stored candle')} requested again since {checks.since}, "
+            f"{checks.revised} had been revised and {checks.missing} "
+            f"{'is' if checks.missing == 1 else 'are'} missing: see table trading.candle_checks, "
+            f"and run `autonama revisions --since {checks.since}`"
+        )
     if dagster.n_left_out:
         yield (
             f"{counted(dagster.n_left_out, 'listed pair is', 'listed pairs are')} ignored: "

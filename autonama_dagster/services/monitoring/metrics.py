@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from autonama_dagster.days import DAY, midnight
 from autonama_dagster.errors import DatabaseError
+from autonama_dagster.schemas.tables.candle_checks import OUTCOMES
 from autonama_dagster.services.monitoring.health import (
     Clock,
     dagster_facts,
@@ -30,6 +31,7 @@ from resources.exchange.build import asked_exchanges
 from resources.exchange.pulse import NoPulseError, Pulse, check_exchange
 from resources.instance.facts import SUCCEEDED, DagsterFacts
 from resources.postgres.roles.readers import find_databases, reading
+from resources.warehouse.check_facts import CheckFacts
 from resources.warehouse.table_facts import TableFacts
 
 KEPT_S: Final = 5.0  # one reading of the tables serves the scrapes of so many seconds
@@ -56,6 +58,13 @@ METRICS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     ),
     "registered_symbols": ((), "Registered symbols, which are computed every day."),
     "quarantined_candles": ((), "Candles rejected from ohlcv_1d."),
+    "candle_checks": (
+        ("outcome",),
+        "Stored candles requested again in the last 30 days: confirmed, revised, missing, failed.",
+    ),
+    "candles_confirmed_ratio": ((), "Confirmed share of those that were answered."),
+    "candles_confirmed_ratio_low": ((), "Lower end of its 95 % confidence interval."),
+    "candles_confirmed_ratio_high": ((), "Upper end of its 95 % confidence interval."),
     "failed_checks": ((), "Asset checks whose latest evaluation failed."),
     "table_rows": (("table",), "Rows of a table (Postgres estimate)."),
     "table_size_bytes": (("table",), "Size of a table, including its indexes."),
@@ -193,6 +202,7 @@ class ProjectCollector(Collector):
         if tables.unreadable is not None or tables.faults:
             return
         yield from _scan(tables, clock, wall)
+        yield from _checks(tables.candle_checks)
         yield from _tables(tables)
         yield "database_size_bytes", ("project",), tables.database_bytes
         yield "database_size_bytes", ("dagster",), dagster.database_bytes
@@ -208,6 +218,18 @@ def _scan(tables: TableFacts, clock: Clock, wall: datetime) -> Samples:
         yield "scan_age_seconds", (), (clock.now - closed_at).total_seconds()
         yield "scan_computed_age_seconds", (), (wall - tables.computed_at).total_seconds()
         yield "days_behind", (), max((clock.expected - tables.latest_summary).days, 0)
+
+
+def _checks(checks: CheckFacts) -> Samples:
+    for outcome in OUTCOMES:
+        yield "candle_checks", (outcome,), getattr(checks, outcome)
+    for name, value in (
+        ("candles_confirmed_ratio", checks.confirmed_share),
+        ("candles_confirmed_ratio_low", checks.confirmed_low),
+        ("candles_confirmed_ratio_high", checks.confirmed_high),
+    ):
+        if value is not None:
+            yield name, (), value
 
 
 def _tables(tables: TableFacts) -> Samples:

@@ -68,6 +68,33 @@ def test_the_last_line_of_the_anchor_log(run, day, monkeypatch):
     assert "anchor:" not in run("status").out
 
 
+def test_stored_candles_that_were_requested_again(run, day):
+    none = run("status").out
+    assert "requested again since 2024-02-10: no stored candle" in none
+    rows = (
+        "INSERT INTO trading.candle_checks SELECT '2024-03-10T03:00Z', 'S' || n, '2024-01-01', "
+        "CASE n WHEN 1 THEN 'revised' WHEN 2 THEN 'failed' ELSE 'confirmed' END, NULL, 'r' "
+        "FROM generate_series(1, 20) AS n"
+    )
+    with psycopg.connect(libpq_url(day.url), autocommit=True) as connection:
+        connection.execute(rows)
+        try:
+            text, as_json = run("status").out, run("status", "--format", "json").out
+        finally:
+            connection.execute("DELETE FROM trading.candle_checks")
+    assert (
+        "requested again since 2024-02-10: 20 stored candles, 18 confirmed (94.7 % of those "
+        "answered, 95 % interval 75.4 to 99.1 %), 1 revised, 0 missing, 1 failed"
+    ) in " ".join(text.split())
+    found = json.loads(as_json)
+    checks = found["tables"]["candle_checks"]
+    assert (checks["confirmed"], checks["revised"], checks["failed"]) == (18, 1, 1)
+    assert checks["confirmed_share"] == pytest.approx(18 / 19)
+    assert 0.75 < checks["confirmed_low"] < 18 / 19 < checks["confirmed_high"] < 1
+    assert any("1 had been revised" in note for note in found["notes"])
+    assert found["is_healthy"]
+
+
 def test_what_it_takes_on_the_disk(run, day, home):
     folder = home / ".autonama"
     (folder / "deep").mkdir(parents=True)

@@ -24,6 +24,7 @@ from autonama_dagster.services.monitoring.health import (
 from autonama_dagster.settings import load_settings
 from resources.instance.facts import DagsterFacts, Run
 from resources.postgres.roles.readers import find_databases, reading
+from resources.warehouse.check_facts import CheckFacts
 from resources.warehouse.table_facts import TableFacts
 
 DAY = date(2024, 3, 10)
@@ -79,6 +80,17 @@ def test_the_last_run_of_a_job_failed_today():
     (line,) = told(dagster=DagsterFacts(last_by_job=runs))
     assert line.startswith("the last summary_job failed at 2024-03-11 06:00 UTC: see run r-1")
     assert told(dagster=DagsterFacts(last_by_job=(ended("summary_job", "FAILURE", 25),))) == []
+
+
+def test_candles_that_the_exchange_has_changed_are_a_note():
+    checks = CheckFacts(date(2024, 2, 11), confirmed=17, revised=2, missing=1, failed=5)
+    (line,) = notes(CLOCK, replace(WELL, candle_checks=checks), DagsterFacts())
+    assert line.startswith(
+        "of 20 stored candles requested again since 2024-02-11, 2 had been revised and 1 is missing"
+    )
+    assert "autonama revisions --since 2024-02-11" in line
+    confirmed = replace(checks, revised=0, missing=0)
+    assert list(notes(CLOCK, replace(WELL, candle_checks=confirmed), DagsterFacts())) == []
 
 
 def test_what_is_worth_knowing_and_no_alarm():

@@ -45,6 +45,11 @@ def scanned(exchange, postgres, tmp_path_factory):
     with project(folder, postgres, exchange.url, **SETTINGS) as made:
         made.scanner().scan(made.settings.start_date)
         with psycopg.connect(libpq_url(made.url), autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO trading.candle_checks SELECT '2024-03-10T03:00Z', 'S' || n, "
+                "'2024-01-01', CASE n WHEN 1 THEN 'revised' ELSE 'confirmed' END, NULL, 'r' "
+                "FROM generate_series(1, 4) AS n"
+            )
             connection.execute("ANALYZE")  # the rows are estimates
         yield made.settings
 
@@ -73,6 +78,10 @@ def test_a_scanned_day(scanned):
     assert found["last_run_success", "summary_job"] == 1
     assert found["last_run_duration_seconds", "summary_job"] > 0
     assert found["daemon_up",] == 0
+    assert (found["candle_checks", "confirmed"], found["candle_checks", "revised"]) == (3, 1)
+    assert found["candle_checks", "failed"] == 0
+    assert found["candles_confirmed_ratio",] == 0.75
+    assert 0 < found["candles_confirmed_ratio_low",] < 0.75 < found["candles_confirmed_ratio_high",]
     assert found["exchange_used_weight", "binance"] >= 1
 
 
