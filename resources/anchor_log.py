@@ -120,13 +120,16 @@ def read_log(path: Path) -> Content | None:
 
 
 class AnchorLog:
-    """An anchor log that nobody else appends to meanwhile."""
+    """An anchor log that nobody else appends to meanwhile.
+
+    Its content is read in brief, without marks, and no root is computed again.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._descriptor = descriptor
         size = os.fstat(descriptor).st_size
         self._ends_torn = bool(size) and os.pread(descriptor, 1, size - 1) != b"\n"
-        self.content = _parsed(path, path.read_bytes())
+        self.content = _parsed(path, path.read_bytes(), in_brief=True)
 
     def append(self, drafts: Sequence[Draft], now: datetime) -> list[str]:
         """Append a line for each draft; gives their roots. They are on the disk afterwards."""
@@ -243,12 +246,12 @@ def _root(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _parsed(path: Path, data: bytes) -> Content:
+def _parsed(path: Path, data: bytes, *, in_brief: bool = False) -> Content:
     lines: list[Line] = []
     torn: list[int] = []
     for number, text in enumerate(data.split(b"\n"), 1):
         if text:
-            line = _line(path, number, text)
+            line = _line(path, number, text, in_brief=in_brief)
             if line is None:
                 torn.append(number)
             else:
@@ -256,7 +259,7 @@ def _parsed(path: Path, data: bytes) -> Content:
     return Content(tuple(lines), tuple(torn))
 
 
-def _line(path: Path, number: int, text: bytes) -> Line | None:
+def _line(path: Path, number: int, text: bytes, *, in_brief: bool) -> Line | None:
     """A line of the file; None for one that was written halfway, or was never one of ours."""
     try:
         fields = json.loads(text)
@@ -266,25 +269,26 @@ def _line(path: Path, number: int, text: bytes) -> Line | None:
                 f"this version knows {FORMAT}: upgrade Autonama"
             )
         root, symbols = fields.pop("root"), fields["symbols"].split()
+        marked = None if in_brief else symbols
         return Line(
             number=number,
             day=date.fromisoformat(fields["day"]),
             made_at=datetime.fromisoformat(fields["made_at"]),
-            tables={name: _roots(of, symbols) for name, of in fields["tables"].items()},
+            tables={name: _roots(of, marked) for name, of in fields["tables"].items()},
             before=fields["before"],
             root=root,
-            is_whole=_root(fields) == root,
+            is_whole=in_brief or _root(fields) == root,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _roots(fields: Mapping[str, Any], symbols: Sequence[str]) -> Roots:
-    marks = fields.get("marks", "").split()
+def _roots(fields: Mapping[str, Any], symbols: Sequence[str] | None) -> Roots:
+    marks = [] if symbols is None else fields.get("marks", "").split()
     newest = fields.get("newest")
     return Roots(
         rows=fields["rows"],
         root=fields["root"],
-        marks={s: m for s, m in zip(symbols, marks, strict=bool(marks)) if m != "-"},
+        marks={s: m for s, m in zip(symbols or (), marks, strict=bool(marks)) if m != "-"},
         newest=None if newest is None else datetime.fromisoformat(newest),
     )

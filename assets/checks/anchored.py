@@ -21,7 +21,7 @@ def anchored_check() -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset="analysis_summary",
         name="anchored",
-        description="The anchor log has lines for all candles; those it lacked are appended.",
+        description="The anchor log covers all candles and results; lines it lacked are appended.",
     )
     def check(
         context: dg.AssetCheckExecutionContext,

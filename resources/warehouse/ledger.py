@@ -7,7 +7,7 @@ code.
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import pandas as pd
 import pyarrow as pa
@@ -37,6 +37,33 @@ def stored_days(warehouse: Warehouse, name: str) -> list[date]:
     """Days that a table has rows of, in order."""
     arrow = warehouse.query(f"SELECT DISTINCT date FROM {qualified(table(name))} ORDER BY date")
     return arrow.column("date").to_pylist()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class SummedDay:
+    """A day with a summary: the summary's result hash, and how many signals it has, made when."""
+
+    date: date
+    result_hash: str
+    signals: int
+    newest: datetime
+
+
+def summed_days(warehouse: Warehouse, last: date) -> list[SummedDay]:
+    """Days up to `last` with a summary and signals, in order; summaries without a hash left out."""
+    arrow = warehouse.query(
+        f"""
+        SELECT a.date, a.result_hash, s.n AS signals, s.newest
+        FROM {SCHEMA}.analysis_summary AS a JOIN (
+            SELECT date, count(*) AS n, max(computed_at) AS newest
+            FROM {SCHEMA}.signals WHERE date <= $1 GROUP BY date
+        ) AS s USING (date)
+        WHERE a.date <= $1 AND a.result_hash IS NOT NULL
+        ORDER BY a.date
+        """,
+        (last,),
+    )
+    return [SummedDay(*row) for row in zip(*arrow.to_pydict().values(), strict=True)]
 
 
 def estimated_rows(warehouse: Warehouse, name: str) -> int:

@@ -99,7 +99,7 @@ def drop(yes: bool, embedded: bool) -> None:
     Of the embedded server everything goes: it is stopped, and its data, log and socket are deleted.
     On the server of DATABASE_URL the schema trading and Dagster's tables go; the databases
     themselves, and what else is in them, stay. Refused while other programs use the database.
-    Results, settings and backups stay.
+    Results, settings, backups and the anchor log stay.
 
     \b
     Examples:
@@ -108,7 +108,8 @@ def drop(yes: bool, embedded: bool) -> None:
     """  # noqa: D301
     from resources.postgres.server.removal import planned, remove  # noqa: PLC0415
 
-    removal = planned(load_settings(), embedded=embedded)
+    settings = load_settings()
+    removal = planned(settings, embedded=embedded)
     if not removal.lines:
         click.echo("there is no database")
         return
@@ -122,3 +123,6 @@ def drop(yes: bool, embedded: bool) -> None:
         click.confirm("Delete it?", abort=True, err=True)
     remove(removal)
     click.echo("deleted")
+    log = settings.anchor_path
+    if log is not None and log.exists():
+        click.echo(f"the anchor log {log} stays: move it away before the next scan", err=True)

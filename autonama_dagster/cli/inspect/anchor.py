@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _WORDS: Final = {
     "changed": "not as it was anchored",
     "missing": "gone",
+    "remade": "computed again since: run `autonama anchor add`",
     "line": "the line was changed",
     "chain": "does not continue the line before: lines were changed, removed or put in",
 }
@@ -31,7 +32,7 @@ _form = click.option("--format", "form", type=click.Choice(["table", "json"]), d
 
 @click.group(cls=Group)
 def anchor() -> None:
-    """List and check the anchor log, a file with the Merkle roots of every day's candles.
+    """List and check the anchor log, a file with the Merkle roots of every day's rows.
 
     The log (AUTONAMA_ANCHOR_FILE) is written after each day's scan or backfill. Each line has the
     root of the line before, so the last root covers everything: publish it where nobody can change
@@ -86,8 +87,9 @@ def list_(day: str | None, form: str) -> None:
 def check(day: str | None, root: str | None, form: str) -> int:
     """Compare the log with the tables.
 
-    Every line must continue the one before, and candles must be stored as they were anchored, or
-    kept as a revision. The exit code is 1 if something is not as it was anchored.
+    Every line must continue the one before. Candles must be those that were anchored, as they were
+    known then; results those of the latest line of their day, unless they were computed again
+    since. The exit code is 1 if something is not as it was anchored.
 
     \b
     Examples:
@@ -95,6 +97,7 @@ def check(day: str | None, root: str | None, form: str) -> int:
       autonama anchor check --date 2023-12-29
     """  # noqa: D301
     from autonama_dagster.services.anchors.check import check_candles, check_chain  # noqa: PLC0415
+    from autonama_dagster.services.anchors.results import check_results  # noqa: PLC0415
     from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
@@ -109,11 +112,12 @@ def check(day: str | None, root: str | None, form: str) -> int:
     found = check_chain(content)
     with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
         found += check_candles(warehouse, lines)
+        found += check_results(warehouse, lines, _kept_for_a_time(settings))
     if form == "json":
         click.echo(json.dumps(_verdict(content, lines, found), indent=2))
     else:
         _print_findings(path, content, lines, found)
-    return 1 if found else 0
+    return 1 if _grave(found) else 0
 
 
 def _path(settings: Settings) -> Path:
@@ -172,11 +176,24 @@ def _rows(line: "Line") -> str:
     return ", ".join(f"{name} {of.rows}" for name, of in line.tables.items())
 
 
+def _grave(found: Sequence["Finding"]) -> int:
+    return sum(f.what != "remade" for f in found)
+
+
+def _kept_for_a_time(settings: Settings) -> set[str]:
+    """Tables whose old rows the retention settings delete."""
+    kept = {
+        "alerts": settings.retention_alerts_days,
+        "analysis_summary": settings.retention_summaries_days,
+    }
+    return {name for name, days in kept.items() if days is not None}
+
+
 def _verdict(
     content: "Content", lines: Sequence["Line"], found: Sequence["Finding"]
 ) -> dict[str, Any]:
     return {
-        "is_match": not found,
+        "is_match": not _grave(found),
         "lines": len(lines),
         "torn_lines": list(content.torn),
         "root": content.root,
@@ -202,5 +219,5 @@ def _print_findings(
     for f in found:
         about = " ".join(filter(None, (f.table, f.symbol)))
         click.echo(f"  line {f.line}, {f.day}{f', {about}' if about else ''}: {_WORDS[f.what]}")
-    verdict = counted(len(found), "finding") if found else "everything is as it was anchored"
-    click.echo(verdict)
+    grave = _grave(found)
+    click.echo(counted(grave, "finding") if grave else "everything is as it was anchored")

@@ -8,6 +8,7 @@ from pathlib import Path
 from autonama_dagster.days import stretches
 from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.services.anchors.leaves import candle_leaves, roots
+from autonama_dagster.services.anchors.results import new_results
 from resources.anchor_log import Draft, Roots, opened
 from resources.warehouse.candle_queries import stored_days
 from resources.warehouse.ledger import latest_day
@@ -17,8 +18,9 @@ from resources.warehouse.warehouse import Warehouse
 def anchor(warehouse: Warehouse, path: Path, now: datetime) -> list[str]:
     """Append a line for every day, up to the latest complete one, that has what no line covers.
 
-    Candles are new on a day if there are others, or more, than its latest line says. Whoever comes
-    second while others append finds the lines that they have appended.
+    Candles are new on a day if there are others, or more, than its latest line says; results are,
+    if its summary is another one or its signals were made again. Whoever comes second while others
+    append finds the lines that they have appended.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ def anchor(warehouse: Warehouse, path: Path, now: datetime) -> list[str]:
         for name in REVISIONS:
             for day, of in _new_candles(warehouse, name, last, latest).items():
                 found[day][name] = of
+        for day, results in new_results(warehouse, last, latest).items():
+            found[day] |= results
         return log.append([Draft(day, found[day]) for day in sorted(found)], now)
 
 

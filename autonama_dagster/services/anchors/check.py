@@ -1,6 +1,6 @@
 """Comparison of the anchor log with the tables: what was anchored must still be there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -27,7 +27,8 @@ class Finding:
     line
         Number of the line in the log.
     what
-        changed or missing: of the table's rows; line or chain: of the log itself.
+        changed or missing: of the table's rows; remade: computed again after the line, which is
+        none of its business; line or chain: of the log itself.
     day
         The line's day.
     table, symbol
@@ -56,18 +57,18 @@ def check_candles(warehouse: Warehouse, lines: Sequence[Line]) -> Iterator[Findi
     """Candles that were others, or not there, when the tables say that they were known."""
     for name in REVISIONS:
         about = sorted((line for line in lines if name in line.tables), key=lambda line: line.day)
-        for part in _parts(about):
-            versions = known_versions(warehouse, name, part[0].day, part[-1].day)
-            for line in part:
-                yield from _check_line(line, name, versions)
+        for days in parts_of_days({line.day for line in about}):
+            versions = known_versions(warehouse, name, days[0], days[-1])
+            for line in about:
+                if line.day in days:
+                    yield from _check_line(line, name, versions)
 
 
-def _parts(lines: Sequence[Line]) -> Iterator[list[Line]]:
-    """Lines by day in groups whose candles fit the memory."""
-    days = sorted({line.day for line in lines})
-    for start in range(0, len(days), DAYS_AT_ONCE):
-        chosen = set(days[start : start + DAYS_AT_ONCE])
-        yield [line for line in lines if line.day in chosen]
+def parts_of_days(days: Collection[date]) -> Iterator[list[date]]:
+    """The days in order, in groups whose rows fit the memory."""
+    ordered = sorted(days)
+    for start in range(0, len(ordered), DAYS_AT_ONCE):
+        yield ordered[start : start + DAYS_AT_ONCE]
 
 
 def _check_line(

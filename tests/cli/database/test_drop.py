@@ -34,8 +34,10 @@ def test_it_asks_and_names_what_goes_and_deletes_nothing_unasked(run, own):
 def test_everything_of_the_embedded_server_goes(run, own, home):
     logs = home / ".autonama" / "dagster"
     logs.mkdir(parents=True)
+    (home / "anchors.jsonl").touch()
     ended = run("db", "drop", "--yes")
     assert (ended.code, ended.out) == (0, "deleted\n")
+    assert f"the anchor log {home / 'anchors.jsonl'} stays: move it away" in ended.err
     assert own.pid() is None
     for path in (own.data_dir.parent, own.socket_dir, logs):
         assert not path.exists()

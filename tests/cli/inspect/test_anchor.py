@@ -59,6 +59,17 @@ def test_a_summary_anchors_the_candles_of_its_day_and_of_its_windows(path):
     assert len(lines) == len(candles)
 
 
+def test_the_line_of_a_day_holds_its_results_too(path):
+    (line,) = (line for line in read_log(path).lines if line.day == DAY)
+    rows = {name: of.rows for name, of in line.tables.items()}
+    assert rows == {
+        **dict.fromkeys(("ohlcv_1d", "universe", "data_quality", "indicators"), 3),
+        **dict.fromkeys(("regression_bands", "signals", "asset_analytics", "alerts"), 3),
+        "analysis_summary": 1,
+    }
+    assert set(line.tables["signals"].marks) == {"BTCUSDT", "ETHUSDT", "SOLUSDT"}
+
+
 def test_a_day_that_is_whole_is_not_anchored_again(daemon, path):
     before = path.read_bytes()
     daemon.scan(DAY)
@@ -122,6 +133,37 @@ def test_an_edit_that_the_exchange_has_put_right_meanwhile_is_found(run, daemon)
         (str(DAY), "ohlcv_1d", "ETHUSDT", "changed"),
         (str(DAY), "ohlcv_1d", "SOLUSDT", "missing"),
     }
+
+
+@pytest.mark.parametrize("name", ["signals", "universe", "analysis_summary"])
+def test_a_result_with_another_hash_is_found(run, daemon, name):
+    symbol = {"signals": "ETHUSDT"}.get(name)
+    chosen = f"date = '{DAY}'" + (f" AND symbol = '{symbol}'" if symbol else "")
+    execute(daemon, f"UPDATE trading.{name} SET result_hash = repeat('e', 64) WHERE {chosen}")
+    assert findings(run) == {(str(DAY), name, symbol, "changed")}
+    execute(daemon, f"DELETE FROM trading.{name} WHERE {chosen}")
+    assert findings(run) == {(str(DAY), name, symbol, "missing")}
+
+
+def test_results_that_were_computed_again_are_no_finding_and_get_a_line(run, daemon, path):
+    before = len(read_log(path).lines)
+    execute(daemon, "UPDATE trading.signals SET result_hash = repeat('e', 64), computed_at = now() "
+            f"WHERE symbol = 'ETHUSDT' AND date = '{DAY}'")  # fmt: skip
+    ended = run("anchor", "check")
+    assert ended.code == 0
+    assert "signals ETHUSDT: computed again since: run `autonama anchor add`" in ended.out
+    assert run("anchor", "add").code == 0
+    assert [line.day for line in read_log(path).lines[before:]] == [DAY]
+    assert findings(run) == set()
+
+
+def test_alerts_that_the_retention_has_deleted_are_no_finding(run, daemon, monkeypatch):
+    execute(daemon, f"DELETE FROM trading.alerts WHERE date = '{DAY}'")
+    assert {f[1:] for f in findings(run)} == {
+        ("alerts", symbol, "missing") for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    }
+    monkeypatch.setenv("AUTONAMA_RETENTION_ALERTS_DAYS", "30")
+    assert findings(run) == set()
 
 
 def test_a_candle_that_is_gone_and_one_that_was_moved_are_found(run, daemon):
