@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from importlib import metadata
 from typing import Any, Final
@@ -21,15 +21,17 @@ from autonama_dagster.services.inputs.parameters import (
     recipes,
     versions,
 )
-from autonama_dagster.services.inputs.readers import stored_scope
+from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.services.inputs.required import (
     Required,
     may_exist,
     must_exist,
     read_required,
 )
+from autonama_dagster.services.inputs.results import other_results
 from autonama_dagster.services.inputs.versions import code_version
 from autonama_dagster.services.verification.recompute import Frames, Recomputation, read_inputs
+from autonama_dagster.services.verification.stored_results import with_other_results
 from autonama_dagster.settings import Settings
 from resources.warehouse.presence import Days
 from resources.warehouse.warehouse import Warehouse
@@ -128,10 +130,16 @@ def _verified(
     again = Recomputation(warehouse, recipes(settings), inputs, scope, names)
     chosen = frozenset(scope.days if in_database is None else in_database)
     cut, extended = again.cut(chosen), again.extended()
-    found = []
+    reader = WarehouseReader(warehouse)
+    found: list[Verified] = []
     for name in names:
-        stored = warehouse.read(name, stored_scope(scope))
-        found.append(verified(name, stored, cut, extended, settings, wanted, chosen))
+        stored = reader.rows(name, scope)
+        part = verified(name, stored, cut, extended, settings, wanted, chosen)
+        others = other_results(reader, name, scope)
+        earlier = [of.mismatches for of in found]
+        made = versions(name, settings)
+        every = with_other_results(name, part.mismatches, stored, others, earlier, made)
+        found.append(replace(part, mismatches=every))
     return found
 
 

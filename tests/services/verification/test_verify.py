@@ -299,6 +299,20 @@ def test_an_exclusion_that_knows_the_next_day_is_found(stored, monkeypatch):
     assert not any(found(stored).values())
 
 
+def test_rows_of_another_platform_differ_by_rounding_and_their_hashes_fit(stored, monkeypatch):
+    def rounded(candles, windows, params):
+        frame = fit_channels(candles, windows, params)
+        return frame.assign(upper_band=frame["upper_band"] * (1 + 1e-13))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "fit_channels", rounded)
+        again(stored)
+    kinds = found(stored, DAY, DAY)
+    stored.restore()
+    assert kinds["regression_bands"] == {"platform": 2}  # SOLUSDT has no candle
+    assert {kind for of in kinds.values() for kind in of} == {"platform"}
+
+
 # Changes of what is stored: each is put down to what it is.
 
 
@@ -311,8 +325,10 @@ def test_an_exclusion_that_knows_the_next_day_is_found(stored, monkeypatch):
          "'{rsi_14}', '1') WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "alerts", "row"),
         (("UPDATE trading.asset_analytics SET current_price = current_price + 1e-17 "
          "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "asset_analytics", None),
+        (("UPDATE trading.universe SET is_complete = NOT is_complete "
+         "WHERE symbol = 'SOLUSDT' AND date = '2023-12-29'"), "universe", "row"),
         (("UPDATE trading.regression_bands SET upper_band = upper_band * (1 + 1e-13) "
-         "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "regression_bands", "platform"),
+         "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "regression_bands", "row"),
         (("UPDATE trading.indicators SET rsi_14 = rsi_14 + 1, code_version = 'old' "
          "WHERE symbol = 'BTCUSDT' AND date = '2023-12-29'"), "indicators", "code"),
         (("UPDATE trading.indicators SET rsi_14 = rsi_14 + 1, params_hash = repeat('a', 64) "
@@ -374,25 +390,32 @@ FORGED = (
 )
 
 
+def follow(count):
+    """Rows that are made from such ones have the hashes of others in theirs."""
+    return {name: {"data": count} for name in ("asset_analytics", "alerts")}
+
+
 @pytest.mark.parametrize(
     ("statement", "values", "expected"),
     [
         ("DELETE FROM trading.correlation_matrix WHERE date = %s", (DAY,),
-         {"correlation_matrix": {"missing": 1}}),
+         {"correlation_matrix": {"missing": 1}, "analysis_summary": {"data": 1}}),
         ("DELETE FROM trading.alerts WHERE date = %s", (DAY,), {"alerts": {"missing": 3}}),
-        ("DELETE FROM trading.indicators WHERE date = %s", (DAY,), {"indicators": {"missing": 2}}),
+        ("DELETE FROM trading.indicators WHERE date = %s", (DAY,),
+         {"indicators": {"missing": 2}, "signals": {"data": 2}, **follow(2)}),
         ("DELETE FROM trading.signals WHERE date = %s", (DAY,),
-         {"signals": {"missing": 3}, "analysis_summary": {"data": 1}}),
+         {"signals": {"missing": 3}, "analysis_summary": {"data": 1}, **follow(3)}),
         ("DELETE FROM trading.signals WHERE date = %s AND symbol = 'BTCUSDT'", (DAY,),
-         {"signals": {"missing": 1}, "analysis_summary": {"data": 1}}),
+         {"signals": {"missing": 1}, "analysis_summary": {"data": 1}, **follow(1)}),
         ("DELETE FROM trading.analysis_summary WHERE date = %s", (DAY,),
          {"analysis_summary": {"missing": 1}}),
         (FORGED.format("alerts"), ('{"symbol": "FAKEUSDT"}', DAY), {"alerts": {"extra": 1}}),
         (FORGED.format("signals"), ('{"symbol": "FAKEUSDT", "is_member": false}', DAY),
          {"signals": {"extra": 1}}),
-        (FORGED.format("indicators"), ('{"symbol": "SOLUSDT"}', DAY), {"indicators": {"extra": 1}}),
+        (FORGED.format("indicators"), ('{"symbol": "SOLUSDT"}', DAY),
+         {"indicators": {"extra": 1}, "signals": {"data": 1}, **follow(1)}),
         (FORGED.format("correlation_matrix"), ('{"symbol_b": "FAKEUSDT"}', DAY),
-         {"correlation_matrix": {"extra": 1}}),
+         {"correlation_matrix": {"extra": 1}, "analysis_summary": {"data": 1}}),
     ],
 )  # fmt: skip
 def test_rows_that_are_gone_and_rows_too_many_are_found(stored, statement, values, expected):
@@ -411,7 +434,7 @@ def test_a_candidate_that_signals_know_a_rank_of_is_missed(stored):
     kinds = found(stored, DAY, DAY)
     stored.restore()
     assert kinds["universe"]["missing"] == 1
-    assert kinds["signals"] == {"data": 1}
+    assert kinds["signals"]["data"] >= 1
 
 
 def test_a_day_that_is_gone_altogether_is_missed(stored):
