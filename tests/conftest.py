@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: the real market data, a server, databases."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 STORED = date(2024, 3, 10)
 _numbers = itertools.count()
+
+
+def pytest_collection() -> None:
+    """Let garbage be: what the test files import is none, and there is much of it."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but among what the tests themselves make."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

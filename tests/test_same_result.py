@@ -2,7 +2,6 @@
 
 from datetime import date, timedelta
 
-import dagster as dg
 import pandas as pd
 import pytest
 from projects import project
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.long
 
 FIRST, DAYS = date(2024, 3, 7), 4
 LAST = FIRST + timedelta(days=DAYS - 1)
-SETTINGS = {"start_date": "2024-01-01", "universe_size": "12"}
+SETTINGS = {"start_date": str(FIRST), "universe_size": "12"}
 ANALYTIC = (
     "universe", "indicators", "regression_bands", "signals", "correlation_matrix",
     "asset_analytics", "alerts", "analysis_summary", "ohlcv_1d",
@@ -51,21 +50,6 @@ def compute(opened, spans):
     assert set(registered) == set(members), "the days' members are registered"
     members = registered
     execute(opened, "history_job", members[0], members[-1])
-    start = opened.settings.start_date
-    before = FIRST - timedelta(days=1)
-    result = (
-        opened.scanner()
-        ._defs.resolve_job_def("symbols_job")
-        .execute_in_process(
-            instance=opened.instance,
-            asset_selection=[dg.AssetKey("ohlcv_1d")],
-            tags={
-                RANGE_START_TAG: f"{start}|{members[0]}",
-                RANGE_END_TAG: f"{before}|{members[-1]}",
-            },
-        )
-    )
-    assert result.success
     for first, last in spans:
         execute(opened, "symbols_job", f"{first}|{members[0]}", f"{last}|{members[-1]}")
         execute(opened, "summary_job", str(first), str(last))
@@ -75,9 +59,16 @@ def compute(opened, spans):
 
 
 @pytest.fixture(scope="module")
-def in_one_range(exchange, postgres, tmp_path_factory):
+def ranged(exchange, postgres, tmp_path_factory):
+    """A project that has made all days in one range."""
     with project(tmp_path_factory.mktemp("range"), postgres, exchange.url, **SETTINGS) as opened:
-        yield compute(opened, [(FIRST, LAST)])
+        opened.made = compute(opened, [(FIRST, LAST)])
+        yield opened
+
+
+@pytest.fixture
+def in_one_range(ranged):
+    return ranged.made
 
 
 def test_the_range_holds_every_day_and_signals_of_each_kind(in_one_range):
@@ -96,13 +87,8 @@ def test_single_days_equal_one_range(exchange, postgres, tmp_path_factory, in_on
         pd.testing.assert_frame_equal(alone[name], in_one_range[name], check_exact=True, obj=name)
 
 
-def test_the_pipeline_twice_gives_identical_tables(
-    exchange, postgres, tmp_path_factory, in_one_range
-):
-    folder = tmp_path_factory.mktemp("again")
-    with project(folder, postgres, exchange.url, **SETTINGS) as opened:
-        again = compute(opened, [(FIRST, LAST)])
-        twice = compute(opened, [(FIRST, LAST)])
+def test_the_pipeline_twice_gives_identical_tables(ranged, in_one_range, monkeypatch):
+    ranged.enter(monkeypatch)
+    twice = compute(ranged, [(FIRST, LAST)])
     for name in ANALYTIC:
-        pd.testing.assert_frame_equal(again[name], in_one_range[name], check_exact=True, obj=name)
         pd.testing.assert_frame_equal(twice[name], in_one_range[name], check_exact=True, obj=name)
