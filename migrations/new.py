@@ -3,6 +3,7 @@
 Usage: python migrations/new.py "Say what changes"
 """
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from resources.postgres.server.embedded import EmbeddedPostgres
 from resources.postgres.urls import sqlalchemy_url
 
 FOLDER = Path(__file__).resolve().parent
+RUFF = Path(sys.executable).with_name("ruff")
 
 
 def main(message: str) -> None:
@@ -43,11 +45,11 @@ def main(message: str) -> None:
 
 
 def tidy(file: Path) -> None:
-    """Leave out Alembic's comments, and the import of types that are not used."""
+    """Leave out Alembic's comments, and write it as `make lint` wants it."""
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    has_types = any("postgresql." in line for line in lines)
-    unused = ("    # ###", *(() if has_types else ("from sqlalchemy.dialects import",)))
-    file.write_text("".join(li for li in lines if not li.startswith(unused)), encoding="utf-8")
+    file.write_text("".join(li for li in lines if not li.startswith("    # ###")), encoding="utf-8")
+    for how in (("check", "--fix"), ("format",)):
+        subprocess.run([RUFF, *how, "--quiet", file], check=True)
 
 
 if __name__ == "__main__":
