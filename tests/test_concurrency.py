@@ -1,13 +1,13 @@
 """Programs that work on the same days at the same time make one complete result."""
 
 import threading
-from datetime import date
 
 import pytest
+from fault_support import DAY as LAST
 from fault_support import NOW, small_market
-from program_support import DAY, RANGE, crash_state, ended_well, opened
+from program_support import DAY, RANGE, crash_state, ended_well, opened, tables_of_scans
 from projects import project
-from scan_support import opened_project
+from scan_support import DAYS
 
 from autonama_dagster.replay.server import ReplayServer
 
@@ -31,9 +31,9 @@ def made_by(folder, exchange, *programs):
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory, exchange):
-    """Tables of one backfill of all days."""
-    tables = made_by(tmp_path_factory.mktemp("filled") / "home", exchange, ("backfill", *RANGE))
+def filled(tmp_path_factory, postgres):
+    """Tables of all days, scanned one by one: a backfill makes the same."""
+    tables = tables_of_scans(tmp_path_factory.mktemp("filled"), postgres, DAYS)
     assert len(tables["analysis_summary"]) == 3
     return tables
 
@@ -49,8 +49,7 @@ def test_a_backfill_and_the_scan_of_a_day_inside_it_at_once(tmp_path, exchange, 
 
 
 def test_two_scans_of_the_same_day_at_once(tmp_path, postgres, exchange):
-    with opened_project(tmp_path, postgres, scanned=[date.fromisoformat(DAY[1])]) as (found, _):
-        alone = crash_state.read_tables(found.url)
+    alone = tables_of_scans(tmp_path, postgres, [LAST])
     both = made_by(tmp_path / "both", exchange, ("scan", *DAY), ("scan", *DAY))
     assert len(alone["analysis_summary"]) == 1
     assert crash_state.differences(alone, both) == []

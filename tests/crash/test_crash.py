@@ -17,8 +17,9 @@ from program_support import (
     crash_state,
     ended_well,
     opened,
+    tables_of_scans,
 )
-from scan_support import opened_project
+from scan_support import DAYS, opened_project
 
 from autonama_dagster.replay.server import ReplayServer
 
@@ -73,22 +74,21 @@ def test_a_scan_killed_between_its_steps_goes_on(disturbed, scanned):
     ) == []  # fmt: skip
 
 
-def test_a_backfill_killed_with_its_worker_and_its_server_goes_on(disturbed, exchange, tmp_path):
-    with opened(tmp_path / "undisturbed", exchange.url) as undisturbed:
-        at_once = undisturbed.start("backfill", *RANGE)
-        code, _ = kill_when_said(disturbed, "rank the universe: ", "cli", "backfill", *RANGE)
-        assert code == -9
-        code, said = kill_when_said(disturbed, "fetch candles  [", "worker", "backfill", *RANGE)
-        assert code == 1
-        assert said.splitlines()[-1].startswith("autonama: backfill: a worker process died")
-        assert "Traceback" not in said
-        code, said = kill_when_said(disturbed, "fetch candles  [", "postmaster", "backfill", *RANGE)
-        # The next run may have started the server again.
-        assert code == 0 or said.splitlines()[-1].startswith("autonama: ")
-        assert "Traceback" not in said
-        ended_well(disturbed, disturbed.start("backfill", *RANGE))
-        ended_well(undisturbed, at_once)
-        expected = crash_state.read_tables(undisturbed.url())
+def test_a_backfill_killed_with_its_worker_and_its_server_goes_on(
+    disturbed, postgres, tmp_path_factory
+):
+    code, _ = kill_when_said(disturbed, "rank the universe: ", "cli", "backfill", *RANGE)
+    assert code == -9
+    code, said = kill_when_said(disturbed, "fetch candles  [", "worker", "backfill", *RANGE)
+    assert code == 1
+    assert said.splitlines()[-1].startswith("autonama: backfill: a worker process died")
+    assert "Traceback" not in said
+    code, said = kill_when_said(disturbed, "fetch candles  [", "postmaster", "backfill", *RANGE)
+    # The next run may have started the server again.
+    assert code == 0 or said.splitlines()[-1].startswith("autonama: ")
+    assert "Traceback" not in said
+    ended_well(disturbed, disturbed.start("backfill", *RANGE))
+    expected = tables_of_scans(tmp_path_factory.mktemp("undisturbed"), postgres, DAYS)
     assert len(expected["analysis_summary"]) == 3
     assert crash_state.differences(expected, crash_state.read_tables(disturbed.url())) == []
 

@@ -1,10 +1,12 @@
 """What goes wrong between us and the exchange: refusals, outages, answers that are none."""
 
 import socket
+from collections import Counter
 from contextlib import ExitStack
 
 import pandas as pd
 import pytest
+from fault_support import SYMBOLS
 from projects import project
 from servers import synthetic_market
 
@@ -18,9 +20,10 @@ pytestmark = pytest.mark.long
 ONE = "symbol=ETHUSDT,path=klines"
 
 
-def passes(stage, fault):
-    """A fault that passes within the scan leaves no trace."""
-    stage.server.faults.add(fault)
+def passes(stage, *faults):
+    """Faults that pass within the scan leave no trace."""
+    for fault in faults:
+        stage.server.faults.add(fault)
     stage.scan()
     assert any(request.faults for request in stage.server.requests)
     stage.check_complete()
@@ -59,10 +62,20 @@ def test_418(stage):
     stage.check_complete()
 
 
-@pytest.mark.parametrize("status", ["500", "502", "503"])
-def test_http_5xx(stage, status):
-    stays(stage, f"{status}:path=klines", f"HTTP {status}.*try again later .gave up")
-    passes(stage, f"{status}:count=2,path=klines")
+def test_http_5xx(stage):
+    statuses = (500, 502, 503)
+    for status in statuses:
+        stays(stage, f"{status}:path=klines", f"HTTP {status}.*try again later .gave up")
+    stage.server.clear_requests()
+    passes(
+        stage,
+        *(
+            f"{status}:count=2,path=klines,symbol={symbol}"
+            for status, symbol in zip(statuses, SYMBOLS, strict=True)
+        ),
+    )
+    refused = Counter((r.status, r.params["symbol"]) for r in stage.server.requests if r.faults)
+    assert refused == dict.fromkeys(zip(statuses, SYMBOLS, strict=True), 2)
 
 
 def test_connect_timeout(stage):

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from places import ROOT
+from scan_support import opened_project
 
 SETTINGS = {"start_date": "2023-12-27", "universe_size": "3", "lookback": "40", "degree": "2"}
 RANGE = ("--from", "2023-12-27", "--to", "2023-12-29")
@@ -28,6 +29,12 @@ def opened(folder, exchange_url):
         yield project
     finally:
         project.close()
+
+
+def tables_of_scans(folder, postgres, days):
+    """All tables after scans of the days in this process, one after the other and undisturbed."""
+    with opened_project(folder, postgres, scanned=days) as (found, _):
+        return crash_state.read_tables(found.url)
 
 
 def ended_well(project, *started):
