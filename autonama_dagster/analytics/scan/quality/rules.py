@@ -109,7 +109,7 @@ def of_candles(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
     yield from zero_volume(candles)
     yield from price_jumps(candles, anew, limits)
     yield from uneven_opens(candles, limits)
-    yield from restarts(candles, np.setdiff1d(anew, alone + 1))
+    yield from restarts(candles, np.setdiff1d(anew, alone + 1) if alone.size else anew)
     yield from foreign_candles(candles, alone)
     yield from stale(candles, repeats, limits)
     yield from quote_volume(candles, limits)
@@ -140,8 +140,11 @@ def duplicates(candles: Candles) -> Iterator[Finding]:
 
     Prices repeat on quiet days, a volume to the last digit does not: a row came under two dates.
     """
-    amounts, count = np.unique(candles.volume, return_counts=True)
-    again = np.flatnonzero(np.isin(candles.volume, amounts[(count > 1) & (amounts > 0)]))
+    ordered = np.sort(candles.volume)
+    more_than_once = ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] > 0)]
+    if not more_than_once.size:
+        return
+    again = np.flatnonzero(np.isin(candles.volume, more_than_once))
     earlier: dict[tuple[float, ...], int] = {}
     for i in again.tolist():
         numbers = tuple(getattr(candles, name)[i].item() for name in (*PRICES, "volume"))
@@ -249,12 +252,12 @@ def foreign_candles(candles: Candles, alone: NDArray[np.int64]) -> Iterator[Find
     more than 10 %, of which half or less is left without them.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        steps = np.log(_pairs(candles, candles.open))
-        joined = np.log(candles.open[2:] / candles.close[:-2])
-    nearest = np.minimum(np.abs(steps[1:-1]), np.abs(steps[2:]))
+        steps = np.abs(np.log(candles.open[1:] / candles.close[:-1]))
+        joined = np.abs(np.log(candles.open[2:] / candles.close[:-2]))
+    nearest = np.minimum(steps[:-1], steps[1:])
     is_next = candles.day[2:] - candles.day[:-2] == 2  # noqa: PLR2004  # three days in a row
-    is_far = is_next & (nearest > np.log1p(FOREIGN_PCT / 100)) & (np.abs(joined) <= nearest / 2)
-    for i in np.union1d(np.flatnonzero(is_far) + 1, alone).tolist():
+    is_far = is_next & (nearest > np.log1p(FOREIGN_PCT / 100)) & (joined <= nearest / 2)
+    for i in sorted({*(np.flatnonzero(is_far) + 1).tolist(), *alone.tolist()}):
         before, day, after = candles.day[i - 1 : i + 2].tolist()
         ratios = (candles.open[at] / candles.close[at - 1] for at in (i, i + 1))
         seen = {"candle_of": _iso(day), "open_ratios": [float(f"{r:.6g}") for r in ratios]}
@@ -281,26 +284,25 @@ def stale(candles: Candles, repeats: NDArray[np.bool_], limits: QualityLimits) -
 def quote_volume(candles: Candles, limits: QualityLimits) -> Iterator[Finding]:
     """Quote volume / volume is the average price of the trades, which lies in low to high.
 
-    So it is of the trades in which takers bought; a day has one finding, of the one further out.
+    So it does of the trades in which takers bought.
     """
-    pairs = (
-        (candles.quote_volume, candles.volume),
-        (candles.taker_buy_quote_volume, candles.taker_buy_volume),
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        average = np.stack([quote / base for quote, base in pairs])
-        outside = np.maximum(candles.low / average, average / candles.high)
-    outside[np.stack([~(np.isfinite(quote) & (base > 0)) for quote, base in pairs])] = 0
-    worst = outside.argmax(axis=0)
-    for i in np.flatnonzero(outside.max(axis=0) > 1 + limits.vwap_pct / 100).tolist():
-        of = worst[i]
-        seen = {
-            "average_price" if of == 0 else "average_taker_price": float(f"{average[of, i]:.6g}"),
-            "low": candles.low[i].item(),
-            "high": candles.high[i].item(),
-        }
-        severity = ERROR if outside[of, i] > WRONG_UNIT else WARNING
-        yield on_candle(candles, i, "quote_volume", severity, seen)
+    pairs = {
+        "average_price": (candles.quote_volume, candles.volume),
+        "average_taker_price": (candles.taker_buy_quote_volume, candles.taker_buy_volume),
+    }
+    for name, (quote, base) in pairs.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            average = quote / base
+            outside = np.maximum(candles.low / average, average / candles.high)
+        is_traded = np.isfinite(quote) & (base > 0)
+        for i in np.flatnonzero(is_traded & (outside > 1 + limits.vwap_pct / 100)).tolist():
+            seen = {
+                name: float(f"{average[i]:.6g}"),
+                "low": candles.low[i].item(),
+                "high": candles.high[i].item(),
+            }
+            severity = ERROR if outside[i] > WRONG_UNIT else WARNING
+            yield on_candle(candles, i, "quote_volume", severity, seen)
 
 
 def amounts(candles: Candles) -> Iterator[Finding]:
@@ -310,12 +312,13 @@ def amounts(candles: Candles) -> Iterator[Finding]:
     """
     volume, quote, trades = candles.volume, candles.quote_volume, candles.trades
     taker, taker_quote = candles.taker_buy_volume, candles.taker_buy_quote_volume
-    is_told = (trades > 0) | (taker > 0) | (taker_quote > 0)
-    is_told |= ~np.isin(candles.source, _INCOMPLETE)
     is_wrong = (taker > volume) | (taker_quote > quote)
     is_wrong |= ((taker == 0) & (taker_quote > 0)) | ((taker > 0) & (taker_quote == 0))
     is_wrong |= (volume == 0) & ((quote > 0) | (trades > 0))
-    is_wrong |= (volume > 0) & (trades == 0) & is_told
+    lacks_trades = (volume > 0) & (trades == 0)
+    if lacks_trades.any():
+        is_told = (taker > 0) | (taker_quote > 0) | ~np.isin(candles.source, _INCOMPLETE)
+        is_wrong |= lacks_trades & is_told
     names = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades")
     for i in np.flatnonzero(is_wrong).tolist():
         numbers = {name: getattr(candles, name)[i].item() for name in names}
