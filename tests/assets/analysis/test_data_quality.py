@@ -125,6 +125,23 @@ def test_an_error_in_a_window_quarantines_the_symbol_until_it_is_mended(opened):
     pd.testing.assert_frame_equal(of_day(opened, "signals")[kept], before[kept])
 
 
+def test_a_candle_of_something_else_is_an_error_from_the_next_day_on(opened):
+    numbers = ("open", "high", "low", "close", "quote_volume", "taker_buy_quote_volume")
+    before = DAY - timedelta(days=1)
+    for times, is_foreign in (("* 128", False), ("/ 128", True)):
+        found = row(made(opened), ETH)
+        assert found["findings"] == (["foreign"] if is_foreign else [])
+        assert found["window_severity"] == ("ERROR" if is_foreign else "OK")
+        run = WarehouseReader(opened.warehouse).windows(DayScope((ETH,), DAY, DAY), 40)
+        assert run.windows[0].stop - run.windows[0].start == 40, "nothing starts over"
+        changed = ", ".join(f"{name} = {name} {times}" for name in numbers)  # exact: a power of two
+        execute_sql(
+            opened,
+            f"UPDATE trading.ohlcv_1d SET {changed} WHERE symbol = '{ETH}' AND date = '{before}'",
+        )
+    assert row(made(opened), ETH)["findings"] == []
+
+
 def test_a_failed_answer_with_two_candles_of_a_day_is_found_until_it_is_answered(opened):
     execute_sql(
         opened,
