@@ -18,7 +18,8 @@ from autonama_dagster.text.labels import counted, label
 
 if TYPE_CHECKING:
     from autonama_dagster.cli.shared.screen import Screen
-    from autonama_dagster.services.lineage.receipts import Link, Receipt
+    from autonama_dagster.services.lineage.links import Link
+    from autonama_dagster.services.lineage.receipts import Receipt
     from resources.instance.facts import Run
     from resources.warehouse.warehouse import Warehouse
 
@@ -60,7 +61,8 @@ def explain(symbol: str, day: str | None, form: str, output: Path | None) -> int
     """Trace the signal of SYMBOL on DATE (default: the latest day) back to its candles.
 
     Shows the rows it was computed from, its window, parameters, code version and runs, and where
-    each candle came from. All hashes are recomputed from the stored data and compared.
+    each candle came from. All of these rows and their hashes are recomputed from the stored data
+    and compared.
 
     The exit code is 0 if all of them match and 1 if any differs.
     """
@@ -257,23 +259,50 @@ def _print_chain(console: "Screen", receipt: "Receipt") -> None:
             "verdict": _verdict(link),
             "stored input hash": link.stored,
             "recomputed now": link.recomputed or "-",
+            "stored result hash": link.stored_result or "-",
+            "of the stored row": link.recomputed_result or "-",
         }
         for link in receipt.links
     ]
     print_records(console, records, "Hash chain", "use --format json")
     if receipt.is_match:
-        console.say(("all hashes that can be recomputed match", "green"))
+        console.say(("all hashes and values that can be recomputed match", "green"))
         return
-    console.say(
-        ("MISMATCH", "bold red"), ": the stored inputs have changed since the row was computed"
-    )
+    _print_differences(console, receipt)
+    console.say(("MISMATCH", "bold red"), f": {receipt.fault}")
     if receipt.suspects is not None:
         first, last = receipt.suspects
         days = f"{last}" if first == last else f"{first} .. {last}"
         console.print(f"  a candle was changed, added or removed on {days}")
 
 
+def _print_differences(console: "Screen", receipt: "Receipt") -> None:
+    from autonama_dagster.cli.shared.render import print_records  # noqa: PLC0415
+
+    records = [
+        {
+            "row of": link.table,
+            "column": cell.column,
+            "stored": cell.stored,
+            "comes out now": cell.expected,
+        }
+        for link in receipt.links
+        for cell in link.differences or ()
+        if not cell.is_close
+    ]
+    if records:
+        title = "Values that are not what their inputs give"
+        print_records(console, records, title, "use --format json")
+
+
 def _verdict(link: "Link") -> str:
-    if link.is_match is None:
+    faults = [
+        *(["inputs"] if link.is_input_match is False else []),
+        *(["values"] if not link.has_given_values else []),
+        *(["result hash"] if not link.is_result_match else []),
+    ]
+    if faults:
+        return f"DIFFERS: {', '.join(faults)}"
+    if link.is_input_match is None:
         return "its candles are not stored"
-    return "matches" if link.is_match else "DIFFERS"
+    return "matches" if link.differences is not None else "matches; made by other code or settings"

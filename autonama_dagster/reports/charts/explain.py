@@ -71,7 +71,9 @@ class Origin:
     input_hash, params_hash, code_version, run_id
         Columns of the row; None for NULL.
     is_matching
-        Whether the hash computed anew from the stored inputs is the row's; None: not computed.
+        Whether all rows and hashes computed anew are those that are stored; None: not computed.
+    fault
+        What does not match, in words.
     """
 
     input_hash: str | None
@@ -79,6 +81,7 @@ class Origin:
     code_version: str | None
     run_id: str | None
     is_matching: bool | None
+    fault: str | None = None
 
 
 def shown_days(window: WindowFacts, date: dt.date) -> NDArray[np.int64]:
@@ -272,13 +275,9 @@ def _apart(band: float, close: float) -> str:
 def _draw_footer(page: Page, window: WindowFacts, origin: Origin, params: ChannelParams) -> None:
     page.rectangle(MARGIN, _FOOTER_TOP - 18, page.width - 2 * MARGIN, 1, PALE)
     verdict, meaning, colour = {
-        True: ("matches", "the stored inputs give this row's input hash.", BUY),
-        False: (
-            "DOES NOT MATCH",
-            "the stored inputs have changed since this row was computed: scan the day again.",
-            SELL,
-        ),
-        None: ("not checked", "the input hash was not recomputed.", MUTED),
+        True: ("matches", "the stored inputs give this row and its hashes.", BUY),
+        False: ("DOES NOT MATCH", f"{origin.fault or 'it differs'}: scan the day again.", SELL),
+        None: ("not checked", "the row was not recomputed.", MUTED),
     }[origin.is_matching]
     style: dict[str, Any] = {"fontsize": 8, "color": MUTED}
     drawn = page.text(

@@ -1,13 +1,21 @@
 """The view `signal_lineage`: each signal with what it is made of, its hashes computed anew in SQL.
 
-The hashes are those of `analytics.candles.digests`, `analytics.candles.hashing` and
-`analytics.scan.input_hashes`, the window is that of `analytics.candles.windows`: a test holds both
-together.
+The hashes are those of `analytics.candles.digests`, `analytics.candles.hashing`,
+`analytics.candles.results` and `analytics.scan.input_hashes`, the window is that of
+`analytics.candles.windows`: a test holds both together.
 """
 
 from autonama_dagster.analytics.candles.candles import NUMBERS
 from autonama_dagster.analytics.candles.intervals import MAX_MISSING_DAYS
 from autonama_dagster.analytics.candles.windows import MAX_OVERNIGHT_RATIO
+from autonama_dagster.schemas.result_sql import result_sql
+from autonama_dagster.schemas.tables.analysis import (
+    DATA_QUALITY,
+    INDICATORS_TABLE,
+    REGRESSION_BANDS,
+)
+from autonama_dagster.schemas.tables.decision import SIGNALS_TABLE
+from autonama_dagster.schemas.tables.market import UNIVERSE
 
 
 def _is_far(price: str, close: str) -> str:
@@ -23,6 +31,14 @@ _CANDLE = f"""
     || convert_to(w.row_hash, 'UTF8') || {_NUMBERS}
     || int8send(w.trades) || convert_to(w.source, 'UTF8')
 """
+# The rows that a signal is made from, each with its alias, in the order of its chain.
+_MADE_FROM = {"b": REGRESSION_BANDS, "i": INDICATORS_TABLE, "q": DATA_QUALITY, "u": UNIVERSE}
+_CHAIN = " || E'\\n' || ".join(f"coalesce({row}.result_hash, '')" for row in _MADE_FROM)
+_RESULT = result_sql(SIGNALS_TABLE, "s", _CHAIN)
+_ARE_RESULTS = " AND ".join(
+    f"({row}.symbol IS NULL OR coalesce({row}.result_hash = {found}, FALSE))"
+    for row, found in ((row, result_sql(of, row, "''")) for row, of in _MADE_FROM.items())
+)
 
 SIGNAL_LINEAGE = f"""
 SELECT s.symbol, s.date, s.signal, s.status, s.quality, s.signal_strength, s.confirmations,
@@ -38,7 +54,9 @@ SELECT s.symbol, s.date, s.signal, s.status, s.quality, s.signal_strength, s.con
        b.input_hash = w.window_hash AND i.input_hash IS NOT DISTINCT FROM
            CASE WHEN i.symbol IS NULL THEN NULL ELSE w.window_hash END AS is_window_match,
        s.input_hash AS stored_input_hash, h.input_hash,
-       s.input_hash = h.input_hash AS is_match
+       s.result_hash AS stored_result_hash, r.result_hash,
+       r.is_result_match,
+       s.input_hash = h.input_hash AND r.is_result_match AS is_match
 FROM trading.signals AS s
 JOIN trading.regression_bands AS b USING (symbol, date)
 JOIN trading.asset_analytics AS a USING (symbol, date)
@@ -88,4 +106,9 @@ CROSS JOIN LATERAL (
         concat_ws(E'\\n', w.window_hash, u.input_hash, q.input_hash), 'UTF8'
     )), 'hex') AS input_hash
 ) AS h
+CROSS JOIN LATERAL (
+    SELECT r.result_hash,
+           coalesce(s.result_hash = r.result_hash, FALSE) AND {_ARE_RESULTS} AS is_result_match
+    FROM (SELECT {_RESULT} AS result_hash) AS r
+) AS r
 """  # noqa: S608  (numbers and names of this module alone)

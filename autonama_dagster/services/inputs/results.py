@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from autonama_dagster.analytics.candles.comparison import differences
 from autonama_dagster.analytics.candles.results import result_hashes
 from autonama_dagster.analytics.scan.recipe import DayScope, Reader
 from autonama_dagster.analytics.scan.tables import RECIPES
+from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.services.inputs.parameters import SYSTEMS
 from autonama_dagster.services.inputs.versions import code_version
@@ -28,6 +30,27 @@ def with_results(
 def chain_of(reader: Reader, name: str, scope: DayScope) -> Sequence[pd.DataFrame]:
     """The stored rows that rows of an analytic table were made from."""
     return _RECIPES[name].chained(reader, scope)
+
+
+def result_hash_again(reader: Reader, name: str, scope: DayScope) -> str:
+    """The result hash of a scope's first stored row, of its values as they are stored."""
+    stored = reader.rows(name, scope)
+    return str(with_results(stored, name, chain_of(reader, name, scope))["result_hash"].iloc[0])
+
+
+def row_differences(of: Table, stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
+    """Cells in which rows of a table differ, see `comparison.differences`.
+
+    Compared are the columns of `expected` that the write does not stamp.
+    """
+    compared = [c for c in of.columns if c in expected.columns and c not in of.stamped]
+    return differences(
+        stored,
+        expected[compared],
+        of.key,
+        money=[c for c in compared if of.sql_type(c) == "money"],
+        json_columns=[c for c in compared if of.sql_type(c) == "jsonb"],
+    )
 
 
 def other_results(reader: Reader, name: str, scope: DayScope) -> pd.DataFrame:

@@ -32,6 +32,7 @@ def document(receipt: Receipt, runs: Mapping[str, Run], settings: Settings) -> d
         "symbol": receipt.symbol,
         "date": receipt.day.isoformat(),
         "is_match": receipt.is_match,
+        "fault": receipt.fault,
         "chain": [asdict(link) | {"is_match": link.is_match} for link in receipt.links],
         "changed_candle": _suspects(receipt),
         "rows": {name: _row(row) for name, row in receipt.rows.items()},

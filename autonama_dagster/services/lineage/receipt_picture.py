@@ -47,6 +47,7 @@ def draw_receipt(warehouse: Warehouse, settings: Settings, receipt: Receipt) -> 
             code_version=str(signal["code_version"]),
             run_id=str(signal["run_id"]),
             is_matching=receipt.is_match,
+            fault=receipt.fault,
         ),
         params=params,
         source_label=source_label(warehouse, receipt.day),

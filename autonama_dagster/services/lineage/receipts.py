@@ -26,7 +26,8 @@ from autonama_dagster.days import DAY
 from autonama_dagster.errors import InputError
 from autonama_dagster.services.inputs.evidence import read_evidence
 from autonama_dagster.services.inputs.parameters import OF_SYMBOLS, scan_params, versions
-from autonama_dagster.services.inputs.readers import MadeReader
+from autonama_dagster.services.inputs.readers import MadeReader, within
+from autonama_dagster.services.lineage.links import Link, links_of
 from autonama_dagster.settings import Settings
 from resources.warehouse.candle_queries import fetched_ranges
 from resources.warehouse.ledger import latest_day
@@ -48,31 +49,6 @@ CHAIN = (
 
 
 @dataclass(frozen=True)
-class Link:
-    """One row of the hash chain.
-
-    Attributes
-    ----------
-    table
-        Where the row is.
-    stored
-        Its `input_hash`.
-    recomputed
-        What its inputs give now; None: they are not all stored, so it cannot be said. Empty where
-        they give no such row any more.
-    """
-
-    table: str
-    stored: str
-    recomputed: str | None
-
-    @property
-    def is_match(self) -> bool | None:
-        """Whether both are the same; None: it cannot be said."""
-        return None if self.recomputed is None else self.stored == self.recomputed
-
-
-@dataclass(frozen=True)
 class Receipt:
     """What a signal was made of.
 
@@ -87,7 +63,7 @@ class Receipt:
     parameters
         What the channel was fitted with.
     links
-        The hash chain, from the window to the tables made from the signal.
+        The rows of the hash chain, from the window to the tables made from the signal.
     candles
         The candles of W: every column of `ohlcv_1d`, and `origin`, the call or file as JSON.
     run
@@ -112,8 +88,18 @@ class Receipt:
 
     @property
     def is_match(self) -> bool:
-        """Whether every hash that can be recomputed is what is stored."""
+        """Whether all that can be recomputed, hashes and values, is what is stored."""
         return all(link.is_match is not False for link in self.links)
+
+    @property
+    def fault(self) -> str | None:
+        """What does not match, in words; None: everything does that can be recomputed."""
+        if self.is_match:
+            return None
+        if any(link.is_input_match is False for link in self.links):
+            return "the stored inputs have changed since the row was computed"
+        names = ", ".join(link.table for link in self.links if link.is_match is False)
+        return f"a row was changed after it was computed: {names}"
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -142,14 +128,17 @@ def latest_signal(warehouse: Warehouse, symbol: str) -> date:
 
 
 def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: date) -> Receipt:
-    """Gather the receipt of a stored signal and recompute its hashes.
+    """Gather the receipt of a stored signal and recompute its rows and their hashes.
 
     Raises
     ------
     InputError
         No such signal is stored.
     """
-    rows = _rows(warehouse, symbol, day)
+    stored = _stored(warehouse, symbol, day)
+    scope = DayScope((symbol,), day, day)
+    own = {name: within(stored[name], scope) for name in ROWS}
+    rows = {name: _record(frame) for name, frame in own.items() if len(frame)}
     channel = json.loads(rows["asset_analytics"]["polynomial_regression"])
     params = ChannelParams(
         channel["degree"], channel["kstd"], channel["price_scale"], channel["lookback_days"]
@@ -158,20 +147,19 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
     frame = warehouse.read("ohlcv_1d", Scope((symbol,), day - 2 * lookback, day))
     answered = fetched_ranges(warehouse, "1d", [symbol])
     candles = Candles.by_symbol(frame)
-    scope = DayScope((symbol,), day, day)
     made_with = followed(RECIPES, replace(scan_params(settings), channel=params))
     evidence = read_evidence(warehouse, (symbol,), day - lookback, day)
-    expected = _expected(made_with, candles, answered, evidence, scope, rows)
+    hashes, made = _expected(made_with, candles, answered, evidence, scope, stored)
     run = windows_of(candles, [symbol], day, day, params.lookback, answered)
     facts = window_facts(run.candles[0], run.windows[0], params.lookback)
     suspects = None
-    if rows["regression_bands"]["input_hash"] != expected["regression_bands"]:
+    if rows["regression_bands"]["input_hash"] != hashes["regression_bands"]:
         # Of every day in the window its own window: the first that differs tells which candle did.
         each = windows_of(candles, [symbol], day - lookback, day, params.lookback, answered)
-        stored = warehouse.read(
+        bands = warehouse.read(
             "regression_bands", Scope((symbol,), day - lookback, day), ("date", "input_hash")
         )
-        suspects = _suspects(stored, each.hashes(), day)
+        suspects = _suspects(bands, each.hashes(), day)
     given = origins(warehouse, symbol, facts.first or day + DAY, day)
     return Receipt(
         symbol=symbol,
@@ -179,11 +167,7 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
         rows=rows,
         window=facts,
         parameters=asdict(params),
-        links=tuple(
-            Link(name, str(rows[name]["input_hash"]), expected[name])
-            for name in CHAIN
-            if name in rows
-        ),
+        links=links_of(stored, hashes, made, made_with, scope, CHAIN),
         candles=frame.merge(given, on=["symbol", "date"]),
         run=run,
         suspects=suspects,
@@ -192,13 +176,13 @@ def read_receipt(warehouse: Warehouse, settings: Settings, symbol: str, day: dat
     )
 
 
-def _rows(warehouse: Warehouse, symbol: str, day: date) -> dict[str, Mapping[str, Any]]:
-    scope = Scope((symbol,), day, day)
-    frames = {name: warehouse.read(name, scope) for name in ROWS}
-    if frames["signals"].empty or frames["asset_analytics"].empty:
+def _stored(warehouse: Warehouse, symbol: str, day: date) -> dict[str, pd.DataFrame]:
+    """The symbol's rows of the day by table, and everyone's of the ranking."""
+    found = {name: warehouse.read(name, Scope((symbol,), day, day)) for name in OF_SYMBOLS}
+    if found["signals"].empty or found["asset_analytics"].empty:
         latest = latest_signal(warehouse, symbol)
         raise InputError(f"no signal of {symbol} on {day} is stored; the latest is of {latest}")
-    return {name: _record(frame) for name, frame in frames.items() if len(frame)}
+    return found | {"universe": warehouse.read("universe", Scope(first=day, last=day))}
 
 
 def _record(frame: pd.DataFrame) -> dict[str, Any]:
@@ -211,20 +195,25 @@ def _expected(
     answered: Answered,
     evidence: Mapping[str, Evidence],
     scope: DayScope,
-    rows: Mapping[str, Mapping[str, Any]],
-) -> dict[str, str | None]:
-    """What the hash of each table's row comes out as now, by table."""
-    ranked = recipes["universe"].hashes(MadeReader(recipes, candles, answered=answered), scope)
-    rank = _only_hash(ranked)
-    # A row that there was not is not made up; the ranking is taken as it is stored where its own
-    # inputs are not.
-    given = {n: ranked.iloc[:0] for n in ("universe", "data_quality") if n not in rows}
-    if "universe" in rows:
-        stored = pd.DataFrame([rows["universe"]])[["symbol", "date", "input_hash"]]
-        given["universe"] = stored if rank is None else stored.assign(input_hash=rank)
+    stored: Mapping[str, pd.DataFrame],
+) -> tuple[dict[str, str | None], dict[str, pd.DataFrame]]:
+    """Input hash and row of each table as they come out now."""
+    universe = stored["universe"]
+    ranking = MadeReader(recipes, candles, answered=answered, rows={"universe": universe})
+    rank = _only_hash(recipes["universe"].hashes(ranking, scope))
+    ranked = within(recipes["universe"].rows(ranking, scope.everyone), scope)
+    # The ranking is taken as it is stored, with the hash that its candles have now, where they are
+    # stored; a row that there was not is not made up.
+    given = {"universe": universe}
+    if rank:
+        is_own = universe["symbol"].isin(scope.symbols or ())
+        given["universe"] = universe.assign(input_hash=universe["input_hash"].mask(is_own, rank))
+    if stored["data_quality"].empty:
+        given["data_quality"] = stored["data_quality"]
     reader = MadeReader(recipes, candles, answered=answered, evidence=evidence, rows=given)
-    of_symbols = {name: _only_hash(reader.hashes(name, scope)) for name in OF_SYMBOLS}
-    return {"universe": rank, **of_symbols}
+    hashes = {name: _only_hash(reader.hashes(name, scope)) for name in OF_SYMBOLS}
+    made = {name: reader.rows(name, scope) for name in OF_SYMBOLS}
+    return {"universe": rank, **hashes}, {"universe": ranked, **made}
 
 
 def _only_hash(rows: pd.DataFrame) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from autonama_dagster.analytics.candles.comparison import differences
 from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
@@ -28,7 +27,7 @@ from autonama_dagster.services.inputs.required import (
     must_exist,
     read_required,
 )
-from autonama_dagster.services.inputs.results import other_results
+from autonama_dagster.services.inputs.results import other_results, row_differences
 from autonama_dagster.services.inputs.versions import code_version
 from autonama_dagster.services.verification.recompute import Frames, Recomputation, read_inputs
 from autonama_dagster.services.verification.stored_results import with_other_results
@@ -194,8 +193,8 @@ def verified(
     """Compare a table's stored rows with those computed again, and with those that must exist."""
     of = table(name)
     now, later = (_expected(of, made[name], stored, wanted) for made in (cut, full))
-    against_stored = _differences(of, stored, now)
-    against_later = _differences(of, now, later)
+    against_stored = row_differences(of, stored, now)
+    against_later = row_differences(of, now, later)
     ahead = against_later[[*of.key]].drop_duplicates()
     parts = [against_stored, against_later]
     if name == "universe":
@@ -222,17 +221,6 @@ def _absent(days: Days) -> pd.DataFrame:
     frame = pd.DataFrame(keys, columns=["date", "symbol"])
     frame = frame.astype({"date": "datetime64[s]", "symbol": "str"})
     return frame.assign(column="row", stored="absent", expected="there", is_close=False)
-
-
-def _differences(of: Table, stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
-    compared = [c for c in of.columns if c in expected.columns and c not in of.stamped]
-    return differences(
-        stored,
-        expected[compared],
-        of.key,
-        money=[c for c in compared if of.sql_type(c) == "money"],
-        json_columns=[c for c in compared if of.sql_type(c) == "jsonb"],
-    )
 
 
 def _kinds(

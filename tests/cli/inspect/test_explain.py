@@ -16,7 +16,7 @@ def test_the_receipt_of_the_latest_day(run):
     assert ended.code == 0, ended.err
     assert "SYNTHETIC MARKET" in ended.out
     assert "BTCUSDT 2024-03-10: " in ended.out
-    assert "all hashes that can be recomputed match" in ended.out
+    assert "all hashes and values that can be recomputed match" in ended.out
     assert ended.out.count("http://127.0.0.1:3000/runs/") == 2  # of the universe and the symbols
     assert "symbols_job SUCCESS" in ended.out
     for name in ("indicators", "regression_bands", "universe", "signals", "alerts"):
@@ -93,6 +93,33 @@ def test_a_changed_candle_is_named_and_the_exit_code_is_1(run, day):
     assert (changed.code, other.code) == (1, 0)
     assert "MISMATCH" in changed.out
     assert "2024-03-10" in changed.out.splitlines()[-1]
+    assert run("explain", "BTCUSDT").code == 0
+
+
+def test_a_forged_decision_is_shown_beside_what_comes_out(run, day, tmp_path):
+    one = "WHERE symbol = 'BTCUSDT' AND date = '2024-03-10'"
+    with psycopg.connect(day.url, autocommit=True) as connection:
+        connection.execute(f"CREATE TEMP TABLE kept AS SELECT * FROM trading.signals {one}")
+        connection.execute(f"UPDATE trading.signals SET signal = 'BUY', z_score = -9 {one}")
+        try:
+            forged = run("explain", "BTCUSDT")
+            document = json.loads(run("explain", "BTCUSDT", "--format", "json").out)
+            drawn = run(
+                "explain", "BTCUSDT", "--format", "png", "--output", str(tmp_path / "a.png")
+            )
+        finally:
+            connection.execute(f"DELETE FROM trading.signals {one}")
+            connection.execute("INSERT INTO trading.signals TABLE kept")
+    assert (forged.code, drawn.code) == (1, 1)
+    assert "DIFFERS: values, result hash" in forged.out
+    assert re.search(r"z-score|z_score", forged.out)
+    assert "-9.0" in forged.out
+    last = " ".join(forged.out.split("MISMATCH")[1].split())
+    assert last == ": a row was changed after it was computed: signals"
+    assert document["fault"] == last.removeprefix(": ")
+    (link,) = (link for link in document["chain"] if not link["is_match"])
+    assert {c["column"]: c["stored"] for c in link["differences"]}["z_score"] == "-9.0"
+    assert link["stored_result"] != link["recomputed_result"]
     assert run("explain", "BTCUSDT").code == 0
 
 

@@ -262,10 +262,12 @@ def test_the_hash_chain_says_whether_it_holds(
     drawn, make_candles, explain_inputs, is_matching, words, colour
 ):
     inputs = explain_inputs(make_candles())
-    origin = dataclasses.replace(inputs["origin"], is_matching=is_matching)
+    fault = "a row was changed after it was computed: signals"
+    origin = dataclasses.replace(inputs["origin"], is_matching=is_matching, fault=fault)
     explain_chart(**inputs | {"origin": origin})
     (text,) = (t for t in drawn.texts() if t.get_text() == words)
     assert text.get_color() == colour
+    assert (fault in drawn.words()) == (is_matching is False)
     assert drawn.overlapping() == []
     assert drawn.outside() == []
 

@@ -8,6 +8,7 @@ from scan_support import DAY, DAYS, opened_project
 
 from autonama_dagster.analytics.candles.candles import NUMBERS
 from autonama_dagster.errors import InputError
+from autonama_dagster.services.inputs.parameters import OF_SYMBOLS
 from autonama_dagster.services.lineage.receipts import read_receipt
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -25,13 +26,14 @@ def scanned(postgres, tmp_path_factory):
 @pytest.fixture
 def changing(scanned):
     """Execute a statement for the time of a test."""
+    names = ("ohlcv_1d", "universe", *OF_SYMBOLS)
     with psycopg.connect(scanned.url, autocommit=True) as connection:
-        kept = connection.execute("SELECT * FROM trading.ohlcv_1d").fetchall()
+        for name in names:
+            connection.execute(f"CREATE TEMP TABLE kept_{name} AS TABLE trading.{name}")
         yield connection.execute
-        connection.execute("DELETE FROM trading.ohlcv_1d")
-        with connection.cursor() as cursor, cursor.copy("COPY trading.ohlcv_1d FROM STDIN") as copy:
-            for row in kept:
-                copy.write_row(row)
+        for name in names:
+            connection.execute(f"DELETE FROM trading.{name}")
+            connection.execute(f"INSERT INTO trading.{name} TABLE kept_{name}")
 
 
 def lineage(scanned):
@@ -116,6 +118,79 @@ def test_a_changed_row_hash_a_removed_and_an_added_candle_are_seen(scanned, chan
     assert (receipt.window.missing_days, len(receipt.window.gaps)) == (1, 1)
     first, last = receipt.suspects
     assert (first, last) == (DAY - timedelta(days=39), DAYS[0])  # no earlier row can tell
+
+
+FORGED = "WHERE symbol = 'BTCUSDT' AND date = %s"
+
+
+def links_that_differ(scanned, symbol="BTCUSDT"):
+    receipt = read_receipt(scanned.warehouse, scanned.settings, symbol, DAY)
+    return receipt, {link.table: link for link in receipt.links if link.is_match is False}
+
+
+def test_a_forged_decision_is_not_vouched_for(scanned, changing):
+    changing(f"UPDATE trading.signals SET signal = 'BUY', signal_strength = 100 {FORGED}", (DAY,))
+    receipt, found = links_that_differ(scanned)
+    assert receipt.fault == "a row was changed after it was computed: signals"
+    (link,) = found.values()
+    assert [(c.column, c.stored, c.expected) for c in link.differences] == [
+        ("signal", "BUY", "HOLD"), ("signal_strength", "100.0", "0.0"),
+    ]  # fmt: skip
+    assert (link.is_input_match, link.is_result_match) == (True, False)
+    view = lineage(scanned)
+    assert {key for key, value in view.items() if value == (True, False)} == {("BTCUSDT", DAY)}
+    assert links_that_differ(scanned, "ETHUSDT")[1] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("universe", "rank = 9"),
+        ("data_quality", "severity = 'ERROR'"),
+        ("indicators", "rsi_14 = rsi_14 + 1"),
+        ("regression_bands", "upper_band = upper_band * 2"),
+        ("asset_analytics", "support_level = 1"),
+        ("alerts", "risk_level = 'LOW'"),
+    ],
+)
+def test_a_forged_row_of_each_table_is_named_with_its_values(scanned, changing, name, change):
+    changing(f"UPDATE trading.{name} SET {change} {FORGED}", (DAY,))
+    _, found = links_that_differ(scanned)
+    link = found[name]
+    assert not link.is_result_match
+    assert change.split()[0] in {cell.column for cell in link.differences}
+    is_used = name in {"universe", "data_quality", "indicators", "regression_bands"}
+    assert lineage(scanned)["BTCUSDT", DAY][1] is not is_used
+
+
+def test_a_forged_row_with_its_hash_made_anew_is_told_by_its_values(scanned, changing):
+    changing(f"UPDATE trading.alerts SET signal_strength = 100 {FORGED}", (DAY,))
+    again = links_that_differ(scanned)[1]["alerts"].recomputed_result
+    changing(f"UPDATE trading.alerts SET result_hash = %s {FORGED}", (again, DAY))
+    _, found = links_that_differ(scanned)
+    assert found["alerts"].is_result_match
+    assert [cell.column for cell in found["alerts"].differences] == ["signal_strength"]
+
+
+def test_values_that_other_settings_made_are_not_compared(scanned, changing):
+    other = scanned.settings.model_copy(update={"quality_stale_days": 9})
+    receipt = read_receipt(scanned.warehouse, other, "BTCUSDT", DAY)
+    assert receipt.is_match
+    found = {link.table: link.differences for link in receipt.links}
+    assert {name for name, cells in found.items() if cells is None} == {
+        "data_quality", "signals", "asset_analytics", "alerts",
+    }  # fmt: skip
+    changing(f"UPDATE trading.signals SET signal = 'BUY' {FORGED}", (DAY,))
+    assert not read_receipt(scanned.warehouse, other, "BTCUSDT", DAY).is_match  # by its result hash
+
+
+def test_rounding_of_another_platform_is_no_forgery(scanned, changing):
+    changing(f"UPDATE trading.signals SET z_score = z_score * (1 + 1e-14) {FORGED}", (DAY,))
+    again = links_that_differ(scanned)[1]["signals"].recomputed_result
+    changing(f"UPDATE trading.signals SET result_hash = %s {FORGED}", (again, DAY))
+    _, found = links_that_differ(scanned)
+    assert "signals" not in found
+    assert {*found} == {"asset_analytics", "alerts"}  # chained to the other hash
 
 
 def test_a_break_cuts_the_window_in_the_view_as_in_the_receipt(scanned, changing):
