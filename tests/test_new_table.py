@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from scan_support import DAY, START, opened_project
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("autonama_dagster", "assets", "resources", "migrations", "docs", "tests")
 MOST_FILES = 11
