@@ -13,6 +13,7 @@ from functools import partial
 from autonama_dagster.errors import AutonamaError, InputError
 from autonama_dagster.services.inputs.parameters import ANALYTIC
 from autonama_dagster.services.inputs.required import NOBODY, Required
+from autonama_dagster.services.verification.fetched import FETCHED, verify_fetched
 from autonama_dagster.services.verification.longer import MADE, verify_longer
 from autonama_dagster.services.verification.verify import (
     Verified,
@@ -111,7 +112,7 @@ def verify(
         for part in of_part:
             found.setdefault(part.table, []).append(part)
         on_progress(done, len(parts))
-    return [together(found[name]) for name in (*MADE, *ANALYTIC) if name in found]
+    return [together(found[name]) for name in (*FETCHED, *MADE, *ANALYTIC) if name in found]
 
 
 def _each(
@@ -161,7 +162,9 @@ def _verify(
     chosen = part.in_database
     if part.symbols:
         of = (part.symbols, part.first, part.last, chosen)
+        begin = None if part.first == settings.start_date else part.first
         return [
+            *verify_fetched(warehouse, part.symbols, begin, part.last),
             *verify_longer(warehouse, *of),
             *verify_symbols(warehouse, settings, *of, registered),
         ]

@@ -559,7 +559,7 @@ def test_the_number_of_threads_of_linear_algebra_changes_no_row(threads):
         assert ended.returncode == 0, ended.stdout + ended.stderr
         rows = {table["table"]: table["rows"] for table in json.loads(ended.stdout)["tables"]}
         assert rows["regression_bands"] == len(SYMBOLS) * (len(DAYS) if span else 1)
-        assert len(rows) == 9
+        assert len(rows) == 10
 
 
 @pytest.mark.usefixtures("stored")
