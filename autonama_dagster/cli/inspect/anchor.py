@@ -37,7 +37,12 @@ def anchor() -> None:
     The log (AUTONAMA_ANCHOR_FILE) is written after each day's scan or backfill. Each line has the
     root of the line before, so the last root covers everything: publish it where nobody can change
     it, and pass it to `autonama anchor check --root` later.
-    """
+
+    \b
+    Examples:
+      autonama anchor list
+      autonama anchor check
+    """  # noqa: D301
 
 
 @anchor.command()
