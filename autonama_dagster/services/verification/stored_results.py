@@ -41,6 +41,8 @@ def with_other_results(
     made
         The present versions.
     """
+    if others.empty:
+        return found
     key = [*table(name).key]
     is_other = _among(found, others, key)
     kinds = found["kind"].mask(is_other & (found["kind"] == "platform"), "row")
@@ -60,7 +62,7 @@ def with_other_results(
     told = new.assign(column="result_hash", kind=pd.Series(kind, index=new.index, dtype="str"))
     told = told.astype({"stored": "str", "expected": "str"})
     frames = [of for of in (found.assign(kind=kinds), told) if len(of)]
-    return pd.concat(frames, ignore_index=True)[[*found.columns]] if frames else found
+    return pd.concat(frames, ignore_index=True)[[*found.columns]]
 
 
 def _among(rows: pd.DataFrame, others: pd.DataFrame, key: list[str]) -> pd.Series:

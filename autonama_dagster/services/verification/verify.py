@@ -211,8 +211,11 @@ def _expected(
     """Of the rows that were made those that may exist, and are stored or must be."""
     key = [*of.key]
     made = made[may_exist(of, made, wanted)].reset_index(drop=True)
+    must = must_exist(of, made, wanted)
+    if must.all():
+        return made
     is_stored = made[key].merge(stored[key], how="left", indicator="side")["side"] == "both"
-    return made[is_stored | must_exist(of, made, wanted)]
+    return made[is_stored | must]
 
 
 def _absent(days: Days) -> pd.DataFrame:
