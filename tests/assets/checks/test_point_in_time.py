@@ -82,7 +82,7 @@ def test_a_summary_of_a_day_before_that_is_wrong_turns_its_own_run_red(stored, m
 def test_a_check_run_by_itself_draws_from_all_stored_days(stored):
     with psycopg.connect(stored.project.url) as connection:
         statement = "UPDATE trading.regression_bands SET r_squared = 0 WHERE date = %s"
-        assert connection.execute(statement, (DAYS[1],)).rowcount
+        assert connection.execute(statement, (START,)).rowcount
         connection.execute("DELETE FROM trading.verifications")
     key = dg.AssetCheckKey(dg.AssetKey("regression_bands"), NAME)
     everything = stored.defs.resolve_implicit_global_asset_job_def()
@@ -90,10 +90,12 @@ def test_a_check_run_by_itself_draws_from_all_stored_days(stored):
     assert job.execute_in_process(instance=stored.instance).success
     passed, said = judged(stored, "regression_bands")
     assert not passed
-    assert [line.split()[0] for line in said["sampled"].splitlines()] == [str(d) for d in DAYS]
+    days = [line.split()[0] for line in said["sampled"].splitlines()]
+    assert len(days) == 2
+    assert days[0] == str(START)
     (kept,) = stored.project.warehouse.read("verifications").to_dict("records")
-    assert (kept["table_name"], kept["symbols"], kept["rows"]) == ("regression_bands", 3, 9)
-    assert (kept["first_date"].date(), kept["last_date"].date()) == (START, DAY)
+    assert (kept["table_name"], kept["symbols"], kept["rows"]) == ("regression_bands", 3, 6)
+    assert [str(kept[name].date()) for name in ("first_date", "last_date")] == days
     assert kept["row_mismatches"] == kept["mismatches"] > 0
     assert {d["column"] for d in json.loads(kept["details"])} == {"r_squared"}
     assert kept["run_id"] == stored.instance.get_runs(limit=1)[0].run_id
@@ -114,21 +116,20 @@ def test_every_run_draws_others_of_its_rows_and_the_same_when_asked_again():
     first, again, second = (drawn(None, "signals", scope, run) for run in ("a", "a", "b"))
     assert first == again != second
     for sample in (first, second):
-        assert [MONTH[0], MONTH[-1]] == [min(sample), max(sample)]
-        assert len(sample) == 3
+        assert min(sample) == MONTH[0]
+        assert len(sample) == 2
         assert all(len(symbols) == SYMBOLS for symbols in sample.values())
-        assert len({tuple(symbols) for symbols in sample.values()}) == 3
+        assert len({tuple(symbols) for symbols in sample.values()}) == 2
     assert not any(drawn(None, "analysis_summary", Scope(first=DAY, last=DAY), "a").values())
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 30])
-def test_the_first_and_the_last_day_are_always_drawn(count):
+def test_the_first_day_and_one_of_the_others_are_drawn(count):
     days = MONTH[:count]
-    middles = set()
-    for seed in range(50):
+    drawn_others = set()
+    for seed in range(200):
         found = sampled_days(days, random.Random(seed))
-        assert found == sorted(set(found))
-        assert len(found) == min(count, 3)
-        assert {*days[:1], *days[-1:]} <= set(found)
-        middles |= set(found[1:-1])
-    assert len(middles) > 15 or count < 30
+        assert len(found) == min(count, 2)
+        assert found[:1] == days[:1]
+        drawn_others |= set(found[1:])
+    assert drawn_others == set(days[1:])

@@ -68,7 +68,10 @@ def leaky(stored, monkeypatch):
             again(stored)
             kinds = found(stored)
             wrong = {name for name, of in kinds.items() if of}
-            assert failed_checks(stored) == wrong - {"universe"}  # whose job does not run
+            # The checks draw the first day and one of the others; the universe's does not run.
+            at_first = {name for name, of in found(stored, START, START).items() if of}
+            assert at_first - {"universe"}
+            assert at_first - {"universe"} <= failed_checks(stored) <= wrong - {"universe"}
             return kinds
 
         yield plant
