@@ -44,13 +44,40 @@ ALLOWED = {
     "autonama_dagster/schemas/ddl.py": {"what", "text"},  # no input
     "autonama_dagster/schemas/registry.py": {CANDLES_VIEW},  # no input
     "autonama_dagster/schemas/tables/lineage.py": {  # names and numbers of ours
+        "_ARE_RESULTS",
         "_CANDLE",
+        "_RESULT",
+        "_is_far('d.open', 'lag(d.close) OVER o')",
+        "_is_far('d.open', 'lag(d.close, 2) OVER o')",
+        "_is_far('lag(d.open) OVER o', 'lag(d.close, 2) OVER o')",
         "_NUMBERS",
         "name",
         "MAX_MISSING_DAYS + 1",
         "MAX_OVERNIGHT_RATIO",
     },
-    "resources/warehouse/candle_faults.py": {"facts"},  # columns of a candle
+    "resources/warehouse/candle_faults.py": {  # columns of a candle, and a condition of ours
+        "facts",
+        "_judged('data_quality')",
+        "_judged('universe')",
+        "_judged('signals')",
+    },
+    "resources/warehouse/candle_checks.py": {"_OLD", "select_list(of, of.columns)"},  # of ours
+    "resources/warehouse/cut.py": {  # of the registry, and a query of ours
+        "', '.join(columns.values())",
+        "condition",
+        "of.name",
+        "rest",
+        "tables",
+    },
+    "resources/warehouse/presence.py": {  # of the registry, and clauses that are constants of ours
+        "'NULL::text[]' if kind in counted else 'array_agg(symbol)'",
+        "SCAN_EXCHANGE",
+        "before",
+        "end",
+        "kind",
+        "name",
+        "of",
+    },
     "resources/postgres/connections.py": {  # constants of ours, and numbers of bound values
         "_PIN",
         "more",
@@ -97,6 +124,7 @@ ALLOWED = {
         "chosen",
         "conflict",
         "extra",
+        "matches",
         "qualified(kept)",
         "replaced",
         "keys",

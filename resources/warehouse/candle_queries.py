@@ -56,7 +56,7 @@ def failed_fetches(
 def stored_days(warehouse: Warehouse, name: str, last: date) -> dict[date, tuple[int, datetime]]:
     """By day up to `last` the number of a table's candles, and when the newest was fetched."""
     arrow = warehouse.query(
-        f"SELECT date, count(*) AS n, max(fetched_at) AS newest FROM {SCHEMA}.{table(name).name} "
+        f"SELECT date, count(*) AS n, max(fetched_at) AS newest FROM {qualified(table(name))} "
         "WHERE date <= $1 GROUP BY date ORDER BY date",
         (last,),
     )
