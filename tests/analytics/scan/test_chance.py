@@ -394,3 +394,10 @@ def test_real_coins_leave_their_channel_less_often_than_shuffled_ones(market_dat
     expected = (found["p_buy"] + found["p_sell"]).mean()
     assert 0.13 < expected < 0.16
     assert 0.02 < observed < expected
+
+
+def test_pairs_are_drawn_alike_whichever_way_the_candles_came():
+    members, candles = market_of(30)
+    archived = {s: replace(c, source=np.full(len(c), b"archive")) for s, c in candles.items()}
+    found = [pair_chances(members, of, LAST, lookback=720) for of in (candles, archived)]
+    assert (found[0] == found[1]).all()

@@ -16,6 +16,7 @@ from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.replay.server import ReplayServer
 from autonama_dagster.reports.charts.heatmap import correlation_heatmap
 from autonama_dagster.schemas.partitions import RANGE_END_TAG, RANGE_START_TAG
+from autonama_dagster.services.inputs.chances import computed_chances
 from autonama_dagster.services.inputs.parameters import recipes
 from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.services.scan.results import stored_result
@@ -86,6 +87,24 @@ def members_of(opened):
 def forget(opened, condition="true"):
     with opened.warehouse.transaction() as cursor:
         cursor.execute(f"DELETE FROM trading.signal_chance WHERE {condition}")
+
+
+def test_chances_are_the_same_whichever_way_the_candles_came(opened):
+    members = members_of(opened)[["symbol", "date"]]
+    params = recipes(opened.settings)["signals"].params.channel
+    chances = ["symbol", "date", "p_buy", "p_sell"]
+
+    def found():
+        return computed_chances(WarehouseReader(opened.warehouse), members, params)
+
+    before = found()
+    with opened.warehouse.transaction() as cursor:
+        cursor.execute("UPDATE trading.ohlcv_1d SET source = 'archive'")
+    after = found()
+    with opened.warehouse.transaction() as cursor:
+        cursor.execute("UPDATE trading.ohlcv_1d SET source = 'synthetic'")
+    assert not set(before["window_hash"]) & set(after["window_hash"])
+    pd.testing.assert_frame_equal(before[chances], after[chances])
 
 
 def test_a_scan_leaves_the_chance_of_each_member(opened):

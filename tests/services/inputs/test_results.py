@@ -124,6 +124,13 @@ def test_a_hash_is_of_the_table_the_values_and_the_chain():
     assert not {*whole} & {*part}  # every row of the day counts
 
 
+def test_money_counts_as_its_eighteen_decimals():
+    made = pd.DataFrame({"x": [1.2345678901234567e-5, -4e-19, 0.1 + 0.2]})
+    kept = pd.DataFrame({"x": [1.2345678901235e-5, 0.0, 0.1 + 0.2]})
+    assert result_hashes("t", made, {"x": "money"}) == result_hashes("t", kept, {"x": "money"})
+    assert result_hashes("t", made, {"x": "float"}) != result_hashes("t", kept, {"x": "float"})
+
+
 @pytest.fixture(scope="module")
 def scanned(postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
@@ -199,6 +206,22 @@ def test_whoever_makes_the_hash_anew_breaks_the_chain(scanned, forging):
     assert [*found] == ["signals", "asset_analytics", "alerts"]
     for rows in found.values():
         assert rows[["symbol", "date"]].to_numpy().tolist() == [["BTCUSDT", pd.Timestamp(DAY)]]
+
+
+@pytest.mark.parametrize(
+    ("name", "chained"),
+    [
+        ("universe", ["signals"]),
+        ("data_quality", ["signals"]),
+        ("indicators", ["signals", "asset_analytics", "alerts"]),
+        ("regression_bands", ["signals", "asset_analytics", "alerts"]),
+        ("signals", ["asset_analytics", "alerts", "analysis_summary"]),
+        ("correlation_matrix", ["analysis_summary"]),
+    ],
+)
+def test_rows_are_chained_to_those_that_they_were_made_from(scanned, forging, name, chained):
+    forging(f"UPDATE trading.{name} SET result_hash = repeat('a', 64) WHERE date = %s", (DAY,))
+    assert [*others(scanned)] == [n for n in ANALYTIC if n in {name, *chained}]
 
 
 def test_a_summary_is_chained_to_its_members_and_pairs(scanned, forging):
