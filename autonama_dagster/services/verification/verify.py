@@ -245,9 +245,10 @@ def _kinds(
     is_stored = rows["code_version"].notna()
     expected = found[key].merge(now[[*key, "input_hash"]], on=key, how="left")["input_hash"]
     is_other = rows["input_hash"].ne(expected)
+    is_ahead = is_other & _made_from_later(rows, now, key)
     if of.name == "universe":  # a rank follows from the candles of all candidates of its day
         is_other |= found["date"].isin(_days_of_other_data(stored, now, key))
-    is_ahead = found[key].merge(ahead.assign(ahead=True), on=key, how="left")["ahead"].notna()
+    is_ahead |= found[key].merge(ahead.assign(ahead=True), on=key, how="left")["ahead"].notna()
     is_close = found.groupby(key)["is_close"].transform("all")
     is_whole = found["column"] == "row"
     # A symbol's row that must exist and does not follow any more.
@@ -263,6 +264,14 @@ def _kinds(
     }
     masks = [mask.fillna(value=True).to_numpy(dtype=bool) for mask in conditions.values()]
     return pd.Series(np.select(masks, [*conditions], default="row"), dtype="str")
+
+
+def _made_from_later(rows: pd.DataFrame, now: pd.DataFrame, key: list[str]) -> pd.Series:
+    """Rows that carry the hash of what a later day's row is made from."""
+    same = [*(c for c in key if c != "date"), "input_hash"]
+    latest = now.dropna(subset="input_hash").groupby(same, as_index=False)["date"].max()
+    later: pd.Series = rows.merge(latest, on=same, how="left", suffixes=("", "_of"))["date_of"]
+    return later > rows["date"]
 
 
 def _days_of_other_data(stored: pd.DataFrame, now: pd.DataFrame, key: list[str]) -> pd.Series:

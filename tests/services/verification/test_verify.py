@@ -208,7 +208,7 @@ def test_todays_universe_used_for_the_past_is_found(stored, monkeypatch):
     stored.step("universe_job", START, DAY)
     assert failed_checks(stored) == others
     again(stored)
-    assert kinds["data"] >= 4  # BTCUSDT and ETHUSDT on the two days before
+    assert kinds["look_ahead"] >= 4  # BTCUSDT and ETHUSDT on the two days before
     assert not any(found(stored).values())
 
 
