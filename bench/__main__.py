@@ -1,8 +1,8 @@
 """Runs benchmarks, each in a process of its own, and passes on the line of JSON each prints.
 
 Progress and the load of the machine go to standard error. A missed target is a result; only a
-benchmark that fails to measure makes the exit code 1, and `crash` or `spoiled` where something did
-not hold.
+benchmark that fails to measure makes the exit code 1, and `canaries`, `crash` or `spoiled` where
+something did not hold.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 EPILOG = """examples:
-  python -m bench                              all but crash and spoiled, about twenty minutes
+  python -m bench                              the short ones, about twenty minutes
   python -m bench scan kernel                  only these
   python -m bench bookkeeping --full           the whole rectangle, 10 to 25 minutes
   python -m bench.scan --repeat 1 --synthetic  one of them with its own options
@@ -60,6 +60,9 @@ BENCHMARKS = {
     "spoiled": Benchmark(
         "spoiled", "1,000 spoiled answers: wrong rows, crashes, hangs", by_default=False
     ),
+    "canaries": Benchmark(
+        "canaries", "planted leaks, forgeries and gaps: what notices each", by_default=False
+    ),
     "crash": Benchmark(
         "crash", "100 kills at random moments, tables compared (only when named)", by_default=False
     ),
@@ -96,7 +99,10 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="benchmarks (default: all but crash and spoiled)"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="benchmarks (default: all but canaries, crash and spoiled)",
     )
     parser.add_argument("--list", action="store_true", help="list the benchmarks and exit")
     parser.add_argument("--full", action="store_true", help="nothing smaller than in the targets")

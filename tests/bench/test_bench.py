@@ -95,13 +95,15 @@ def test_every_module_that_measures_is_listed():
         "record",
         "help",
         "spoiled",
+        "canaries",
         "crash",
     ]
     helpers = {"__init__", "__main__", "command", "planting", "report", "spoiling"}
     helpers |= {f"crash_{part}" for part in ("command", "project", "service", "state")}
+    helpers |= {"canary_lab", "canary_leaks", "canary_plants"}
     modules = {file.stem for file in (ROOT / "bench").glob("*.py")} - helpers
     # Too long for a test; the ledger on real data is tested by tests/analytics.
-    long = {"spoiled", "scan", "backfill", "growth", "quality", "trust", "crash"}
+    long = {"canaries", "spoiled", "scan", "backfill", "growth", "quality", "trust", "crash"}
     assert modules == {*TINY, *long, "compare"}  # the last needs another checkout
 
 
