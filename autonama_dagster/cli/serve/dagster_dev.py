@@ -1,5 +1,8 @@
 """`dagster dev`, its UI guarded, that ends with its parent, also when that was killed.
 
+It ends with its code server too: Dagster starts no other in its place, and without one nothing is
+scanned any more. Whoever supervises it starts it again.
+
 python -m autonama_dagster.cli.serve.dagster_dev PARENT_PID OPTIONS OF DAGSTER DEV
 """
 
@@ -9,19 +12,39 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+import psutil
 from dagster._cli import dev, main
 
-WATCH = 1.0  # seconds between two looks at the parent
+WATCH = 1.0  # seconds between two looks at the parent and at the code server
+GRACE = 5.0  # seconds that there may be none: a reload puts another in its place
+CODE_SERVER = ["dagster", "api", "grpc"]
 
 _start: Any = dev.open_ipc_subprocess  # type: ignore[attr-defined]
 
 
 def _end_with(parent: int) -> None:
+    """End as soon as the parent has, or the code server for longer than `GRACE`."""
+    seen: float | None = None
     while os.getppid() == parent:
+        if _has_code_server():
+            seen = time.monotonic()
+        elif seen is not None and time.monotonic() - seen > GRACE:
+            sys.stderr.write("the code server has ended, and Dagster with it\n")
+            break
         time.sleep(WATCH)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def _has_code_server() -> bool:
+    """Whether a process below this one serves the code."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if process.cmdline()[2:5] == CODE_SERVER:
+                return True
+    return False
 
 
 def _start_guarded(parts: Sequence[str], **options: Any) -> Any:

@@ -273,17 +273,22 @@ def test_it_serves_automates_comes_back_and_leaves_nothing_behind(start):
     check_that_a_run_of_the_ui_writes_its_events_in_bulk(up)
     check_that_other_pages_do_nothing_and_ours_does(up)
 
-    first = up.leader()
-    family = up.family()
-    first.kill()
+    check_that_dagster_comes_back(up, up.leader())
+    (code_server,) = [p for p in up.family() if p.cmdline()[2:5] == ["dagster", "api", "grpc"]]
+    check_that_dagster_comes_back(up, code_server)
+
+    up.stop(signal.SIGTERM)
+    assert up.log.read_text().rstrip().endswith("stopped")
+
+
+def check_that_dagster_comes_back(up, victim):
+    first, family = up.leader(), up.family()
+    victim.kill()
     until(lambda: up.process.pid and first.pid not in {p.pid for p in up.family()}, up.process)
     until(lambda: up.automation() if up.family() else None, up.process)
     assert up.leader().pid != first.pid
     assert "restarting it" in up.log.read_text()
     assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
-
-    up.stop(signal.SIGTERM)
-    assert up.log.read_text().rstrip().endswith("stopped")
 
 
 def check_that_a_run_of_the_ui_writes_its_events_in_bulk(up):
