@@ -270,7 +270,9 @@ def test_real_symbols_have_texts_apart_on_the_page(drawn, market_data, chart_inp
     rows = [[f or "0" for f in r] for r in raw.to_numpy().tolist()]
     good, _ = parse([raw_kline([int(r[0]), *r[1:6], int(r[6]), *r[7:]]) for r in rows], symbol)
     at = (pd.Timestamp(day) - pd.Timestamp(0)).days
-    png = symbol_chart(**chart_inputs(of_frame(good), day=at), source_label="archive")
+    png = symbol_chart(
+        **chart_inputs(of_frame(good.assign(source="archive")), day=at), source_label="archive"
+    )
     assert drawn.overlapping() == []
     assert drawn.outside() == []
     assert len(png) < 100_000

@@ -597,7 +597,7 @@ def test_the_command_names_what_differs_and_ends_with_one(stored):
     stored.restore()
     assert ended.returncode == 1
     lines = ended.stdout.splitlines()
-    assert lines[-1] == "1 of 12 rows differ"
+    assert lines[-1] == "1 of 14 rows differ"
     (named,) = (line for line in lines if line.startswith("signals: "))
     assert f"symbol BTCUSDT, date {DAY}, column z_score" in named
     assert "kind row" in named
