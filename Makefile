@@ -29,8 +29,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Scan a synthetic market, offline
 	@$(BIN)/autonama demo
 
-test: $(STAMP) ## Run the tests, two files at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(STAMP) ## Run the tests, three files at a time: many of them wait
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## Check style and import direction
 	$(BIN)/ruff check .
