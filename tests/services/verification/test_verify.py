@@ -603,5 +603,5 @@ def test_the_command_names_what_differs_and_ends_with_one(stored):
     assert "kind row" in named
     assert kept["mismatches"].to_dict() == {
         "data_quality": 0, "indicators": 0, "regression_bands": 0, "signals": 1,
-        "asset_analytics": 0, "alerts": 0,
+        "asset_analytics": 0, "alerts": 0, "ohlcv_1d": 0,
     }  # fmt: skip
