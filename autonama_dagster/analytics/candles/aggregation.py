@@ -1,7 +1,6 @@
 """Candles of a longer interval made from those of a shorter one."""
 
 from collections.abc import Collection
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autonama_dagster.analytics.candles.candles import AMOUNTS, Candles, as_instants, opens
+from autonama_dagster.analytics.candles.digests import hash_ranges
 from autonama_dagster.analytics.candles.intervals import Interval
 from autonama_dagster.analytics.candles.windows import is_jump
 
@@ -75,10 +75,7 @@ def aggregate(
             "low": reduced(np.minimum, "low"),
             "close": sorted_frame["close"].to_numpy()[stop - 1],
             **{name: reduced(np.add, name) for name in (*AMOUNTS[:2], "trades", *AMOUNTS[2:])},
-            "row_hash": pd.Series(
-                [sha256(digest[a:b].data).hexdigest() for a, b in zip(first, stop, strict=True)],
-                dtype="str",
-            ),
+            "row_hash": pd.Series(hash_ranges(digest, first, stop), dtype="str"),
             "source": pd.array(list(sources), dtype="str").take(
                 _reduceat(np.maximum, ranks, starts)[kept]
             ),

@@ -71,6 +71,29 @@ def market_digests(
     return _hashed(b"", packed, [b""] * len(packed))
 
 
+def hash_ranges(
+    digest: NDArray[np.uint8], starts: NDArray[np.intp], stops: NDArray[np.intp]
+) -> list[str]:
+    """SHA-256 (hex) of the digests of each half-open range, 32 bytes a candle, in their order.
+
+    Parameters
+    ----------
+    digest
+        Shape (n, 32).
+    starts, stops
+        Ends of m ranges of its rows; an empty one has the hash of nothing.
+
+    Returns
+    -------
+    list of str
+        Length m.
+    """
+    return [
+        hashlib.sha256(digest[start:stop].data).hexdigest()
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+    ]
+
+
 def _hashed(head: bytes, packed: NDArray[np.uint8], tails: Sequence[bytes]) -> NDArray[np.uint8]:
     """SHA-256 of each row between the head, which all have, and its tail."""
     data, width = packed.tobytes(), packed.shape[1]

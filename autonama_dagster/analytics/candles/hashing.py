@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from autonama_dagster.analytics.candles.candles import CANDLE_FLOATS, Candles
-from autonama_dagster.analytics.candles.digests import market_digests
+from autonama_dagster.analytics.candles.digests import hash_ranges, market_digests
 from autonama_dagster.analytics.candles.windows import Windows
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -52,10 +52,7 @@ def window_hashes(candles: Candles, windows: Windows) -> list[str]:
     list of str
         Length n; an empty window has the hash of nothing.
     """
-    return [
-        hashlib.sha256(candles.digest[start:stop].data).hexdigest()
-        for start, stop in zip(windows.start.tolist(), windows.stop.tolist(), strict=True)
-    ]
+    return hash_ranges(candles.digest, windows.start, windows.stop)
 
 
 def market_hashes(candles: Candles, windows: Windows) -> list[str]:
@@ -76,10 +73,7 @@ def market_hashes(candles: Candles, windows: Windows) -> list[str]:
     begin, end = windows.start.min(initial=len(candles)), windows.stop.max(initial=0)
     numbers = [getattr(candles, name)[begin:end] for name in CANDLE_FLOATS]
     digest = market_digests(candles.row_hash[begin:end], numbers)
-    return [
-        hashlib.sha256(digest[start - begin : stop - begin].data).hexdigest()
-        for start, stop in zip(windows.start.tolist(), windows.stop.tolist(), strict=True)
-    ]
+    return hash_ranges(digest, windows.start - begin, windows.stop - begin)
 
 
 def combine(*hashes: str) -> str:
