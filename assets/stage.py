@@ -24,7 +24,7 @@ from autonama_dagster.schemas.ddl import sql_type
 from autonama_dagster.schemas.partitions import rectangle
 from autonama_dagster.services.inputs.parameters import SYSTEMS, recipes, with_provenance
 from autonama_dagster.services.inputs.readers import WarehouseReader
-from autonama_dagster.services.inputs.results import with_results
+from autonama_dagster.services.inputs.results import chain_of, with_results
 from autonama_dagster.services.inputs.upstream import require_rows
 from autonama_dagster.services.inputs.versions import code_version
 from autonama_dagster.settings import Settings
@@ -160,7 +160,7 @@ def make_rows(
     if not followed.recipe.made_from:
         _warn_of_unknown_windows(context, sum(run.unknown() for run in reader.read_windows))
     made = with_provenance(frame, name, settings)
-    return with_results(made, name, followed.recipe.chained(reader, scope))
+    return with_results(made, name, chain_of(reader, name, scope))
 
 
 def _warn_of_unknown_windows(context: dg.AssetExecutionContext, count: int) -> None:

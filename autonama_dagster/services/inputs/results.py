@@ -32,10 +32,10 @@ def chain_of(reader: Reader, name: str, scope: DayScope) -> Sequence[pd.DataFram
     return _RECIPES[name].chained(reader, scope)
 
 
-def result_hash_again(reader: Reader, name: str, scope: DayScope) -> str:
-    """The result hash of a scope's first stored row, of its values as they are stored."""
+def results_again(reader: Reader, name: str, scope: DayScope) -> pd.Series:
+    """Result hashes of a scope's stored rows, of their values and chain as they are stored."""
     stored = reader.rows(name, scope)
-    return str(with_results(stored, name, chain_of(reader, name, scope))["result_hash"].iloc[0])
+    return with_results(stored, name, chain_of(reader, name, scope))["result_hash"]
 
 
 def row_differences(of: Table, stored: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +75,7 @@ def other_results(reader: Reader, name: str, scope: DayScope) -> pd.DataFrame:
         The table's key, stored (NaN where there is none) and expected (str), in the key's order.
     """
     stored = reader.rows(name, scope)
-    again = with_results(stored, name, chain_of(reader, name, scope))["result_hash"]
+    again = results_again(reader, name, scope)
     is_said = stored["result_hash"].notna() | stored["code_version"].eq(code_version(SYSTEMS[name]))
     found = stored[[*table(name).key]].assign(stored=stored["result_hash"], expected=again)
     differs = is_said & stored["result_hash"].ne(again)

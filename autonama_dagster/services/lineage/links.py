@@ -10,7 +10,7 @@ from autonama_dagster.analytics.scan.recipe import DayScope, Recipes
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.services.inputs.parameters import SYSTEMS
 from autonama_dagster.services.inputs.readers import MadeReader
-from autonama_dagster.services.inputs.results import result_hash_again, row_differences
+from autonama_dagster.services.inputs.results import results_again, row_differences
 from autonama_dagster.services.inputs.versions import code_version
 
 
@@ -123,10 +123,14 @@ def links_of(
                 hashes[name],
                 _cells(name, row, made[name], recipes) if is_present else None,
                 None if has_none else str(first["result_hash"]),
-                None if has_none and not is_present else result_hash_again(reader, name, scope),
+                None if has_none and not is_present else _result_again(reader, name, scope),
             )
         )
     return tuple(found)
+
+
+def _result_again(reader: MadeReader, name: str, scope: DayScope) -> str:
+    return str(results_again(reader, name, scope).iloc[0])
 
 
 def _cells(
