@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import cast
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from autonama_dagster.analytics.candles.run_windows import Answered, RunWindows,
 from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.quality.quality import Evidence
-from autonama_dagster.analytics.scan.recipe import DayScope, Recipes, keys_and_hashes
+from autonama_dagster.analytics.scan.recipe import DayScope, Reader, Recipes, keys_and_hashes
 from autonama_dagster.schemas.registry import table as table_of
 from autonama_dagster.services.inputs.chances import cached_chances, computed_chances
 from autonama_dagster.services.inputs.evidence import read_evidence
@@ -106,7 +106,41 @@ class WarehouseReader:
         return None
 
 
-class MadeReader:
+class RecipeRows:
+    """The part of a reader that has rows and hashes made by recipes, each once.
+
+    Parameters
+    ----------
+    recipes
+        By table.
+    """
+
+    def __init__(self, recipes: Recipes) -> None:
+        self._recipes = recipes
+        self._made_rows: dict[tuple[str, DayScope], pd.DataFrame] = {}
+        self._made_hashes: dict[tuple[str, DayScope], pd.DataFrame] = {}
+
+    def make_rows(self, table: str, scope: DayScope) -> pd.DataFrame:
+        """Rows by the table's recipe, made anew."""
+        return self._recipes[table].rows(cast("Reader", self), scope)
+
+    def made_rows(self, table: str, scope: DayScope) -> pd.DataFrame:
+        """Rows by the table's recipe."""
+        if (table, scope) not in self._made_rows:
+            self._made_rows[table, scope] = self.make_rows(table, scope)
+        return self._made_rows[table, scope]
+
+    def made_hashes(self, table: str, scope: DayScope) -> pd.DataFrame:
+        """Key and input_hash by the table's recipe; of its rows, where these are made already."""
+        if (table, scope) in self._made_rows:
+            return keys_and_hashes(self._made_rows[table, scope])
+        if (table, scope) not in self._made_hashes:
+            recipe = self._recipes[table]
+            self._made_hashes[table, scope] = recipe.hashes(cast("Reader", self), scope)
+        return self._made_hashes[table, scope]
+
+
+class MadeReader(RecipeRows):
     """Rows made in memory by the recipes, from candles and rows that are given.
 
     Parameters
@@ -136,13 +170,13 @@ class MadeReader:
         evidence: Mapping[str, Evidence] = MappingProxyType({}),
         rows: Mapping[str, pd.DataFrame] = MappingProxyType({}),
     ) -> None:
-        self._recipes = recipes
+        super().__init__(recipes)
         self._candles = candles
         self._symbols = tuple(symbols)
         self._answered = answered
         self._evidence = evidence
         self._given = rows
-        self._made: dict[tuple[Any, ...], Any] = {}
+        self._windows: dict[tuple[DayScope, int], RunWindows] = {}
 
     def step(self, day: date) -> int:
         """Days since 1970-01-01 (UTC)."""
@@ -150,10 +184,9 @@ class MadeReader:
 
     def windows(self, scope: DayScope, lookback: int) -> RunWindows:
         """Windows of every symbol and day, from the given candles."""
-        made: RunWindows | None = self._made.get((scope, lookback))
-        if made is None:
-            made = self._made[scope, lookback] = self.make_windows(scope, lookback)
-        return made
+        if (scope, lookback) not in self._windows:
+            self._windows[scope, lookback] = self.make_windows(scope, lookback)
+        return self._windows[scope, lookback]
 
     def make_windows(self, scope: DayScope, lookback: int) -> RunWindows:
         """The same, made anew."""
@@ -181,27 +214,14 @@ class MadeReader:
         if table in self._given:
             found = within(self._given[table], scope)
         else:
-            scope = self._scope(table, scope)
-            if ("rows", table, scope) not in self._made:
-                self._made["rows", table, scope] = self.make_rows(table, scope)
-            found = self._made["rows", table, scope]
+            found = self.made_rows(table, self._scope(table, scope))
         return found if columns is None else found[[*columns]]
-
-    def make_rows(self, table: str, scope: DayScope) -> pd.DataFrame:
-        """Rows made by the table's recipe."""
-        return self._recipes[table].rows(self, scope)
 
     def hashes(self, table: str, scope: DayScope) -> pd.DataFrame:
         """Key and input_hash of given rows, or as the table's recipe gives them."""
         if table in self._given:
             return keys_and_hashes(within(self._given[table], scope))
-        scope = self._scope(table, scope)
-        if ("rows", table, scope) in self._made:
-            return keys_and_hashes(self._made["rows", table, scope])
-        if ("hashes", table, scope) not in self._made:
-            self._made["hashes", table, scope] = self._recipes[table].hashes(self, scope)
-        found: pd.DataFrame = self._made["hashes", table, scope]
-        return found
+        return self.made_hashes(table, self._scope(table, scope))
 
     def chances(self, members: pd.DataFrame, params: ChannelParams) -> pd.DataFrame:
         """Chances of the windows of the given candles."""
@@ -214,24 +234,21 @@ class MadeReader:
         return scope
 
 
-class PresentReader(WarehouseReader):
+class PresentReader(RecipeRows, WarehouseReader):
     """What the tables hold, with the hashes that a run would give their rows now.
 
     Rankings are taken as they are stored, because a run asks the exchange for their candles.
     """
 
     def __init__(self, warehouse: Warehouse, recipes: Recipes) -> None:
-        super().__init__(warehouse)
-        self._recipes = recipes
-        self._hashes: dict[tuple[str, DayScope], pd.DataFrame] = {}
+        RecipeRows.__init__(self, recipes)
+        WarehouseReader.__init__(self, warehouse)
 
     def hashes(self, table: str, scope: DayScope) -> pd.DataFrame:
         """Key and input_hash as a run would make them."""
         if table == "universe":
             return super().hashes(table, scope)
-        if (table, scope) not in self._hashes:
-            self._hashes[table, scope] = self._recipes[table].hashes(self, scope)
-        return self._hashes[table, scope]
+        return self.made_hashes(table, scope)
 
 
 def within(frame: pd.DataFrame, scope: DayScope) -> pd.DataFrame:

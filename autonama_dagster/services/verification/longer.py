@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from autonama_dagster.analytics.candles.comparison import differences
@@ -13,6 +12,7 @@ from autonama_dagster.days import DAY, days_of
 from autonama_dagster.schemas.base import Table
 from autonama_dagster.schemas.registry import table
 from autonama_dagster.services.inputs.longer_candles import candles_made
+from autonama_dagster.services.verification.kinds import among, first_of
 from autonama_dagster.services.verification.verify import Verified
 from resources.warehouse.candle_queries import candle_spans
 from resources.warehouse.statements import Scope
@@ -71,7 +71,7 @@ def _verified(
     key = [*of.key]
     against_later = differences(now, later, key)
     found = pd.concat([differences(stored, now, key), against_later], ignore_index=True)
-    kinds = _kinds(found, key, against_later[key].drop_duplicates())
+    kinds = _kinds(found, key, against_later)
     rows = sum(map(len, cut))
     return Verified(of.name, len(now), rows, found.assign(kind=kinds).drop(columns="is_close"))
 
@@ -82,12 +82,10 @@ def _kinds(found: pd.DataFrame, key: list[str], ahead: pd.DataFrame) -> pd.Serie
         return pd.Series(dtype="str")
     is_whole = found["column"] == "row"
     of_row = found.assign(of_parts=found["column"] == "row_hash").groupby(key)
-    conditions = {
-        "look_ahead": found[key].merge(ahead, how="left", indicator="side")["side"] == "both",
+    return first_of({
+        "look_ahead": among(found, ahead, key),
         "missing": is_whole & (found["stored"] == "absent"),
         "extra": is_whole,
         "data": of_row["of_parts"].transform("any"),
         "platform": of_row["is_close"].transform("all"),
-    }
-    masks = [mask.to_numpy(dtype=bool) for mask in conditions.values()]
-    return pd.Series(np.select(masks, [*conditions], default="row"), dtype="str")
+    })  # fmt: skip

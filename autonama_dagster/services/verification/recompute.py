@@ -19,10 +19,10 @@ from autonama_dagster.analytics.candles.windows import day_number
 from autonama_dagster.analytics.scan.channel import ChannelParams
 from autonama_dagster.analytics.scan.correlation import RETURN_DAYS
 from autonama_dagster.analytics.scan.quality.quality import Evidence
-from autonama_dagster.analytics.scan.recipe import DayScope, Recipes, keys_and_hashes
+from autonama_dagster.analytics.scan.recipe import DayScope, Recipes
 from autonama_dagster.days import DAY
 from autonama_dagster.services.inputs.chances import computed_chances
-from autonama_dagster.services.inputs.readers import WarehouseReader, within
+from autonama_dagster.services.inputs.readers import RecipeRows, WarehouseReader, within
 from resources.warehouse.warehouse import Warehouse
 
 LATER_DAYS = 60  # real ones after the last day, as far as there are any
@@ -32,7 +32,7 @@ _MOVES = np.array([2.9, 0.4, 1.7, 0.6])  # daily, of the made-up candles; none i
 Frames = dict[str, pd.DataFrame]
 
 
-class ProofReader(WarehouseReader):
+class ProofReader(RecipeRows, WarehouseReader):
     """The reader of the stages, but only candles and some tables are taken as they are stored.
 
     Parameters
@@ -46,10 +46,9 @@ class ProofReader(WarehouseReader):
     """
 
     def __init__(self, warehouse: Warehouse, recipes: Recipes, taken: Collection[str]) -> None:
-        super().__init__(warehouse)
-        self._recipes = recipes
+        RecipeRows.__init__(self, recipes)
+        WarehouseReader.__init__(self, warehouse)
         self._taken = frozenset(taken)
-        self._made: dict[tuple[str, str, DayScope], pd.DataFrame] = {}
 
     def rows(
         self, table: str, scope: DayScope, columns: Sequence[str] | None = None
@@ -57,24 +56,14 @@ class ProofReader(WarehouseReader):
         """Stored rows of the tables that are taken, made rows of the others."""
         if table in self._taken:
             return super().rows(table, scope, columns)
-        if ("rows", table, scope) not in self._made:
-            self._made["rows", table, scope] = self.make_rows(table, scope)
-        found = self._made["rows", table, scope]
+        found = self.made_rows(table, scope)
         return found if columns is None else found[[*columns]]
-
-    def make_rows(self, table: str, scope: DayScope) -> pd.DataFrame:
-        """Rows made by the table's recipe."""
-        return self._recipes[table].rows(self, scope)
 
     def hashes(self, table: str, scope: DayScope) -> pd.DataFrame:
         """Key and input_hash of these rows."""
         if table in self._taken:
             return super().hashes(table, scope)
-        if ("rows", table, scope) in self._made:
-            return keys_and_hashes(self._made["rows", table, scope])
-        if ("hashes", table, scope) not in self._made:
-            self._made["hashes", table, scope] = self._recipes[table].hashes(self, scope)
-        return self._made["hashes", table, scope]
+        return self.made_hashes(table, scope)
 
     def chances(self, members: pd.DataFrame, params: ChannelParams) -> pd.DataFrame:
         """Chances of the windows, without the cache: what is stored there proves nothing."""
@@ -142,11 +131,10 @@ class InputReader(ProofReader):
 
 
 def read_inputs(
-    warehouse: Warehouse, lookback: int, scope: DayScope, taken: Collection[str]
+    reader: WarehouseReader, lookback: int, scope: DayScope, taken: Collection[str]
 ) -> Inputs:
     """Inputs of the rows of symbols and days; without symbols: of all candidates of these days."""
     begin = scope.first - max(lookback - 1, RETURN_DAYS + 1) * DAY
-    reader = WarehouseReader(warehouse)
     rows = {name: reader.rows(name, scope.everyone) for name in taken}
     symbols = scope.symbols
     if symbols is None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from autonama_dagster.analytics.candles.hashing import Versions
 from autonama_dagster.schemas.registry import table
+from autonama_dagster.services.verification.kinds import among, first_of
 
 _WHOLE = ("missing", "extra")
 
@@ -44,29 +44,20 @@ def with_other_results(
     if others.empty:
         return found
     key = [*table(name).key]
-    is_other = _among(found, others, key)
+    is_other = among(found, others, key)
     kinds = found["kind"].mask(is_other & (found["kind"] == "platform"), "row")
-    new = others[~_among(others, found, key)]
+    new = others[~among(others, found, key)]
     uprooted = pd.Series(data=False, index=new.index)
     for of in earlier:
         gone = of[of["kind"].isin(_WHOLE)]
-        uprooted |= _among(new, gone, [c for c in ("symbol", "date") if c in gone and c in key])
+        uprooted |= among(new, gone, [c for c in ("symbol", "date") if c in gone and c in key])
     by = new[key].merge(stored[[*key, "code_version", "params_hash"]], on=key, how="left")
-    conditions = [
-        by["code_version"].ne(made.code_version),
-        by["params_hash"].ne(made.params_hash),
-        uprooted,
-    ]
-    masks = [mask.to_numpy(dtype=bool) for mask in conditions]
-    kind = np.select(masks, ["code", "parameters", "data"], default="row")
-    told = new.assign(column="result_hash", kind=pd.Series(kind, index=new.index, dtype="str"))
+    kind = first_of({
+        "code": by["code_version"].ne(made.code_version),
+        "parameters": by["params_hash"].ne(made.params_hash),
+        "data": uprooted,
+    })  # fmt: skip
+    told = new.assign(column="result_hash", kind=kind.set_axis(new.index))
     told = told.astype({"stored": "str", "expected": "str"})
     frames = [of for of in (found.assign(kind=kinds), told) if len(of)]
     return pd.concat(frames, ignore_index=True)[[*found.columns]]
-
-
-def _among(rows: pd.DataFrame, others: pd.DataFrame, key: list[str]) -> pd.Series:
-    """Which rows have a key that is among those of others."""
-    keys = others[key].drop_duplicates()
-    side = rows[key].merge(keys, how="left", on=key, indicator="side")["side"]
-    return pd.Series((side == "both").to_numpy(), index=rows.index)

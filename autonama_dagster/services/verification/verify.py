@@ -1,13 +1,12 @@
 """Verification: stored rows against rows computed again, and what a difference comes from."""
 
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from importlib import metadata
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
 from autonama_dagster.analytics.scan.recipe import DayScope
@@ -29,6 +28,7 @@ from autonama_dagster.services.inputs.required import (
 )
 from autonama_dagster.services.inputs.results import other_results, row_differences
 from autonama_dagster.services.inputs.versions import code_version
+from autonama_dagster.services.verification.kinds import among, first_of
 from autonama_dagster.services.verification.recompute import Frames, Recomputation, read_inputs
 from autonama_dagster.services.verification.stored_results import with_other_results
 from autonama_dagster.settings import Settings
@@ -125,11 +125,11 @@ def _verified(
     in_database: Collection[date] | None,
     wanted: Required,
 ) -> list[Verified]:
-    inputs = read_inputs(warehouse, settings.lookback, scope, taken)
+    reader = WarehouseReader(warehouse)
+    inputs = read_inputs(reader, settings.lookback, scope, taken)
     again = Recomputation(warehouse, recipes(settings), inputs, scope, names)
     chosen = frozenset(scope.days if in_database is None else in_database)
     cut, extended = again.cut(chosen), again.extended()
-    reader = WarehouseReader(warehouse)
     found: list[Verified] = []
     for name in names:
         stored = reader.rows(name, scope)
@@ -195,12 +195,11 @@ def verified(
     now, later = (_expected(of, made[name], stored, wanted) for made in (cut, full))
     against_stored = row_differences(of, stored, now)
     against_later = row_differences(of, now, later)
-    ahead = against_later[[*of.key]].drop_duplicates()
     parts = [against_stored, against_later]
     if name == "universe":
         parts.append(_absent(wanted.symbols[name]))
     found = pd.concat(parts, ignore_index=True)
-    kinds = _kinds(of, found, stored, now, ahead, settings, wanted)
+    kinds = _kinds(of, found, stored, now, against_later, settings, wanted)
     proved = int(now["date"].isin([pd.Timestamp(day) for day in in_database]).sum())
     return Verified(name, len(now), proved, found.assign(kind=kinds).drop(columns="is_close"))
 
@@ -209,13 +208,11 @@ def _expected(
     of: Table, made: pd.DataFrame, stored: pd.DataFrame, wanted: Required
 ) -> pd.DataFrame:
     """Of the rows that were made those that may exist, and are stored or must be."""
-    key = [*of.key]
     made = made[may_exist(of, made, wanted)].reset_index(drop=True)
     must = must_exist(of, made, wanted)
     if must.all():
         return made
-    is_stored = made[key].merge(stored[key], how="left", indicator="side")["side"] == "both"
-    return made[is_stored | must]
+    return made[among(made, stored, of.key) | must]
 
 
 def _absent(days: Days) -> pd.DataFrame:
@@ -248,12 +245,12 @@ def _kinds(
     is_ahead = is_other & _made_from_later(rows, now, key)
     if of.name == "universe":  # a rank follows from the candles of all candidates of its day
         is_other |= found["date"].isin(_days_of_other_data(stored, now, key))
-    is_ahead |= found[key].merge(ahead.assign(ahead=True), on=key, how="left")["ahead"].notna()
+    is_ahead |= among(found, ahead, key)
     is_close = found.groupby(key)["is_close"].transform("all")
     is_whole = found["column"] == "row"
     # A symbol's row that must exist and does not follow any more.
     has_lost_candle = must_exist(of, found, wanted) & (of.partitions == "date_symbol")
-    conditions: Mapping[str, pd.Series] = {
+    return first_of({
         "look_ahead": is_ahead,
         "missing": is_whole & (found["stored"] == "absent"),
         "extra": is_whole & ~has_lost_candle,
@@ -261,9 +258,7 @@ def _kinds(
         "parameters": rows["params_hash"].ne(made.params_hash) & is_stored,
         "data": is_other & is_stored,
         "platform": is_close,
-    }
-    masks = [mask.fillna(value=True).to_numpy(dtype=bool) for mask in conditions.values()]
-    return pd.Series(np.select(masks, [*conditions], default="row"), dtype="str")
+    })  # fmt: skip
 
 
 def _made_from_later(rows: pd.DataFrame, now: pd.DataFrame, key: list[str]) -> pd.Series:
