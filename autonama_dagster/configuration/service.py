@@ -54,6 +54,15 @@ class ServiceSettings(BaseModel):
         description="File of the anchor log, one for each database; `none`: no anchors are made.",
     )
 
+    @property
+    def retention_days(self) -> dict[str, int]:
+        """By table of which old rows are deleted, how many days are kept."""
+        days = {
+            "alerts": self.retention_alerts_days,
+            "analysis_summary": self.retention_summaries_days,
+        }
+        return {name: kept for name, kept in days.items() if kept is not None}
+
     @field_validator("anchor_file", mode="before")
     @classmethod
     def _may_be_none(cls, value: object) -> object:

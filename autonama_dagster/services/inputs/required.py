@@ -92,12 +92,8 @@ def registered_symbols(settings: Settings) -> tuple[str, ...]:
 
 def kept_since(stored: Presence, settings: Settings) -> dict[str, date]:
     """By table the first day of what retention has left, where it is on."""
-    left = {}
-    if settings.retention_alerts_days is not None:
-        left["alerts"] = stored.alerts_since or date.max
-    if settings.retention_summaries_days is not None:
-        left[SUMMARY] = stored.span[0] if stored.span else date.max
-    return left
+    since = {"alerts": stored.alerts_since, SUMMARY: stored.span[0] if stored.span else None}
+    return {name: since[name] or date.max for name in settings.retention_days}
 
 
 def required(

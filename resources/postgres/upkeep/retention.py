@@ -70,7 +70,7 @@ class Removed:
 
 def is_on(settings: Settings) -> bool:
     """Whether any retention is set."""
-    return any(days is not None for days in _days(settings).values())
+    return bool(settings.retention_days) or settings.retention_events_days is not None
 
 
 def retain(
@@ -107,27 +107,16 @@ def retain(
     moment = now or datetime.now(UTC)
     found = []
     with _transactions(project_url) as begin:
-        for table, days in _days(settings).items():
-            if days is None or table == _EVENTS:
-                continue
+        for table, days in settings.retention_days.items():
             before = moment.date() - timedelta(days=days)
             found.append(Removed(table, before, _old_days(begin, table, before, dry_run)))
-    days = settings.retention_events_days
-    if days is not None:
-        before = moment.date() - timedelta(days=days)
+    if settings.retention_events_days is not None:
+        before = moment.date() - timedelta(days=settings.retention_events_days)
         with _transactions(dagster_url()) as begin:
             found.append(Removed(_EVENTS, before, _old_events(begin, before, dry_run)))
             checks = _old_checks(begin, before, dry_run)
             found.append(Removed(AssetCheckExecutionsTable.name, before, checks))
     return found
-
-
-def _days(settings: Settings) -> dict[str, int | None]:
-    return {
-        "alerts": settings.retention_alerts_days,
-        "analysis_summary": settings.retention_summaries_days,
-        _EVENTS: settings.retention_events_days,
-    }
 
 
 def _old_days(begin: Begin, name: str, before: date, dry_run: bool) -> int:
