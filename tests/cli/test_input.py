@@ -43,6 +43,8 @@ NOWHERE = "postgresql://reader:planted-password@127.0.0.1:1/x"
         ),
         ("show signals --from 2024-03-10 --to 2024-03-09", "is after --to 2024-03-09: swap them"),
         ("show signals --from 2024-13-10", "--from 2024-13-10: not a day"),
+        ("anchor check --date yesterday", "--date yesterday: not a day"),
+        ("anchor list --date 2023-02-30", "--date 2023-02-30: not a day"),
         ("show signals --to tomorrow", "--to tomorrow: not a day"),
         ("show signals --symbols ,", "--symbols is empty"),
         ("show summary --symbols BTCUSDT", "--symbols does not apply to summary"),

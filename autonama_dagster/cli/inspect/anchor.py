@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,8 +77,9 @@ def list_(day: str | None, form: str) -> None:
       autonama anchor list
       autonama anchor list --date 2023-12-29 --format json
     """  # noqa: D301
+    wanted = None if day is None else parse_day(day)
     _, content = _read(load_settings())
-    lines = _of_day(content, day)
+    lines = _of_day(content, wanted)
     if form == "json":
         click.echo(json.dumps([_document(line) for line in lines], indent=2))
         return
@@ -106,9 +107,10 @@ def check(day: str | None, root: str | None, form: str) -> int:
     from resources.postgres.migrate import ready_url  # noqa: PLC0415
     from resources.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
+    wanted = None if day is None else parse_day(day)
     settings = load_settings()
     path, content = _read(settings)
-    lines = _of_day(content, day)
+    lines = _of_day(content, wanted)
     if root is not None and root not in {line.root for line in content.lines}:
         raise AnchorError(
             f"root {root[:70]} is in no line of {path}: the log was changed or cut since, or this "
@@ -117,7 +119,7 @@ def check(day: str | None, root: str | None, form: str) -> int:
     found = check_chain(content)
     with closing(Warehouse(lambda: ready_url(settings, reads=True), reads=True)) as warehouse:
         found += check_candles(warehouse, lines)
-        found += check_results(warehouse, lines, _kept_for_a_time(settings))
+        found += check_results(warehouse, lines, {*settings.retention_days})
     if form == "json":
         click.echo(json.dumps(_verdict(content, lines, found), indent=2))
     else:
@@ -144,9 +146,8 @@ def _read(settings: Settings) -> tuple[Path, "Content"]:
     return path, content
 
 
-def _of_day(content: "Content", day: str | None) -> list["Line"]:
-    chosen = None if day is None else parse_day(day)
-    return [line for line in content.lines if chosen in {None, line.day}]
+def _of_day(content: "Content", day: date | None) -> list["Line"]:
+    return [line for line in content.lines if day in {None, line.day}]
 
 
 def _document(line: "Line") -> dict[str, Any]:
@@ -183,15 +184,6 @@ def _rows(line: "Line") -> str:
 
 def _grave(found: Sequence["Finding"]) -> int:
     return sum(f.what != "remade" for f in found)
-
-
-def _kept_for_a_time(settings: Settings) -> set[str]:
-    """Tables whose old rows the retention settings delete."""
-    kept = {
-        "alerts": settings.retention_alerts_days,
-        "analysis_summary": settings.retention_summaries_days,
-    }
-    return {name for name, days in kept.items() if days is not None}
 
 
 def _verdict(
