@@ -1,12 +1,13 @@
 """The daily job that asks again for a few stored candles: by its schedule, and after a scan."""
 
 from collections.abc import Callable
+from datetime import time
 from typing import Final
 
 import dagster as dg
 
 from autonama_dagster.errors import ExchangeError
-from autonama_dagster.orchestration.automation.status import status_of
+from autonama_dagster.orchestration.automation.status import daily_schedule
 from autonama_dagster.orchestration.execution import execute, one_process, origin_tags
 from autonama_dagster.schemas.tables.candle_checks import CONFIRMED
 from autonama_dagster.services.monitoring.candle_checks import check_candles
@@ -19,6 +20,7 @@ from resources.warehouse.warehouse import Warehouse
 
 JOB: Final = "candle_checks_job"
 SCHEDULE: Final = "candle_checks_schedule"
+AT: Final = time(3)
 TITLE: Final = "ask again for stored candles"
 _LOGGED = ["symbol", "date", "outcome", "message"]
 _DESCRIPTION = (
@@ -55,16 +57,8 @@ def candle_checks_job() -> None:
 
 def candle_checks_schedule(settings: Settings) -> dg.ScheduleDefinition:
     """Daily, after the scan; on by itself where runs start by themselves and there is a budget."""
-    return dg.ScheduleDefinition(
-        name=SCHEDULE,
-        job=candle_checks_job,
-        tags=origin_tags("schedule"),
-        cron_schedule="0 3 * * *",
-        execution_timezone="UTC",
-        default_status=status_of(
-            settings, dg.DefaultScheduleStatus, has_work=settings.revision_checks > 0
-        ),
-    )
+    has_work = settings.revision_checks > 0
+    return daily_schedule(SCHEDULE, candle_checks_job, AT, settings, has_work=has_work)
 
 
 def ask_after_scan(

@@ -1,11 +1,11 @@
 """The daily job that applies the retention settings."""
 
+from datetime import time
 from typing import Final
 
 import dagster as dg
 
-from autonama_dagster.orchestration.automation.status import status_of
-from autonama_dagster.orchestration.execution import origin_tags
+from autonama_dagster.orchestration.automation.status import daily_schedule
 from autonama_dagster.settings import Settings
 from resources.postgres.database import dagster_database_url
 from resources.postgres.upkeep.retention import is_on, retain
@@ -13,6 +13,7 @@ from resources.warehouse.warehouse import Warehouse
 
 JOB: Final = "retention_job"
 SCHEDULE: Final = "retention_schedule"
+AT: Final = time(3, 30)
 
 
 @dg.op(description="Delete alerts, summaries and Dagster events older than the retention settings.")
@@ -39,11 +40,4 @@ def retention_job() -> None:
 
 def retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
     """Daily, after the scan; on by itself where runs start by themselves and a retention is set."""
-    return dg.ScheduleDefinition(
-        name=SCHEDULE,
-        job=retention_job,
-        tags=origin_tags("schedule"),
-        cron_schedule="30 3 * * *",
-        execution_timezone="UTC",
-        default_status=status_of(settings, dg.DefaultScheduleStatus, has_work=is_on(settings)),
-    )
+    return daily_schedule(SCHEDULE, retention_job, AT, settings, has_work=is_on(settings))
