@@ -28,8 +28,11 @@ _start: Any = dev.open_ipc_subprocess  # type: ignore[attr-defined]
 def _end_with(parent: int) -> None:
     """End as soon as the parent has, or the code server for longer than `GRACE`."""
     seen: float | None = None
+    server: psutil.Process | None = None
     while os.getppid() == parent:
-        if _has_code_server():
+        # All processes are only searched where the one that is known has ended.
+        server = server if server is not None and _lives(server) else _code_server()
+        if server is not None:
             seen = time.monotonic()
         elif seen is not None and time.monotonic() - seen > GRACE:
             sys.stderr.write("the code server has ended, and Dagster with it\n")
@@ -38,13 +41,20 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _has_code_server() -> bool:
-    """Whether a process below this one serves the code."""
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _code_server() -> psutil.Process | None:
+    """The process below this one that serves the code."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if process.cmdline()[2:5] == CODE_SERVER:
-                return True
-    return False
+                return process
+    return None
 
 
 def _start_guarded(parts: Sequence[str], **options: Any) -> Any:
