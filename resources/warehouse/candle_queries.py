@@ -53,7 +53,7 @@ def failed_fetches(
     return [str(s) for s in arrow.column("symbol").to_pylist()]
 
 
-def stored_days(warehouse: Warehouse, name: str, last: date) -> dict[date, tuple[int, datetime]]:
+def counted_days(warehouse: Warehouse, name: str, last: date) -> dict[date, tuple[int, datetime]]:
     """By day up to `last` the number of a table's candles, and when the newest was fetched."""
     arrow = warehouse.query(
         f"SELECT date, count(*) AS n, max(fetched_at) AS newest FROM {qualified(table(name))} "

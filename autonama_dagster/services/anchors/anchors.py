@@ -10,7 +10,7 @@ from autonama_dagster.schemas.tables.revisions import REVISIONS
 from autonama_dagster.services.anchors.leaves import candle_leaves, roots
 from autonama_dagster.services.anchors.results import new_results
 from resources.anchor_log import Draft, Roots, opened
-from resources.warehouse.candle_queries import stored_days
+from resources.warehouse.candle_queries import counted_days
 from resources.warehouse.ledger import latest_day
 from resources.warehouse.warehouse import Warehouse
 
@@ -59,7 +59,7 @@ def _new_candles(
     warehouse: Warehouse, name: str, last: date, latest: Mapping[tuple[date, str], Roots]
 ) -> dict[date, Roots]:
     """By day the candles of a table, where they are not the ones that were anchored last."""
-    stored = stored_days(warehouse, name, last)
+    stored = counted_days(warehouse, name, last)
     new = []
     for day, (rows, newest) in stored.items():
         of = latest.get((day, name))
