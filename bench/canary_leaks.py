@@ -70,7 +70,11 @@ def full_sample_fit(fit: Any) -> Any:
 
     def leaky(candles: Any, windows: Any, params: ChannelParams) -> pd.DataFrame:
         whole = [
-            replace(w, start=w.start * 0, stop=np.where(w.has_candle, len(c), w.stop))
+            replace(
+                w,
+                start=np.where(w.has_candle, 0, w.start),
+                stop=np.where(w.has_candle, len(c), w.stop),
+            )
             for c, w in zip(candles, windows, strict=True)
         ]
         return fit(candles, whole, params)

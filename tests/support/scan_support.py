@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import dagster as dg
+import psycopg
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from fault_support import small_market
@@ -51,6 +52,11 @@ class Daemon:
     @property
     def instance(self):
         return self.project.instance
+
+    @property
+    def registered(self):
+        """Symbols in the order of a run's range."""
+        return self.instance.get_dynamic_partitions("symbol")
 
     def tick(self, name="scan_sensor"):
         """The runs that the sensor asks for; `skipped` says why there are none."""
@@ -166,6 +172,18 @@ def restore_tables(warehouse):
         for name in TABLES:
             cursor.execute(f"DELETE FROM trading.{name}")
             cursor.execute(f"INSERT INTO trading.{name} SELECT * FROM kept.{name}")
+
+
+@contextmanager
+def kept(url, names):
+    """Execute statements on tables that are put back afterwards."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"CREATE TEMP TABLE kept_{name} AS TABLE trading.{name}")
+        yield connection.execute
+        for name in names:
+            connection.execute(f"DELETE FROM trading.{name}")
+            connection.execute(f"INSERT INTO trading.{name} TABLE kept_{name}")
 
 
 @contextmanager

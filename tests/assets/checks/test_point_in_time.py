@@ -43,10 +43,6 @@ def judged(daemon, name):
     return found.passed, {name: str(entry.value) for name, entry in found.metadata.items()}
 
 
-def registered(daemon):
-    return daemon.instance.get_dynamic_partitions("symbol")
-
-
 def test_days_before_the_latest_that_are_wrong_turn_their_own_run_red(stored, monkeypatch):
     make = tables.compute
 
@@ -55,11 +51,11 @@ def test_days_before_the_latest_that_are_wrong_turn_their_own_run_red(stored, mo
         return frame.assign(rsi_14=frame.groupby("symbol")["rsi_14"].shift(-1).fillna(50))
 
     monkeypatch.setattr(tables, "compute", ahead)
-    stored.step("symbols_job", START, DAYS[1], *registered(stored), assets=ANALYTIC)
+    stored.step("symbols_job", START, DAYS[1], *stored.registered, assets=ANALYTIC)
     passed, said = judged(stored, "indicators")
     assert not passed
     assert "rsi_14" in said["bad"]
-    symbols = ", ".join(sorted(registered(stored)))
+    symbols = ", ".join(sorted(stored.registered))
     assert said["sampled"] == "\n".join(f"{day} {symbols}" for day in DAYS[:2])
     assert judged(stored, "regression_bands")[0]
 

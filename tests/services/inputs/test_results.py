@@ -7,11 +7,10 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scan_support import DAY, DAYS, opened_project
+from scan_support import DAY, DAYS, kept, opened_project
 from sqlalchemy.dialects import postgresql
 
 from autonama_dagster.analytics.candles.results import result_hashes
@@ -141,13 +140,8 @@ def scanned(postgres, tmp_path_factory):
 @pytest.fixture
 def forging(scanned):
     """Execute statements for the time of a test."""
-    with psycopg.connect(scanned.url, autocommit=True) as connection:
-        for name in ANALYTIC:
-            connection.execute(f"CREATE TEMP TABLE kept_{name} AS TABLE trading.{name}")
-        yield connection.execute
-        for name in ANALYTIC:
-            connection.execute(f"DELETE FROM trading.{name}")
-            connection.execute(f"INSERT INTO trading.{name} TABLE kept_{name}")
+    with kept(scanned.url, ANALYTIC) as execute:
+        yield execute
 
 
 def others(scanned):

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import psycopg
 import pytest
-from scan_support import DAY, DAYS, opened_project
+from scan_support import DAY, DAYS, kept, opened_project
 
 from autonama_dagster.analytics.candles.candles import NUMBERS
 from autonama_dagster.errors import InputError
@@ -26,14 +26,8 @@ def scanned(postgres, tmp_path_factory):
 @pytest.fixture
 def changing(scanned):
     """Execute a statement for the time of a test."""
-    names = ("ohlcv_1d", "universe", *OF_SYMBOLS)
-    with psycopg.connect(scanned.url, autocommit=True) as connection:
-        for name in names:
-            connection.execute(f"CREATE TEMP TABLE kept_{name} AS TABLE trading.{name}")
-        yield connection.execute
-        for name in names:
-            connection.execute(f"DELETE FROM trading.{name}")
-            connection.execute(f"INSERT INTO trading.{name} TABLE kept_{name}")
+    with kept(scanned.url, ("ohlcv_1d", "universe", *OF_SYMBOLS)) as execute:
+        yield execute
 
 
 def lineage(scanned):

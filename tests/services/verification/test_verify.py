@@ -22,7 +22,7 @@ from scan_support import DAY, DAYS, START, opened_daemon
 
 from assets.checks.point_in_time import NAME
 from autonama_dagster.analytics.scan import tables, universe
-from autonama_dagster.analytics.scan.channel import ChannelParams, fit_channels
+from autonama_dagster.analytics.scan.channel import fit_channels
 from autonama_dagster.analytics.scan.indicators.indicators import compute
 from autonama_dagster.analytics.scan.recipe import DayScope
 from autonama_dagster.analytics.scan.universe import rank
@@ -34,6 +34,7 @@ from autonama_dagster.services.inputs.readers import WarehouseReader
 from autonama_dagster.services.inputs.required import Required, read_required
 from autonama_dagster.services.verification.parts import Part, _each, parts_of, sample_of, verify
 from autonama_dagster.services.verification.verify import KINDS, verify_days, verify_symbols
+from bench import canary_leaks as leaks
 from resources.warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.long
@@ -80,13 +81,8 @@ def leaky(stored, monkeypatch):
 
 
 def again(daemon):
-    daemon.step("symbols_job", START, DAY, *registered(daemon), assets=ANALYTIC)
+    daemon.step("symbols_job", START, DAY, *daemon.registered, assets=ANALYTIC)
     daemon.step("summary_job", START, DAY)
-
-
-def registered(daemon):
-    """Symbols in the order of a run's range."""
-    return daemon.instance.get_dynamic_partitions("symbol")
 
 
 def found(daemon, first=START, last=DAY):
@@ -130,78 +126,36 @@ def test_every_row_of_every_table_is_what_its_day_knew(stored):
 
 
 def test_a_centred_window_is_found(leaky):
-    def centred(candles, windows):
-        def shifted(c, w):
-            stop = np.minimum(w.stop + 2, len(c))
-            return replace(w, stop=np.where(w.has_candle, stop, w.stop))
-
-        wide = [shifted(c, w) for c, w in zip(candles, windows, strict=True)]
-        return compute(candles, wide)
-
-    kinds = leaky(compute=centred)
+    kinds = leaky(compute=leaks.centred_window(compute))
     assert kinds["indicators"]["look_ahead"] == 7  # SOLUSDT has no candle on two days
 
 
 def test_a_row_that_takes_the_next_days_value_is_found(leaky):
-    def shifted(candles, windows):
-        frame = compute(candles, windows)
-        ahead = frame.groupby("symbol")["rsi_14"].shift(-1)
-        return frame.assign(rsi_14=ahead.fillna(frame["rsi_14"]))
-
-    kinds = leaky(compute=shifted)
+    kinds = leaky(compute=leaks.next_days_value(compute))
     assert kinds["indicators"]["look_ahead"] > 0
 
 
 def test_a_fit_on_the_full_sample_is_found(leaky):
-    def full_sample(candles, windows, params):
-        whole = [replace(w, start=np.where(w.has_candle, 0, w.start),
-                         stop=np.where(w.has_candle, len(c), w.stop))
-                 for c, w in zip(candles, windows, strict=True)]  # fmt: skip
-        return fit_channels(candles, whole, params)
-
-    kinds = leaky(fit_channels=full_sample)
+    kinds = leaky(fit_channels=leaks.full_sample_fit(fit_channels))
     assert kinds["regression_bands"]["look_ahead"] == 7
     assert kinds["signals"]["look_ahead"] == 7
 
 
 def test_parameters_fitted_on_the_future_are_found(leaky):
-    def fitted(candles, windows, params):
-        """The width that would have held most of all closes there are."""
-        moves = [np.abs(np.diff(np.log(c.close))) for c in candles if len(c) > 1]
-        spread = float(np.quantile(np.concatenate(moves), 0.99))
-        best = ChannelParams(params.degree, 1 + min(2.0, 10 * spread), "log", params.lookback)
-        return fit_channels(candles, windows, best)
-
-    kinds = leaky(fit_channels=fitted)
+    kinds = leaky(fit_channels=leaks.fitted_parameters(fit_channels))
     assert kinds["regression_bands"]["look_ahead"] == 7
 
 
 def test_an_unfinished_weekly_candle_is_found(leaky):
-    def weekly(candles, windows):
-        """Every close is that of its week, which has not closed on most days."""
-
-        def of_weeks(c):
-            week = (c.day + 3) // 7
-            last = np.searchsorted(week, week, side="right") - 1
-            return replace(c, close=c.close[last], high=np.maximum(c.high, c.close[last]),
-                           low=np.minimum(c.low, c.close[last]))  # fmt: skip
-
-        return compute([of_weeks(c) if len(c) else c for c in candles], windows)
-
-    kinds = leaky(compute=weekly)
+    kinds = leaky(compute=leaks.unfinished_week(compute))
     assert kinds["indicators"]["look_ahead"] > 0
 
 
 def test_todays_universe_used_for_the_past_is_found(stored, monkeypatch):
-    def of_today(symbols, candles, days, **options):
-        latest = rank(symbols, candles, days[-1:], **options)
-        dates = days.astype("datetime64[D]").astype("datetime64[s]")
-        return pd.concat([latest.assign(date=day) for day in dates], ignore_index=True)
-
     others = failed_checks(stored)  # of the leak before
     assert "universe" not in others
     with monkeypatch.context() as patch:
-        patch.setattr(ranking, "rank", of_today)
+        patch.setattr(ranking, "rank", leaks.todays_universe(rank))
         stored.step("universe_job", START, DAY)
         kinds = found(stored)["universe"]
         assert failed_checks(stored) == {"universe", *others}
@@ -424,7 +378,7 @@ def follow(count):
 def test_rows_that_are_gone_and_rows_too_many_are_found(stored, statement, values, expected):
     assert change(stored, statement, *values) >= 1
     project = stored.project
-    wanted = read_required(project.warehouse, project.settings, START, DAY, registered(stored))
+    wanted = read_required(project.warehouse, project.settings, START, DAY, stored.registered)
     parts = verify(parts_of(wanted), project.settings, project.warehouse)
     stored.restore()
     kinds = {p.table: {k: p.rows_of(k) for k in KINDS if p.rows_of(k)} for p in parts}
@@ -445,7 +399,7 @@ def test_a_day_that_is_gone_altogether_is_missed(stored):
         assert change(stored, f"DELETE FROM trading.{name} WHERE date = %s", DAYS[1])
     kinds = found(stored)
     project = stored.project
-    wanted = read_required(project.warehouse, project.settings, START, DAY, registered(stored))
+    wanted = read_required(project.warehouse, project.settings, START, DAY, stored.registered)
     stored.restore()
     assert {name: dict(of) for name, of in kinds.items() if of} == {
         "analysis_summary": {"missing": 1}
