@@ -108,20 +108,20 @@ class HttpSession(requests.Session):
         if self.stop.is_set():
             raise RequestCancelledError
         options |= {"stream": True, "timeout": self.timeout, **_environment(request.url or "")}
+        ends = time.monotonic() + self.limits.seconds
         answer: Future[requests.Response] = Future()
         receive = partial(super().send, request, **options)
         try:
             threading.Thread(
                 target=_fulfil, args=(answer, receive, self.limits.size), daemon=True
             ).start()
-            self._wait_for(answer)
+            self._wait_for(answer, ends)
             return answer.result()
         except BaseException:
             self._adapter.hang_up()
             raise
 
-    def _wait_for(self, answer: "Future[requests.Response]") -> None:
-        ends = time.monotonic() + self.limits.seconds
+    def _wait_for(self, answer: "Future[requests.Response]", ends: float) -> None:
         while not answer.done():
             if self.stop.is_set():
                 raise RequestCancelledError
@@ -129,6 +129,9 @@ class HttpSession(requests.Session):
             if left <= 0:
                 raise _AnswerTooSlowError
             wait([answer], min(left, _LOOK))
+        # The wait for the next bytes may end in the same moment as all of it: the limit has passed.
+        if time.monotonic() >= ends and isinstance(answer.exception(), requests.ReadTimeout):
+            raise _AnswerTooSlowError
 
 
 def _fulfil(

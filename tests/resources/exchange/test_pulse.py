@@ -72,7 +72,7 @@ def test_nonsense(settings, server, reply, body):
 def test_no_answer(settings, server, reply):
     server.queue("time", reply(hangs=True))
     with pytest.raises(NoPulseError, match="took longer than"):
-        check_exchange(settings, seconds=0.05)
+        check_exchange(settings, seconds=0.5)
     server.queue("time", reply(body=b"{", breaks_off=True))
     with pytest.raises(NoPulseError, match="was cut off"):
         check_exchange(settings)
